@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shared broker session: all nodes in one MQTT session, each with a virtual MQTT session of its
+ * own inside it. A pure machine between the engine (mqttsn/port.h) and one connection (upstream.h).
+ *
+ *     engine requests -> shared_request()     shared_peek_event()    -> engine
+ *     MQTT connection -> shared_upstream()    shared_peek_upstream() -> MQTT connection
+ *
+ * It keeps filter reference counts, matches every arriving message against all filters (once per
+ * node, highest granted QoS), sends a retained replay only to the node that asked for it, keeps and
+ * publishes wills, and queues for persistent sessions whose node is away.
+ *
+ * Costs: a message is O(topic levels + recipients); subscribe O(levels). Nothing scans clients.
+ */
+#ifndef SENNET_BROKER_SHARED_H
+#define SENNET_BROKER_SHARED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+
+#include "broker/upstream.h"
+#include "mqttsn/port.h"
+
+struct shared_config {
+    struct hash_seed hash_seed;
+    enum log_level log_level;
+    uint32_t max_offline;      /* messages kept per absent persistent session; default 100 */
+    uint64_t max_memory_bytes; /* sessions, filters, wills, offline queues; default 64 MiB */
+    int64_t session_expiry_ms; /* absent persistent session; default 7 d */
+};
+
+struct shared_config shared_defaults(void);
+
+struct shared;
+
+/* NULL when out of memory. */
+struct shared *shared_new(const struct shared_config *config, int64_t now_ms);
+void shared_free(struct shared *s);
+
+void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *request);
+void shared_upstream(struct shared *s, int64_t now_ms, const struct up_event *event);
+void shared_advance(struct shared *s, int64_t now_ms);
+int64_t shared_next_deadline(const struct shared *s);
+
+/* Borrowed until done. */
+bool shared_peek_event(struct shared *s, struct sn_event *out);
+void shared_done_event(struct shared *s);
+bool shared_peek_upstream(struct shared *s, struct up_request *out);
+void shared_done_upstream(struct shared *s);
+
+struct log_ring *shared_log(struct shared *s);
+
+struct shared_gauges {
+    uint32_t sessions;      /* virtual sessions, present and absent */
+    uint32_t filters;       /* distinct filters subscribed upstream */
+    uint64_t offline;       /* messages queued for absent sessions */
+    uint64_t offline_drops; /* since start */
+    uint64_t memory_bytes;
+};
+
+struct shared_gauges shared_gauges(const struct shared *s);
+
+#endif

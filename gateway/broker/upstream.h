@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seam between a broker session (shared.h) and an MQTT connection (mqtt.h): values only.
+ * The connection is Paho's in the daemon and a script in tests.
+ */
+#ifndef SENNET_BROKER_UPSTREAM_H
+#define SENNET_BROKER_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/body.h"
+#include "base/bytes.h"
+
+/* ---- session -> connection ---------------------------------------------------------------------
+ */
+
+enum up_request_type { UP_PUBLISH, UP_SUBSCRIBE, UP_UNSUBSCRIBE };
+
+/* Borrowed until done; the connection copies the topic and references the body. */
+struct up_request {
+    enum up_request_type type;
+    uint64_t token;     /* comes back with the answer */
+    struct bytes topic; /* name or filter */
+    struct body *body;  /* PUBLISH; NULL = empty */
+    uint8_t qos;        /* PUBLISH, SUBSCRIBE */
+    bool retain;        /* PUBLISH */
+};
+
+/* ---- connection -> session ---------------------------------------------------------------------
+ */
+
+enum up_event_type {
+    UP_CONNECTED,    /* session_present tells whether the broker kept our subscriptions */
+    UP_DISCONNECTED, /* also after each failed attempt; `why` is for people */
+    UP_PUBLISHED,    /* every PUBLISH of QoS 1 and 2 exactly once; QoS 0 only when it failed */
+    UP_SUBSCRIBED,
+    UP_UNSUBSCRIBED,
+    UP_MESSAGE,
+};
+
+enum up_result {
+    UP_OK,
+    UP_BUSY,     /* not sent: connection away or queue full */
+    UP_REFUSED,  /* the broker said no */
+    UP_IN_DOUBT, /* QoS 2 interrupted by a lost connection: UP_OK or UP_REFUSED follows later */
+};
+
+struct up_event {
+    enum up_event_type type;
+    uint64_t token;        /* PUBLISHED, SUBSCRIBED, UNSUBSCRIBED */
+    enum up_result result; /* the same */
+    bool session_present;  /* CONNECTED */
+    uint8_t qos;           /* PUBLISHED, MESSAGE; SUBSCRIBED: granted */
+    bool retain;           /* MESSAGE */
+    struct bytes topic;    /* MESSAGE */
+    struct body *body;     /* MESSAGE; NULL = empty */
+    const char *why;       /* DISCONNECTED */
+};
+
+#endif

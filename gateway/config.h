@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration: one strict file, read into one immutable value. gateway.conf.example documents
+ * every key; config_schema.c is the one table behind parsing, checking, --print-config and the man
+ * page. Dialect: docs/adr/0008 and gateway.conf(5).
+ */
+#ifndef SENNET_GATEWAY_CONFIG_H
+#define SENNET_GATEWAY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+#include "mqttsn/engine.h"
+
+struct config_broker {
+    char *address;   /* mqtt://host:port */
+    char *client_id; /* default "sennet-<gateway name>" */
+    char *username;  /* NULL = none */
+    char *password_file;
+    char *password; /* content of password_file without its line end; NULL = none */
+    unsigned keepalive_s;
+    unsigned window;
+    unsigned max_queued;
+    uint64_t max_queued_bytes;
+    int64_t reconnect_min_ms;
+    int64_t reconnect_max_ms;
+};
+
+struct config_link {
+    char *name;
+    char *driver;
+    char *listen;
+    uint32_t max_packet_bytes;
+    uint32_t receive_buffer_bytes;
+    enum sn_switch qos_minus_one;
+    unsigned line; /* of the section, for later errors */
+};
+
+/* `glob` is NULL for plain [topics]. Layout-compatible lists for sn_engine_config are built by
+ * config_engine(). */
+struct config_topics {
+    char *glob;
+    struct sn_predefined *entries; /* topics owned */
+    size_t n_entries;
+};
+
+struct config_client {
+    char *glob;
+    struct sn_client_options options;
+};
+
+struct config {
+    char *file; /* as given */
+
+    struct {
+        uint8_t id;
+        char *name; /* default: host name, made safe for a client id */
+        char *state_dir;
+        enum log_level log_level;
+        bool log_json;
+        int64_t retry_interval_ms;
+        unsigned retry_count;
+        uint32_t max_clients;
+        uint64_t max_memory_bytes;
+        uint32_t max_client_id;
+        int64_t session_expiry_ms;
+        int64_t drain_ms; /* how long SIGTERM waits for what is under way */
+    } gateway;
+    struct config_broker broker;
+    struct config_link *links; /* at least one */
+    size_t n_links;
+    struct config_topics *topics;
+    size_t n_topics;
+    struct config_client *clients;
+    size_t n_clients;
+};
+
+/* Reads `path` and the drop-ins of include_dir. Every error of every file goes to `errors` as
+ * "file:line:column: error: text" (warnings likewise), in file order.
+ *
+ *   0                 *out is set; free with config_free()
+ *   EXIT_NO_INPUT     the file can't be read (said on `errors`)
+ *   EXIT_CONFIG       it has errors (all said)
+ *   -ENOMEM
+ *
+ * Touches nothing: opens files for reading only. */
+int config_load(const char *path, FILE *errors, struct config **out);
+
+void config_free(struct config *c);
+
+/* Writes the effective configuration in the file's own dialect, secrets as ***. */
+void config_print(const struct config *c, FILE *out);
+
+/* The engine's part of it, borrowing every string from `c`. The arrays inside are allocated:
+ * release with config_engine_free(). Seeds and log level are the caller's. 0 or -ENOMEM. */
+int config_engine(const struct config *c, struct sn_engine_config *out);
+void config_engine_free(struct sn_engine_config *ec);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One MQTT connection through Eclipse Paho, owned by a worker thread of ours (architecture: who
+ * calls Paho, when, under which lock; docs/adr/0004).
+ *
+ *     loop thread:  mqtt_submit() ... mqtt_flush()   ->  bounded queue  ->  worker: every Paho call
+ *     Paho threads: callbacks copy and push          ->  bounded inbox  ->  loop: mqtt_next_event()
+ *
+ * The worker connects, reconnects with capped exponential backoff and full jitter, keeps its own
+ * send window, and never blocks the loop. While the connection is away submissions are refused at
+ * once with UP_BUSY events.
+ */
+#ifndef SENNET_GATEWAY_MQTT_H
+#define SENNET_GATEWAY_MQTT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/upstream.h"
+
+/* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
+struct mqtt_options {
+    const char *address;     /* "mqtt://host:port" */
+    const char *client_id;   /* 1..65535 octets of UTF-8 */
+    const char *username;    /* NULL = none */
+    const char *password;    /* NULL = none */
+    unsigned keepalive_s;    /* 5..65535 */
+    unsigned window;         /* PUBLISHes given to Paho at once, 1..1000; default 100 */
+    unsigned max_queued;     /* messages waiting for the window; default 65536 */
+    size_t max_queued_bytes; /* their topics and payloads; default 64 MiB */
+    int64_t backoff_min_ms;  /* default 1 s */
+    int64_t backoff_max_ms;  /* default 60 s */
+    uint64_t seed;           /* of the jitter */
+};
+
+struct mqtt_options mqtt_defaults(void);
+
+struct mqtt;
+
+/* Starts the worker; it begins to connect at once. `wake(arg)` is called from foreign threads,
+ * whenever events wait and the loop has not been woken since it last drained: it may do nothing but
+ * uv_async_send(). NULL when out of memory or without threads. */
+struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *arg), void *arg);
+
+/* Loop thread. Copies the request into the queue; when that is full, or the connection is away, the
+ * refusal comes back as an event (UP_BUSY). Cheap: no system call. */
+void mqtt_submit(struct mqtt *m, const struct up_request *request);
+
+/* Loop thread, once per batch of submissions: wakes the worker if there is something for it. */
+void mqtt_flush(struct mqtt *m);
+
+/* Loop thread. The next event, borrowed until the following call; false when the inbox is empty.
+ * Drain it fully: wake-ups coalesce. */
+bool mqtt_next_event(struct mqtt *m, struct up_event *out);
+
+/* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
+ * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s. */
+void mqtt_stop(struct mqtt *m, int64_t drain_ms);
+
+/* Any thread. Monotonic milliseconds (of uv_hrtime's clock) at which the worker last proved to be
+ * alive; for the watchdog. */
+int64_t mqtt_heartbeat_ms(const struct mqtt *m);
+
+/* Figures for logs and status. */
+struct mqtt_gauges {
+    bool connected;
+    uint64_t queued;      /* waiting for the window */
+    uint64_t in_flight;   /* inside Paho */
+    uint64_t connects;    /* successful ones since start */
+    uint64_t inbox_drops; /* QoS 0 messages dropped because the inbox was full */
+};
+
+struct mqtt_gauges mqtt_gauges(const struct mqtt *m);
+
+/* "1.3.12 (compiled), 1.3.12 (running)" style text for --version. */
+const char *mqtt_library_version(void);
+
+#endif

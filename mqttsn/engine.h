@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The MQTT-SN 1.2 gateway engine: every conversation with every node, as one machine.
+ *
+ *     datagrams  -> sn_engine_input()            sn_engine_peek_packet() -> datagrams
+ *     broker side-> sn_engine_event()            sn_engine_peek_request()-> broker side
+ *     time       -> sn_engine_advance()          sn_engine_next_deadline()
+ *
+ * No file descriptor, thread, clock or global; the same inputs at the same times give the same
+ * outputs (`seed` included). `now_ms` is monotonic milliseconds and never decreases. Every entry
+ * first fires what is due, then handles its input. Outputs are borrowed until "done", and must be
+ * drained before the next datagram batch for the bounds below to hold. Not thread safe: one thread
+ * per engine.
+ *
+ * Failures of peers are counted (sn_engine_stats()) and never returned. The engine does not abort
+ * on out of memory after construction: the request at hand is refused (congestion) or dropped,
+ * counted.
+ */
+#ifndef SENNET_MQTTSN_ENGINE_H
+#define SENNET_MQTTSN_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/peer.h"
+
+#include "mqttsn/port.h"
+#include "mqttsn/stats.h"
+
+/* ---- configuration: everything is copied by sn_engine_new() -----------------------------------
+ */
+
+/* Three-valued switches of [client GLOB] sections: unset falls through to the link, then default.
+ */
+enum sn_switch { SN_UNSET, SN_NO, SN_YES };
+
+/* Options of one [client GLOB] section; 0 or SN_UNSET means "not said here". When several sections
+ * match a client id, a later section overrides an earlier one, key by key. */
+struct sn_client_options {
+    enum sn_switch allow;         /* no: CONNECT is refused with "not supported" */
+    enum sn_switch qos_minus_one; /* accept PUBLISH QoS -1 of these clients */
+    uint32_t max_packet_bytes;    /* largest packet sent to the client; 0: the link's */
+    uint32_t max_topics;          /* registered topic ids; default 256, at most 65534 */
+    uint32_t max_subscriptions;   /* default 64 */
+    uint32_t max_queue;           /* messages waiting for the node; default 100 */
+    uint32_t max_queue_bytes;     /* their payloads and topics; default 64 KiB */
+    uint32_t max_inflight;        /* QoS 1/2 PUBLISHes of the node open at once; default 16 */
+    int64_t keep_alive_max_ms;    /* supervision of clients with keep alive 0; default 24 h */
+};
+
+struct sn_client_section {
+    const char *glob; /* `*` any run, `?` any octet, [abc] and [a-z] sets, backslash quotes */
+    struct sn_client_options options;
+};
+
+struct sn_predefined {
+    uint16_t topic_id; /* 1..65534 */
+    const char *topic; /* valid MQTT topic name */
+};
+
+/* One [topics] (glob NULL: every node, and QoS -1 talkers) or [topics GLOB] section. A later
+ * section overrides an earlier one for the same id; sections with a glob override those without. */
+struct sn_topics_section {
+    const char *glob;
+    const struct sn_predefined *entries;
+    size_t n_entries;
+};
+
+/* What the engine must know of a link; index = peer.link. */
+struct sn_link_limits {
+    uint32_t max_packet_bytes;    /* largest MQTT-SN packet in either direction, 12..65535 */
+    enum sn_switch qos_minus_one; /* SN_UNSET counts as yes */
+};
+
+struct sn_engine_config {
+    uint8_t gateway_id;
+    int64_t retry_interval_ms; /* T_retry, default 10 s */
+    unsigned retry_count;      /* N_retry, default 3: repetitions after the first sending */
+    uint32_t max_clients;      /* sessions of all kinds; default 100000 */
+    uint64_t max_memory_bytes; /* everything kept for peers; default 256 MiB */
+    uint32_t max_client_id;    /* octets; default 64 */
+    int64_t session_expiry_ms; /* a stored (CleanSession=0) session without its node; default 7 d */
+    struct sn_client_options defaults;
+    const struct sn_client_section *clients;
+    size_t n_clients;
+    const struct sn_topics_section *topics;
+    size_t n_topics;
+    const struct sn_link_limits *links;
+    size_t n_links;
+    struct hash_seed hash_seed;
+    enum log_level log_level;
+};
+
+/* Fills in the defaults above; lists empty, seed zero. */
+struct sn_engine_config sn_engine_defaults(void);
+
+struct sn_engine;
+
+/* A new engine without sessions, or NULL when out of memory. */
+struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t now_ms);
+
+/* Frees everything; outputs not yet taken are lost. NULL is ignored. */
+void sn_engine_free(struct sn_engine *e);
+
+/* ---- inputs ------------------------------------------------------------------------------------
+ */
+
+/* One datagram (possibly an envelope) as it arrived from `from`. O(1) plus output. */
+void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
+                     struct bytes datagram);
+
+/* One event of the broker side. MESSAGE is O(recipients). */
+void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event *event);
+
+/* Fires what is due. Afterwards sn_engine_next_deadline() > now_ms. */
+void sn_engine_advance(struct sn_engine *e, int64_t now_ms);
+
+/* Says DISCONNECT to every connected node (shutdown); sessions stay as they are. O(clients). */
+void sn_engine_farewell(struct sn_engine *e, int64_t now_ms);
+
+/* ---- outputs -----------------------------------------------------------------------------------
+ */
+
+int64_t sn_engine_next_deadline(const struct sn_engine *e);
+
+/* A packet to send. `to` and `bytes` are borrowed until done; envelopes are already in place and
+ * `to` is the peer on the link (its forwarder path is of no concern to the link). */
+struct sn_outgoing {
+    const struct peer *to;
+    struct bytes bytes;
+};
+
+bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out);
+void sn_engine_done_packet(struct sn_engine *e);
+
+bool sn_engine_peek_request(struct sn_engine *e, struct sn_request *out);
+void sn_engine_done_request(struct sn_engine *e);
+
+/* Records wait here until taken with log_peek()/log_done(). Its level may be changed at any time.
+ */
+struct log_ring *sn_engine_log(struct sn_engine *e);
+
+/* ---- looking in --------------------------------------------------------------------------------
+ */
+
+const struct sn_stats *sn_engine_stats(const struct sn_engine *e);
+
+/* Figures of the moment. */
+struct sn_gauges {
+    uint32_t clients;      /* sessions known */
+    uint32_t connected;    /* of these connected (active, asleep or awake) */
+    uint64_t queued;       /* messages waiting for nodes */
+    uint64_t memory_bytes; /* charged */
+};
+
+struct sn_gauges sn_engine_gauges(const struct sn_engine *e);
+
+#endif

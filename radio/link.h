@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A link carries opaque MQTT-SN packets to and from peers. The daemon runs any number of links of
+ * any kind; a kind is one file that exports one `struct link_driver`, and one row in links.c.
+ *
+ * Threads: everything happens on the loop thread. A link never blocks.
+ */
+#ifndef SENNET_RADIO_LINK_H
+#define SENNET_RADIO_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/peer.h"
+
+struct link;
+
+/* What a link tells its owner. Called on the loop thread, from the loop; `packet` and `from` are
+ * borrowed for the call. `batch_end` comes after the last packet of one wake-up, so that the owner
+ * does its per-batch work once. */
+struct link_sink {
+    void *owner;
+    void (*packet)(void *owner, const struct peer *from, struct bytes packet);
+    void (*batch_end)(void *owner);
+    /* A stable event name ("link.up", "link.lost", ...) with a sentence for people. */
+    void (*event)(void *owner, uint16_t link, int level, const char *event, const char *text);
+};
+
+/* What a link counts; all since start. */
+struct link_counters {
+    uint64_t packets_in, packets_out;
+    uint64_t bytes_in, bytes_out;
+    uint64_t oversize;      /* arrived larger than max_packet_bytes: dropped */
+    uint64_t empty;         /* arrived without content: dropped */
+    uint64_t kernel_drops;  /* lost in the socket's receive buffer */
+    uint64_t send_deferred; /* the system was busy; sent later */
+    uint64_t send_drops;    /* not sent: queue full or refused by the system */
+    uint64_t receive_errors;
+};
+
+struct link_config {
+    uint16_t index;                /* becomes peer.link */
+    const char *name;              /* [link NAME] */
+    const char *listen;            /* udp: "127.0.0.1:1884", "[::]:1884" */
+    uint32_t max_packet_bytes;     /* of one MQTT-SN packet with its envelopes */
+    uint32_t receive_buffer_bytes; /* asked of the system; 0: leave alone */
+};
+
+struct link_driver {
+    const char *name; /* `driver = NAME` */
+
+    /* Opens. 0 and `*out`; or a negative errno with a sentence in `error` (what, why, what to do).
+     */
+    int (*open)(void *loop, const struct link_config *config, const struct link_sink *sink,
+                struct link **out, char *error, size_t error_size);
+
+    /* Queues one packet. Never fails visibly: what cannot be sent is counted. */
+    void (*send)(struct link *l, const struct peer *to, struct bytes packet);
+
+    /* Hands everything queued to the system: once per batch. */
+    void (*flush)(struct link *l);
+
+    const struct link_counters *(*counters)(const struct link *l);
+
+    /* The address really bound ("127.0.0.1:49152"), for logs and tests. */
+    const char *(*where)(const struct link *l);
+
+    /* Closes and frees, after the loop has run its close callbacks. */
+    void (*close)(struct link *l);
+};
+
+/* Every link starts with this. */
+struct link {
+    const struct link_driver *driver;
+};
+
+extern const struct link_driver link_udp;
+
+/* The driver of that name, or NULL. */
+const struct link_driver *link_driver_find(struct bytes name);
+
+/* Name number `i` in registry order, NULL past the end: for error messages and --help. */
+const char *link_driver_name(size_t i);
+
+#endif
