@@ -85,7 +85,7 @@ static inline uint8_t rd_u8(struct reader *r)
 static inline uint16_t rd_u16(struct reader *r)
 {
     const struct bytes b = rd_bytes(r, 2);
-    return b.len == 2 ? (uint16_t)((b.data[0] << 8) | b.data[1]) : 0;
+    return (uint16_t)(b.len == 2 ? (unsigned)b.data[0] << 8 | b.data[1] : 0);
 }
 
 static inline uint32_t rd_u32(struct reader *r)
@@ -97,7 +97,7 @@ static inline uint32_t rd_u32(struct reader *r)
 static inline uint16_t rd_u16_le(struct reader *r)
 {
     const struct bytes b = rd_bytes(r, 2);
-    return b.len == 2 ? (uint16_t)((b.data[1] << 8) | b.data[0]) : 0;
+    return (uint16_t)(b.len == 2 ? (unsigned)b.data[1] << 8 | b.data[0] : 0);
 }
 
 static inline uint32_t rd_u32_le(struct reader *r)

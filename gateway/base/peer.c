@@ -2,6 +2,7 @@
 #include "base/peer.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,10 +58,13 @@ struct text {
     size_t len;
 };
 
-static void put(struct text *t, const char *format, unsigned value)
+__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...)
 {
     if (t->len < t->size) {
-        const int n = snprintf(t->out + t->len, t->size - t->len, format, value);
+        va_list args;
+        va_start(args, format);
+        const int n = vsnprintf(t->out + t->len, t->size - t->len, format, args);
+        va_end(args);
         t->len += n > 0 ? (size_t)n : 0;
     }
 }
@@ -81,12 +85,12 @@ static void put_ip6(struct text *t, const uint16_t group[8])
     }
     for (unsigned i = 0; i < 8; i++) {
         if (i == best) {
-            put(t, "::", 0);
+            put(t, "::");
             i += best_len - 1;
             continue;
         }
         if (i > 0 && i != best + best_len)
-            put(t, ":", 0);
+            put(t, ":");
         put(t, "%x", group[i]);
     }
 }
@@ -103,14 +107,14 @@ static void put_address(struct text *t, const struct peer *p)
     switch ((enum peer_kind)p->kind) {
     case PEER_IP4:
         for (unsigned i = 0; i < 4; i++)
-            put(t, i == 0 ? "%u" : ".%u", rd_u8(&r));
+            put(t, "%s%u", i == 0 ? "" : ".", rd_u8(&r));
         put(t, ":%u", rd_u16(&r));
         break;
     case PEER_IP6: {
         uint16_t group[8];
         for (unsigned i = 0; i < 8; i++)
             group[i] = rd_u16(&r);
-        put(t, "[", 0);
+        put(t, "[");
         put_ip6(t, group);
         const unsigned port = rd_u16(&r);
         const uint32_t scope = rd_u32(&r);
@@ -123,13 +127,13 @@ static void put_address(struct text *t, const struct peer *p)
         put(t, "0x%04x", rd_u16(&r));
         break;
     case PEER_SERIAL:
-        put(t, "serial", 0);
+        put(t, "serial");
         break;
     case PEER_EUI64:
         put_hex(t, rd_rest(&r));
         break;
     case PEER_NONE:
-        put(t, "none", 0);
+        put(t, "none");
         break;
     }
 }
@@ -142,7 +146,7 @@ const char *peer_print(const struct peer *p, char *out, size_t size)
     put_address(&t, p);
     struct reader path = rd_of(bytes_of(p->bytes + p->addr_len, p->path_len));
     while (rd_left(&path) > 0) {
-        put(&t, "/", 0);
+        put(&t, "/");
         put_hex(&t, rd_bytes(&path, rd_u8(&path)));
     }
     return out;
