@@ -6,9 +6,10 @@
  * requests and is fed events; which kind of session lies behind (one shared by all nodes, or one
  * per node) it never learns. Both sides are machines, so nothing here blocks or calls back.
  *
- * A client is named by a 48-bit key that is unique for the life of the process and never reused for
- * another connection of the same slot: bits 0-23 slot (dense, small), bits 24-47 generation. 0 is
- * "no client": publications that belong to nobody (QoS -1 of an unknown talker).
+ * A client is named by a 48-bit key: bits 0-23 slot (dense, small), bits 24-47 generation. It
+ * belongs to the *session*: it stays the same over disconnections while the session is stored, and
+ * a session that was discarded never comes back under its key, so late answers cannot hit a
+ * successor. 0 is "no client": publications that belong to nobody (QoS -1 of an unknown talker).
  *
  * A token is chosen by the requester and returned with the answer; 16 bits, unique among the open
  * requests of that client and kind.
@@ -49,7 +50,7 @@ enum sn_request_type {
     SN_REQ_UNSUBSCRIBE, /* answered by SN_EV_UNSUBSCRIBED, always */
     SN_REQ_SET_WILL,    /* not answered */
     SN_REQ_DELIVERED,   /* not answered: the node has the message, or it was dropped by policy */
-    SN_REQ_CLOSE,       /* not answered; the key is dead afterwards */
+    SN_REQ_CLOSE,       /* not answered; with `discard` the key is dead afterwards */
 };
 
 /* How a connection ended. */
@@ -67,8 +68,9 @@ struct sn_request {
     union {
         struct {
             struct bytes client_id;
-            bool clean; /* discard the stored session first */
+            bool clean; /* a new session; else resume the stored one of this key, if any */
             uint16_t keep_alive_s;
+            uint32_t max_subscriptions; /* more filters than this are refused as busy */
             struct sn_will_view will;
             const struct peer *peer; /* for identities and logs */
         } open;

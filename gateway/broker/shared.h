@@ -7,8 +7,9 @@
  *     MQTT connection -> shared_upstream()    shared_peek_upstream() -> MQTT connection
  *
  * It keeps filter reference counts, matches every arriving message against all filters (once per
- * node, highest granted QoS), sends a retained replay only to the node that asked for it, keeps and
- * publishes wills, and queues for persistent sessions whose node is away.
+ * node, highest granted QoS), sends a retained replay only to the node that asked for it, and keeps
+ * and publishes wills. Messages for a stored session whose node is away go to the engine like all
+ * others: the engine's queue is the one place where messages wait for nodes.
  *
  * Costs: a message is O(topic levels + recipients); subscribe O(levels). Nothing scans clients.
  */
@@ -28,9 +29,9 @@
 struct shared_config {
     struct hash_seed hash_seed;
     enum log_level log_level;
-    uint32_t max_offline;      /* messages kept per absent persistent session; default 100 */
-    uint64_t max_memory_bytes; /* sessions, filters, wills, offline queues; default 64 MiB */
-    int64_t session_expiry_ms; /* absent persistent session; default 7 d */
+    uint64_t max_memory_bytes; /* sessions, filters, wills waiting for the broker; default 64 MiB */
+    int64_t replay_quiet_ms;   /* a retained replay is over after this silence; default 5 s */
+    int64_t replay_max_ms;     /* and at the latest after this; default 30 s */
 };
 
 struct shared_config shared_defaults(void);
@@ -55,10 +56,10 @@ void shared_done_upstream(struct shared *s);
 struct log_ring *shared_log(struct shared *s);
 
 struct shared_gauges {
-    uint32_t sessions;      /* virtual sessions, present and absent */
-    uint32_t filters;       /* distinct filters subscribed upstream */
-    uint64_t offline;       /* messages queued for absent sessions */
-    uint64_t offline_drops; /* since start */
+    uint32_t sessions;  /* virtual sessions, present and stored */
+    uint32_t filters;   /* distinct filters subscribed upstream */
+    uint64_t unmatched; /* messages from the broker that nobody wanted, since start */
+    uint64_t wills;     /* published for lost nodes, since start */
     uint64_t memory_bytes;
 };
 

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions: the record, the state machine of section 6.14 (figure 4) and its supervision.
+ *
+ * Deciding and doing are separate: sn_next_state() contains every legal arrow once, and
+ * sn_client_apply() alone carries one out. Invariants:
+ *
+ *   - a record in SN_ST_DISCONNECTED or SN_ST_LOST exists only for a CleanSession=0 session (or for
+ *     the instant in which a CONNECT is being refused);
+ *   - `connecting` is set exactly in SN_ST_CONNECTING;
+ *   - supervision is armed in every state.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "mqttsn/engine_priv.h"
+
+const char *const sn_state_names[SN_ST_COUNT] = {
+    [SN_ST_DISCONNECTED] = "disconnected",
+    [SN_ST_CONNECTING] = "connecting",
+    [SN_ST_ACTIVE] = "active",
+    [SN_ST_ASLEEP] = "asleep",
+    [SN_ST_AWAKE] = "awake",
+    [SN_ST_LOST] = "lost",
+};
+
+static const char *const event_names[SN_CE_COUNT] = {
+    [SN_CE_CONNECT] = "connect",   [SN_CE_ACCEPTED] = "accepted",
+    [SN_CE_REFUSED] = "refused",   [SN_CE_DISCONNECT] = "disconnect",
+    [SN_CE_SLEEP] = "sleep",       [SN_CE_WAKE] = "wake",
+    [SN_CE_DROWSE] = "drowse",     [SN_CE_SILENCE] = "silence",
+    [SN_CE_REPLACED] = "replaced", [SN_CE_CLOSED] = "closed_by_broker",
+};
+
+enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
+{
+    const bool connected = state == SN_ST_ACTIVE || state == SN_ST_ASLEEP || state == SN_ST_AWAKE;
+    switch (event) {
+    case SN_CE_CONNECT:
+        return SN_ST_CONNECTING;
+    case SN_CE_ACCEPTED:
+        return state == SN_ST_CONNECTING ? SN_ST_ACTIVE : state;
+    case SN_CE_REFUSED:
+        return state == SN_ST_CONNECTING ? SN_ST_DISCONNECTED : state;
+    case SN_CE_DISCONNECT:
+    case SN_CE_CLOSED:
+        return SN_ST_DISCONNECTED;
+    case SN_CE_SLEEP:
+        return connected ? SN_ST_ASLEEP : state;
+    case SN_CE_WAKE:
+        return state == SN_ST_ASLEEP ? SN_ST_AWAKE : state;
+    case SN_CE_DROWSE:
+        return state == SN_ST_AWAKE ? SN_ST_ASLEEP : state;
+    case SN_CE_SILENCE:
+        return connected ? SN_ST_LOST : SN_ST_DISCONNECTED;
+    case SN_CE_REPLACED:
+        return connected ? SN_ST_LOST : SN_ST_DISCONNECTED;
+    case SN_CE_COUNT:
+        break;
+    }
+    return state;
+}
+
+/* ---- finding -----------------------------------------------------------------------------------
+ */
+
+struct sn_client *sn_client_by_id(struct sn_engine *e, struct bytes client_id)
+{
+    const uint64_t hash = hash_bytes(&e->config.hash_seed, client_id);
+    for (struct hmap_node *n = hmap_first(&e->clients_by_id, hash); n != NULL; n = hmap_next(n)) {
+        struct sn_client *c = container_of(n, struct sn_client, by_id);
+        if (bytes_equal(sn_client_id(c), client_id))
+            return c;
+    }
+    return NULL;
+}
+
+struct sn_client *sn_client_by_peer(struct sn_engine *e, const struct peer *peer)
+{
+    const uint64_t hash = hash_bytes(&e->config.hash_seed, peer_key(peer));
+    for (struct hmap_node *n = hmap_first(&e->clients_by_peer, hash); n != NULL; n = hmap_next(n)) {
+        struct sn_client *c = container_of(n, struct sn_client, by_peer);
+        if (peer_equal(c->peer, peer))
+            return c;
+    }
+    return NULL;
+}
+
+struct sn_client *sn_client_by_key(struct sn_engine *e, uint64_t key)
+{
+    const uint32_t slot = sn_client_slot(key);
+    if (slot >= e->n_slots || e->slots[slot] == NULL || e->slots[slot]->key != key)
+        return NULL;
+    return e->slots[slot];
+}
+
+/* ---- slots and keys ----------------------------------------------------------------------------
+ */
+
+static bool slots_grow(struct sn_engine *e)
+{
+    const uint32_t cap = e->cap_slots > 0 ? e->cap_slots * 2 : 64;
+    struct sn_client **slots = realloc(e->slots, cap * sizeof *slots);
+    if (slots != NULL)
+        e->slots = slots;
+    uint32_t *generations = realloc(e->generations, cap * sizeof *generations);
+    if (generations != NULL)
+        e->generations = generations;
+    uint32_t *free_slots = realloc(e->free_slots, cap * sizeof *free_slots);
+    if (free_slots != NULL)
+        e->free_slots = free_slots;
+    if (slots == NULL || generations == NULL || free_slots == NULL)
+        return false;
+    e->cap_slots = cap;
+    return true;
+}
+
+static uint64_t fresh_key(struct sn_engine *e, uint32_t slot)
+{
+    const uint32_t mask = (1U << (SN_CLIENT_KEY_BITS - SN_CLIENT_SLOT_BITS)) - 1;
+    e->generations[slot] = (e->generations[slot] + 1) & mask;
+    if (e->generations[slot] == 0)
+        e->generations[slot] = 1;
+    return (uint64_t)e->generations[slot] << SN_CLIENT_SLOT_BITS | slot;
+}
+
+static bool take_slot(struct sn_engine *e, struct sn_client *c)
+{
+    uint32_t slot;
+    if (e->n_free > 0) {
+        slot = e->free_slots[--e->n_free];
+    } else {
+        if (e->n_slots == e->cap_slots && !slots_grow(e))
+            return false;
+        slot = e->n_slots++;
+        e->generations[slot] = 0;
+    }
+    e->slots[slot] = c;
+    c->key = fresh_key(e, slot);
+    return true;
+}
+
+static void release_slot(struct sn_engine *e, const struct sn_client *c)
+{
+    const uint32_t slot = sn_client_slot(c->key);
+    e->slots[slot] = NULL;
+    e->free_slots[e->n_free++] = slot;
+}
+
+/* ---- life cycle --------------------------------------------------------------------------------
+ */
+
+struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
+                                const struct sn_profile *profile)
+{
+    if (e->clients_by_id.count >= e->config.max_clients)
+        return NULL;
+    struct sn_client *c = sn_alloc(e, sizeof *c + client_id.len);
+    if (c == NULL)
+        return NULL;
+    if (!take_slot(e, c)) {
+        sn_free(e, c, sizeof *c + client_id.len);
+        return NULL;
+    }
+    deadline_init(&c->supervise, SN_DL_SUPERVISE);
+    c->profile = profile;
+    c->state = SN_ST_DISCONNECTED;
+    c->id_len = (uint8_t)client_id.len;
+    memcpy(c->id, client_id.data, client_id.len);
+    hmap_insert(&e->clients_by_id, &c->by_id, hash_bytes(&e->config.hash_seed, client_id));
+    return c;
+}
+
+void sn_client_unbind(struct sn_engine *e, struct sn_client *c)
+{
+    if (c->peer == NULL)
+        return;
+    hmap_remove(&e->clients_by_peer, &c->by_peer);
+    sn_free(e, c->peer, peer_size(c->peer));
+    c->peer = NULL;
+}
+
+bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer)
+{
+    if (c->peer != NULL && peer_equal(c->peer, peer))
+        return true;
+    struct peer *copy = sn_alloc(e, peer_size(peer));
+    if (copy == NULL)
+        return false;
+    memcpy(copy, peer, peer_size(peer));
+    sn_client_unbind(e, c);
+    c->peer = copy;
+    hmap_insert(&e->clients_by_peer, &c->by_peer, hash_bytes(&e->config.hash_seed, peer_key(peer)));
+    return true;
+}
+
+/* Everything of the session but the record and its address. */
+static void drop_content(struct sn_engine *e, struct sn_client *c)
+{
+    sn_connecting_free(e, c);
+    sn_subs_clear(e, c);
+    sn_up_clear(e, c);
+    sn_down_clear(e, c);
+    sn_topics_clear(e, c);
+    sn_will_free(e, c);
+}
+
+void sn_client_reset(struct sn_engine *e, struct sn_client *c)
+{
+    if (c->open)
+        sn_ask(e,
+               &(struct sn_request){
+                   .type = SN_REQ_CLOSE,
+                   .client = c->key,
+                   .close = {.how = SN_CLOSE_NORMAL, .discard = true}
+        },
+               NULL, NULL);
+    c->open = false;
+    drop_content(e, c);
+    c->key = fresh_key(e, sn_client_slot(c->key));
+    c->has_last_sub = false;
+    c->has_regacked = false;
+}
+
+void sn_client_free(struct sn_engine *e, struct sn_client *c)
+{
+    drop_content(e, c);
+    deadline_disarm(&e->deadlines, &c->supervise);
+    sn_client_unbind(e, c);
+    hmap_remove(&e->clients_by_id, &c->by_id);
+    release_slot(e, c);
+    sn_free(e, c, sizeof *c + c->id_len);
+}
+
+uint16_t sn_client_msg_id(struct sn_client *c)
+{
+    if (++c->next_msg_id == 0)
+        c->next_msg_id = 1;
+    return c->next_msg_id;
+}
+
+/* ---- supervision -------------------------------------------------------------------------------
+ */
+
+/* Section 7.2: a tenth more for durations above one minute, half more for the others. */
+static int64_t tolerant_ms(uint16_t duration_s)
+{
+    return duration_s > 60 ? duration_s * INT64_C(1100) : duration_s * INT64_C(1500);
+}
+
+/* When the session is to be looked at, if nothing is heard before. */
+static int64_t silence_limit_ms(const struct sn_engine *e, const struct sn_client *c)
+{
+    switch ((enum sn_state)c->state) {
+    case SN_ST_ACTIVE:
+        return c->keep_alive_s > 0 ? tolerant_ms(c->keep_alive_s)
+                                   : c->profile->options.keep_alive_max_ms;
+    case SN_ST_ASLEEP:
+    case SN_ST_AWAKE:
+        return tolerant_ms(c->sleep_s);
+    case SN_ST_CONNECTING:
+        return e->config.retry_interval_ms;
+    case SN_ST_DISCONNECTED:
+    case SN_ST_LOST:
+    case SN_ST_COUNT:
+        break;
+    }
+    return e->config.session_expiry_ms;
+}
+
+void sn_client_supervise(struct sn_engine *e, struct sn_client *c)
+{
+    deadline_arm(&e->deadlines, &c->supervise, time_add(c->heard_ms, silence_limit_ms(e, c)));
+}
+
+static void expire(struct sn_engine *e, struct sn_client *c)
+{
+    if (log_begin(&e->log, LOG_INFO, "client.expired")) {
+        log_str(&e->log, "client", sn_client_id(c));
+        log_end(&e->log);
+    }
+    /* The stored session ends on the broker side as well. */
+    sn_ask(e,
+           &(struct sn_request){
+               .type = SN_REQ_CLOSE,
+               .client = c->key,
+               .close = {.how = SN_CLOSE_NORMAL, .discard = true}
+    },
+           NULL, NULL);
+    sn_client_free(e, c);
+}
+
+/* Packets only note the time; the deadline is moved when it fires, so that a busy node costs no
+ * heap operation per packet. */
+void sn_client_due(struct sn_engine *e, struct sn_client *c)
+{
+    if (c->state == SN_ST_CONNECTING) {
+        sn_connect_due(e, c);
+        return;
+    }
+    if (time_add(c->heard_ms, silence_limit_ms(e, c)) > e->now_ms) {
+        sn_client_supervise(e, c);
+        return;
+    }
+    if (sn_client_connected(c))
+        sn_client_apply(e, c, SN_CE_SILENCE);
+    else
+        expire(e, c);
+}
+
+/* ---- transitions -------------------------------------------------------------------------------
+ */
+
+static void log_transition(struct sn_engine *e, const struct sn_client *c, enum sn_state old,
+                           enum sn_client_event why)
+{
+    if (!log_begin(&e->log, LOG_INFO, "client.state"))
+        return;
+    log_str(&e->log, "client", sn_client_id(c));
+    log_word(&e->log, "old", sn_state_names[old]);
+    log_word(&e->log, "new", sn_state_names[c->state]);
+    log_word(&e->log, "why", event_names[why]);
+    if (c->peer != NULL)
+        log_peer(&e->log, "peer", c->peer);
+    log_end(&e->log);
+}
+
+/* The connection is over: tell the broker side, which owns publishing the will. */
+static void close_upstream(struct sn_engine *e, struct sn_client *c, enum sn_client_event why)
+{
+    const bool lost = c->state == SN_ST_LOST;
+    if (lost)
+        sn_count(e, SN_STAT_LOST);
+    if (why == SN_CE_DISCONNECT)
+        sn_count(e, SN_STAT_DISCONNECTS);
+    if (!c->open)
+        return;
+    /* Taking over an address is no loss for a clean session: its end was due at any moment. */
+    const bool will_due = lost && !(why == SN_CE_REPLACED && c->clean);
+    if (will_due && c->will != NULL)
+        sn_count(e, SN_STAT_WILLS);
+    sn_ask(e,
+           &(struct sn_request){
+               .type = SN_REQ_CLOSE,
+               .client = c->key,
+               .close = {.how = will_due ? SN_CLOSE_LOST : SN_CLOSE_NORMAL, .discard = c->clean}
+    },
+           NULL, NULL);
+    c->open = false;
+}
+
+bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_event event)
+{
+    const enum sn_state old = (enum sn_state)c->state;
+    const enum sn_state new = sn_next_state(old, event);
+    const bool was_connected = sn_client_connected(c);
+    c->state = (uint8_t) new;
+    const bool is_connected = sn_client_connected(c);
+    if (!was_connected && is_connected)
+        e->connected++;
+    if (was_connected && !is_connected)
+        e->connected--;
+    if (new != old)
+        log_transition(e, c, old, event);
+    if (new != SN_ST_CONNECTING)
+        sn_connecting_free(e, c);
+    if (new == SN_ST_DISCONNECTED || new == SN_ST_LOST) {
+        close_upstream(e, c, event);
+        const bool never_accepted = c->connection == 0;
+        if (c->clean || never_accepted) {
+            sn_client_free(e, c);
+            return false;
+        }
+        sn_subs_clear(e, c);
+    }
+    if (new != SN_ST_ACTIVE &&new != SN_ST_AWAKE)
+        sn_down_pause(e, c);
+    c->heard_ms = e->now_ms;
+    sn_client_supervise(e, c);
+    return true;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CONNECT with the will dialogue (sections 6.2, 6.3), repeats answered at every step:
+ *
+ *     waiting for    arrives again    answer
+ *     WILLTOPIC      CONNECT          WILLTOPICREQ
+ *     WILLMSG        WILLTOPIC        takes the new topic, WILLMSGREQ
+ *     WILLMSG        CONNECT          WILLTOPICREQ; a crossing WILLMSG still completes
+ *     the broker     anything         nothing, the CONNACK will come
+ *     (active)       WILLMSG          CONNACK, when it came right after the dialogue
+ *     (active)       same CONNECT     CONNACK (or the dialogue again)
+ *
+ * We repeat WILLMSGREQ by timer, but never WILLTOPICREQ to an address that has not yet answered us:
+ * a forged CONNECT must not make the gateway send more than one packet.
+ */
+#include "mqttsn/engine_priv.h"
+#include "mqttsn/topic.h"
+
+void sn_connecting_free(struct sn_engine *e, struct sn_client *c)
+{
+    struct sn_connecting *k = c->connecting;
+    if (k == NULL)
+        return;
+    if (k->will.topic != NULL)
+        sn_name_unref(e, k->will.topic);
+    body_unref(k->will.body);
+    sn_free(e, k, sizeof *k);
+    c->connecting = NULL;
+}
+
+static void log_refusal(struct sn_engine *e, const struct peer *from, struct bytes id,
+                        const char *why)
+{
+    if (!log_begin(&e->log, LOG_NOTICE, "client.refused"))
+        return;
+    log_str(&e->log, "client", id);
+    log_peer(&e->log, "peer", from);
+    log_text(&e->log, "why", why);
+    log_end(&e->log);
+}
+
+/* Says no before any state is made. */
+static void refuse(struct sn_engine *e, const struct peer *from, struct bytes id, uint8_t code,
+                   const char *why)
+{
+    sn_count(e, SN_STAT_CONNECTS_REFUSED);
+    log_refusal(e, from, id, why);
+    sn_reply_code(e, from, SN_CONNACK, code);
+}
+
+static uint32_t print_of(const struct sn_engine *e, struct bytes raw)
+{
+    return (uint32_t)hash_bytes(&e->config.hash_seed, raw);
+}
+
+/* ---- the dialogue ------------------------------------------------------------------------------
+ */
+
+static void open_session(struct sn_engine *e, struct sn_client *c)
+{
+    struct sn_connecting *k = c->connecting;
+    k->step = SN_STEP_BROKER;
+    k->tries = 0;
+    /* With W=0 and CleanSession=0 the stored will is in force again (section 6.3). */
+    const struct sn_will *will = k->wants_will ? &k->will : c->will;
+    const struct sn_request open = {
+        .type = SN_REQ_OPEN,
+        .client = c->key,
+        .open = {.client_id = sn_client_id(c),
+                 .clean = c->clean,
+                 .keep_alive_s = c->keep_alive_s,
+                 .max_subscriptions = c->profile->options.max_subscriptions,
+                 .will = sn_will_view(will),
+                 .peer = c->peer},
+    };
+    struct sn_name *topic = will != NULL ? will->topic : NULL;
+    if (sn_ask(e, &open, topic, will != NULL ? will->body : NULL)) {
+        c->open = true;
+        sn_client_supervise(e, c);
+        return;
+    }
+    sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+    sn_client_apply(e, c, SN_CE_REFUSED);
+}
+
+static void ask_will_topic(struct sn_engine *e, struct sn_client *c)
+{
+    sn_reply(e, c, &(struct sn_packet){.type = SN_WILLTOPICREQ});
+}
+
+static void ask_will_msg(struct sn_engine *e, struct sn_client *c)
+{
+    sn_reply(e, c, &(struct sn_packet){.type = SN_WILLMSGREQ});
+}
+
+/* A CONNECT that is to be carried out: the record exists and is bound to the address. */
+static void start(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    const bool proven = c->connection != 0;
+    sn_connecting_free(e, c);
+    if (p->clean || c->clean) /* a clean session ends with its connection */
+        sn_client_reset(e, c);
+    c->clean = p->clean;
+    c->keep_alive_s = p->duration_s;
+    c->idle = false;
+    if (!sn_client_apply(e, c, SN_CE_CONNECT))
+        return;
+    c->connecting = sn_alloc(e, sizeof *c->connecting);
+    if (c->connecting == NULL) {
+        sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+        sn_client_apply(e, c, SN_CE_REFUSED);
+        return;
+    }
+    c->connecting->proven = proven;
+    c->connecting->wants_will = p->will;
+    if (p->will) {
+        c->connecting->step = SN_STEP_WILLTOPIC;
+        ask_will_topic(e, c);
+    } else {
+        open_session(e, c);
+    }
+}
+
+/* A CONNECT while an equal one is being carried out. */
+static void repeat(struct sn_engine *e, struct sn_client *c)
+{
+    sn_count(e, SN_STAT_CONNECTS_REPEATED);
+    if (c->connecting->step != SN_STEP_BROKER)
+        ask_will_topic(e, c);
+}
+
+/* The CONNACK may have been lost: the same octets again, within the client's patience, and nothing
+ * done since that a new clean session would have to undo. */
+static bool is_lost_connack(const struct sn_engine *e, const struct sn_client *c,
+                            const struct sn_packet *p)
+{
+    const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(1));
+    return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
+           e->now_ms - c->connack_ms <= patience_ms;
+}
+
+/* NULL when the CONNECT is acceptable, else why it is not, with the return code. */
+static const char *objection(const struct sn_engine *e, const struct sn_packet *p, uint8_t *code)
+{
+    *code = SN_NOT_SUPPORTED;
+    if (p->protocol_id != SN_PROTOCOL_ID)
+        return "unknown ProtocolId: this is not an MQTT-SN 1.2 client";
+    if (p->client_id.len == 0)
+        return "empty client id";
+    if (p->client_id.len > e->config.max_client_id)
+        return "client id longer than max_client_id";
+    if (!bytes_is_utf8(p->client_id))
+        return "client id is not valid UTF-8";
+    *code = SN_CONGESTION;
+    if (!e->upstream_up)
+        return "the broker can't be reached";
+    return NULL;
+}
+
+/* Whoever held this address under another client id is not there any more. */
+static void evict(struct sn_engine *e, const struct peer *from, const struct sn_client *newcomer)
+{
+    struct sn_client *other = sn_client_by_peer(e, from);
+    if (other == NULL || other == newcomer)
+        return;
+    sn_count(e, SN_STAT_TAKEOVERS);
+    sn_client_apply(e, other, SN_CE_REPLACED);
+    other = sn_client_by_peer(e, from);
+    if (other != NULL)
+        sn_client_unbind(e, other);
+}
+
+void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
+                   struct bytes raw)
+{
+    uint8_t code;
+    const char *why = objection(e, p, &code);
+    if (why != NULL) {
+        refuse(e, from, p->client_id, code, why);
+        return;
+    }
+    const struct sn_profile *profile = sn_profile_get(e, p->client_id);
+    if (profile == NULL || profile->options.allow == SN_NO) {
+        refuse(e, from, p->client_id, profile == NULL ? SN_CONGESTION : SN_NOT_SUPPORTED,
+               profile == NULL ? "out of memory" : "not allowed ([client] allow = no)");
+        return;
+    }
+    struct sn_client *c = sn_client_by_id(e, p->client_id);
+    const uint32_t print = print_of(e, raw);
+    const bool same =
+        c != NULL && c->peer != NULL && peer_equal(c->peer, from) && c->connect_print == print;
+    if (same && c->state == SN_ST_CONNECTING) {
+        repeat(e, c);
+        return;
+    }
+    if (same && is_lost_connack(e, c, p)) {
+        sn_count(e, SN_STAT_CONNECTS_REPEATED);
+        sn_reply_code(e, from, SN_CONNACK, SN_ACCEPTED);
+        return;
+    }
+    evict(e, from, c);
+    const bool moved = c != NULL && c->peer != NULL && !peer_equal(c->peer, from);
+    if (c == NULL)
+        c = sn_client_new(e, p->client_id, profile);
+    if (c == NULL) {
+        refuse(e, from, p->client_id, SN_CONGESTION, "too many clients (max_clients, max_memory)");
+        return;
+    }
+    if (!sn_client_bind(e, c, from)) {
+        refuse(e, from, p->client_id, SN_CONGESTION, "out of memory");
+        if (c->connection == 0)
+            sn_client_free(e, c);
+        return;
+    }
+    if (moved)
+        sn_count(e, SN_STAT_TAKEOVERS);
+    c->profile = profile;
+    c->connect_print = print;
+    start(e, c, p);
+}
+
+void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    struct sn_connecting *k = c->connecting;
+    if (k == NULL || k->step == SN_STEP_BROKER)
+        return;
+    k->proven = true;
+    if (p->topic.len == 0) { /* the will is to be deleted */
+        if (k->will.topic != NULL)
+            sn_name_unref(e, k->will.topic);
+        k->will.topic = NULL;
+        open_session(e, c);
+        return;
+    }
+    struct sn_name *topic = NULL;
+    const bool valid = p->qos != SN_QOS_MINUS_1 && sn_topic_name_ok(p->topic);
+    if (valid)
+        topic = sn_name_get(e, p->topic);
+    if (topic == NULL) {
+        log_refusal(e, c->peer, sn_client_id(c), valid ? "out of memory" : "invalid will topic");
+        sn_count(e, SN_STAT_CONNECTS_REFUSED);
+        sn_reply_code(e, c->peer, SN_CONNACK, valid ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        sn_client_apply(e, c, SN_CE_REFUSED);
+        return;
+    }
+    if (k->will.topic != NULL)
+        sn_name_unref(e, k->will.topic);
+    k->will.topic = topic;
+    k->will.qos = (uint8_t)p->qos;
+    k->will.retain = p->retain;
+    k->step = SN_STEP_WILLMSG;
+    k->tries = 1;
+    ask_will_msg(e, c);
+    sn_client_supervise(e, c);
+}
+
+void sn_on_will_msg(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    if (c->state == SN_ST_ACTIVE) { /* our CONNACK was lost */
+        if (c->idle && c->will != NULL)
+            sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+        return;
+    }
+    struct sn_connecting *k = c->connecting;
+    if (k == NULL || k->step != SN_STEP_WILLMSG)
+        return;
+    struct body *body = p->data.len > 0 ? body_new(p->data) : NULL;
+    if (p->data.len > 0 && body == NULL) {
+        sn_count(e, SN_STAT_DROP_NO_MEMORY);
+        return; /* the client repeats */
+    }
+    body_unref(k->will.body);
+    k->will.body = body;
+    open_session(e, c);
+}
+
+/* Half a dialogue is supervised at T_retry: repeat, or forget it after N_retry. */
+void sn_connect_due(struct sn_engine *e, struct sn_client *c)
+{
+    struct sn_connecting *k = c->connecting;
+    if (k->tries++ >= e->config.retry_count) {
+        sn_count(e, SN_STAT_GAVE_UP);
+        if (k->step == SN_STEP_BROKER)
+            sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+        sn_client_apply(e, c, SN_CE_REFUSED);
+        return;
+    }
+    if (k->step == SN_STEP_WILLMSG || (k->step == SN_STEP_WILLTOPIC && k->proven)) {
+        sn_count(e, SN_STAT_RETRANSMISSIONS);
+        if (k->step == SN_STEP_WILLMSG)
+            ask_will_msg(e, c);
+        else
+            ask_will_topic(e, c);
+    }
+    deadline_arm(&e->deadlines, &c->supervise, time_add(e->now_ms, e->config.retry_interval_ms));
+}
+
+/* ---- the answer --------------------------------------------------------------------------------
+ */
+
+/* The will of the dialogue becomes the session's; an empty topic has deleted it. */
+static void adopt_will(struct sn_engine *e, struct sn_client *c)
+{
+    struct sn_connecting *k = c->connecting;
+    if (!k->wants_will)
+        return;
+    sn_will_free(e, c);
+    if (k->will.topic == NULL)
+        return;
+    c->will = sn_alloc(e, sizeof *c->will);
+    if (c->will == NULL)
+        return; /* counted; the broker side has its own copy */
+    *c->will = k->will;
+    k->will = (struct sn_will){0};
+}
+
+void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
+{
+    if (c->state != SN_ST_CONNECTING || c->connecting->step != SN_STEP_BROKER)
+        return;
+    if (event->outcome != SN_OK) {
+        const bool busy = event->outcome == SN_REFUSED_BUSY;
+        sn_count(e, SN_STAT_CONNECTS_REFUSED);
+        log_refusal(e, c->peer, sn_client_id(c),
+                    busy ? "the broker can't be reached" : "refused by the broker");
+        sn_reply_code(e, c->peer, SN_CONNACK, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        c->open = false;
+        sn_client_apply(e, c, SN_CE_REFUSED);
+        return;
+    }
+    adopt_will(e, c);
+    if (++c->connection == 0)
+        c->connection = 1;
+    c->has_last_sub = false;
+    c->connack_ms = e->now_ms;
+    c->idle = true;
+    sn_count(e, SN_STAT_CONNECTS);
+    sn_client_apply(e, c, SN_CE_ACCEPTED);
+    sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+    sn_down_resume(e, c);
+    sn_down_run(e, c);
+}

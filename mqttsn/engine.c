@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's entries: time first, then the input, then its outputs wait to be taken. Routing by
+ * message type stands in one table: who may say it, in which state, and what a talker without a
+ * session gets for it.
+ */
+#include "mqttsn/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mqttsn/engine_priv.h"
+
+/* ---- configuration -----------------------------------------------------------------------------
+ */
+
+struct sn_engine_config sn_engine_defaults(void)
+{
+    return (struct sn_engine_config){
+        .gateway_id = 1,
+        .retry_interval_ms = 10000,
+        .retry_count = 3,
+        .max_clients = 100000,
+        .max_memory_bytes = UINT64_C(256) << 20,
+        .max_client_id = 64,
+        .session_expiry_ms = INT64_C(7) * 24 * 3600 * 1000,
+        .defaults = {.max_topics = 256,
+                     .max_subscriptions = 64,
+                     .max_queue = 100,
+                     .max_queue_bytes = 64 * 1024,
+                     .max_inflight = 16,
+                     .keep_alive_max_ms = INT64_C(24) * 3600 * 1000},
+        .log_level = LOG_INFO,
+    };
+}
+
+enum {
+    LOG_RECORDS = 256,
+    CLIENT_ID_OCTETS_MAX = 255,
+    MAX_CLIENTS = (1 << SN_CLIENT_SLOT_BITS) - 1,
+    MAX_INFLIGHT = 1024,
+};
+
+static void limit_u32(uint32_t *value, uint32_t most)
+{
+    if (*value > most)
+        *value = most;
+}
+
+/* Strings are borrowed for the construction and then replaced by copies in one block. */
+static char *copy_text(const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    if (copy != NULL)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+static void topics_sections_free(struct sn_engine *e)
+{
+    for (size_t i = 0; e->topics_sections != NULL && i < e->config.n_topics; i++) {
+        struct sn_topics_section *s = &e->topics_sections[i];
+        for (size_t k = 0; s->entries != NULL && k < s->n_entries; k++)
+            free((void *)(uintptr_t)s->entries[k].topic);
+        free((void *)(uintptr_t)s->entries);
+        free((void *)(uintptr_t)s->glob);
+    }
+    free(e->topics_sections);
+}
+
+static int copy_topics_section(struct sn_topics_section *to, const struct sn_topics_section *from)
+{
+    struct sn_predefined *entries = calloc(from->n_entries + 1, sizeof *entries);
+    if (entries == NULL)
+        return -ENOMEM;
+    to->entries = entries;
+    to->n_entries = from->n_entries;
+    for (size_t k = 0; k < from->n_entries; k++) {
+        entries[k].topic_id = from->entries[k].topic_id;
+        entries[k].topic = copy_text(from->entries[k].topic);
+        if (entries[k].topic == NULL)
+            return -ENOMEM;
+    }
+    if (from->glob != NULL && (to->glob = copy_text(from->glob)) == NULL)
+        return -ENOMEM;
+    return 0;
+}
+
+static int copy_lists(struct sn_engine *e, const struct sn_engine_config *from)
+{
+    e->links = calloc(from->n_links + 1, sizeof *e->links);
+    e->client_sections = calloc(from->n_clients + 1, sizeof *e->client_sections);
+    e->topics_sections = calloc(from->n_topics + 1, sizeof *e->topics_sections);
+    if (e->links == NULL || e->client_sections == NULL || e->topics_sections == NULL)
+        return -ENOMEM;
+    if (from->n_links > 0)
+        memcpy(e->links, from->links, from->n_links * sizeof *e->links);
+    for (size_t i = 0; i < from->n_clients; i++) {
+        e->client_sections[i].options = from->clients[i].options;
+        e->client_sections[i].glob = copy_text(from->clients[i].glob);
+        if (e->client_sections[i].glob == NULL)
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < from->n_topics; i++) {
+        if (copy_topics_section(&e->topics_sections[i], &from->topics[i]) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* ---- life cycle --------------------------------------------------------------------------------
+ */
+
+struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t now_ms)
+{
+    struct sn_engine *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return NULL;
+    e->config = *config;
+    e->now_ms = now_ms;
+    limit_u32(&e->config.max_client_id, CLIENT_ID_OCTETS_MAX);
+    limit_u32(&e->config.max_clients, MAX_CLIENTS);
+    limit_u32(&e->config.defaults.max_inflight, MAX_INFLIGHT);
+    limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
+    deadlines_init(&e->deadlines);
+    if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
+        sn_profiles_init(e) < 0) {
+        sn_engine_free(e);
+        return NULL;
+    }
+    e->config.clients = NULL;
+    e->config.topics = NULL;
+    e->config.links = NULL;
+    return e;
+}
+
+void sn_engine_free(struct sn_engine *e)
+{
+    if (e == NULL)
+        return;
+    for (uint32_t slot = 0; slot < e->n_slots; slot++) {
+        if (e->slots[slot] != NULL)
+            sn_client_free(e, e->slots[slot]);
+    }
+    sn_outbox_deinit(e);
+    sn_profiles_deinit(e);
+    assert(e->memory_bytes == 0);
+    assert(e->deadlines.count == 0);
+    hmap_deinit(&e->clients_by_id);
+    hmap_deinit(&e->clients_by_peer);
+    hmap_deinit(&e->topics);
+    hmap_deinit(&e->names);
+    free(e->slots);
+    free(e->generations);
+    free(e->free_slots);
+    for (size_t i = 0; e->client_sections != NULL && i < e->config.n_clients; i++)
+        free((void *)(uintptr_t)e->client_sections[i].glob);
+    free(e->client_sections);
+    topics_sections_free(e);
+    free(e->links);
+    log_deinit(&e->log);
+    free(e);
+}
+
+/* ---- routing -----------------------------------------------------------------------------------
+ */
+
+typedef void handler(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+
+enum {
+    IN_CONNECTING = 1 << SN_ST_CONNECTING,
+    IN_ACTIVE = 1 << SN_ST_ACTIVE,
+    IN_ASLEEP = 1 << SN_ST_ASLEEP,
+    IN_AWAKE = 1 << SN_ST_AWAKE,
+    WHEN_CONNECTED = IN_ACTIVE | IN_ASLEEP | IN_AWAKE,
+};
+
+/* What a talker without a connection gets (section 6.12, last paragraph: "can't be mapped"). */
+enum stranger { DROPPED, DISCONNECTED };
+
+struct route {
+    handler *handle; /* NULL: only a sign of life */
+    uint8_t states;
+    uint8_t stranger; /* enum stranger */
+    bool from_client; /* false: only gateways say this */
+};
+
+static const struct route routes[SN_TYPE_COUNT] = {
+    [SN_WILLTOPIC] = {sn_on_will_topic,     IN_CONNECTING,                  DISCONNECTED, true},
+    [SN_WILLMSG] = {sn_on_will_msg,       IN_CONNECTING | IN_ACTIVE,      DISCONNECTED, true},
+    [SN_REGISTER] = {sn_on_register,       WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_REGACK] = {sn_on_regack,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
+    [SN_PUBLISH] = {sn_on_publish,        WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_PUBACK] = {sn_on_puback,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
+    [SN_PUBCOMP] = {sn_on_pubcomp,        IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
+    [SN_PUBREC] = {sn_on_pubrec,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
+    [SN_PUBREL] = {sn_on_pubrel,         WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_SUBSCRIBE] = {sn_on_subscribe,      WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_UNSUBSCRIBE] = {sn_on_unsubscribe,    WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_PINGRESP] = {NULL,                 WHEN_CONNECTED,                 DROPPED,      true},
+    [SN_DISCONNECT] = {sn_on_disconnect,     IN_CONNECTING | WHEN_CONNECTED, DISCONNECTED, true},
+    [SN_WILLTOPICUPD] = {sn_on_will_topic_upd, WHEN_CONNECTED,                 DISCONNECTED, true},
+    [SN_WILLMSGUPD] = {sn_on_will_msg_upd,   WHEN_CONNECTED,                 DISCONNECTED, true},
+};
+
+void sn_unknown_talker(struct sn_engine *e, const struct peer *from)
+{
+    sn_count(e, SN_STAT_UNKNOWN_TALKER);
+    if (sn_limiter_allow(e, from))
+        sn_send(e, from, &(struct sn_packet){.type = SN_DISCONNECT});
+}
+
+/* Answered in every state and without making any (section 6.1), while we are of use to a node. */
+static void on_searchgw(struct sn_engine *e, const struct peer *from)
+{
+    if (e->upstream_up && sn_limiter_allow(e, from))
+        sn_send(e, from, &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id});
+}
+
+static void route(struct sn_engine *e, struct sn_client *c, const struct peer *from,
+                  const struct sn_packet *p)
+{
+    const struct route *r = &routes[p->type];
+    if (!r->from_client) {
+        sn_count(e, SN_STAT_BAD_DIRECTION);
+        return;
+    }
+    const bool stored_only = c == NULL || c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST;
+    if (stored_only) {
+        if (r->stranger == DISCONNECTED)
+            sn_unknown_talker(e, from);
+        else
+            sn_count(e, SN_STAT_IGNORED_STATE);
+        return;
+    }
+    /* A sign of life, in whatever state. In the middle of a will dialogue it is none: supervision
+     * there counts our own repetitions. */
+    if (c->state != SN_ST_CONNECTING) {
+        c->heard_ms = e->now_ms;
+        c->idle = c->idle && p->type == SN_WILLMSG;
+    }
+    if ((r->states >> c->state & 1) == 0) {
+        sn_count(e, SN_STAT_IGNORED_STATE);
+        return;
+    }
+    sn_down_resume(e, c);
+    if (r->handle != NULL)
+        r->handle(e, c, p);
+}
+
+static void log_packet_in(struct sn_engine *e, const struct peer *from, const struct sn_packet *p)
+{
+    if (!log_begin(&e->log, LOG_TRACE, "packet.in"))
+        return;
+    char text[256];
+    log_peer(&e->log, "from", from);
+    log_word(&e->log, "packet", sn_print(p, text, sizeof text));
+    log_end(&e->log);
+}
+
+static void on_message(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
+                       struct bytes raw)
+{
+    if (log_wanted(&e->log, LOG_TRACE))
+        log_packet_in(e, from, p);
+    if (p->type == SN_CONNECT) {
+        sn_on_connect(e, from, p, raw);
+        return;
+    }
+    if (p->type == SN_SEARCHGW) {
+        on_searchgw(e, from);
+        return;
+    }
+    if (p->type == SN_ADVERTISE || p->type == SN_GWINFO) { /* of, or about, other gateways */
+        sn_count(e, SN_STAT_IGNORED_STATE);
+        return;
+    }
+    struct sn_client *c = sn_client_by_peer(e, from);
+    if (p->type == SN_PINGREQ && (c == NULL || c->state != SN_ST_CONNECTING))
+        sn_on_pingreq(e, c, from, p);
+    else if (p->type == SN_PUBLISH && p->qos == SN_QOS_MINUS_1)
+        sn_on_publish_qos_minus_1(e, c, from, p);
+    else
+        route(e, c, from, p);
+}
+
+/* ---- entries -----------------------------------------------------------------------------------
+ */
+
+static void fire_due(struct sn_engine *e, int64_t now_ms)
+{
+    assert(now_ms >= e->now_ms);
+    e->now_ms = now_ms;
+    if (deadlines_next(&e->deadlines) > now_ms)
+        return;
+    deadlines_collect(&e->deadlines, now_ms);
+    for (struct deadline *d = deadlines_take(&e->deadlines); d != NULL;
+         d = deadlines_take(&e->deadlines)) {
+        if (d->kind == SN_DL_RETRY)
+            sn_down_due(e, container_of(d, struct sn_down, retry));
+        else
+            sn_client_due(e, container_of(d, struct sn_client, supervise));
+    }
+}
+
+void sn_engine_advance(struct sn_engine *e, int64_t now_ms)
+{
+    fire_due(e, now_ms);
+}
+
+int64_t sn_engine_next_deadline(const struct sn_engine *e)
+{
+    return deadlines_next(&e->deadlines);
+}
+
+static void count_malformed(struct sn_engine *e, const struct peer *from, struct bytes datagram,
+                            enum sn_decode_result why)
+{
+    static const enum sn_stat stat_of[SN_DECODE_RESULTS] = {
+        [SN_BAD_TRUNCATED] = SN_STAT_BAD_TRUNCATED, [SN_BAD_LENGTH] = SN_STAT_BAD_LENGTH,
+        [SN_BAD_TYPE] = SN_STAT_BAD_TYPE,           [SN_BAD_BODY] = SN_STAT_BAD_BODY,
+        [SN_BAD_ENVELOPE] = SN_STAT_BAD_ENVELOPE,
+    };
+
+    sn_count(e, stat_of[why]);
+    if (!log_begin(&e->log, LOG_DEBUG, "packet.malformed"))
+        return;
+    log_peer(&e->log, "from", from);
+    log_word(&e->log, "why", sn_decode_result_name(why));
+    log_int(&e->log, "length", (int64_t)datagram.len);
+    log_hex(&e->log, "octets", bytes_of(datagram.data, datagram.len < 32 ? datagram.len : 32));
+    log_end(&e->log);
+}
+
+/* Opens forwarder envelopes, noting each node id in the sender's path (section 5.5). */
+static enum sn_decode_result open_envelopes(struct peer_room *from, struct bytes *datagram)
+{
+    while (sn_is_envelope(*datagram)) {
+        struct sn_envelope env;
+        if (sn_envelope_decode(*datagram, &env) != SN_DECODED || !peer_push_node(from, env.node_id))
+            return SN_BAD_ENVELOPE;
+        *datagram = env.inner;
+    }
+    return SN_DECODED;
+}
+
+void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
+                     struct bytes datagram)
+{
+    fire_due(e, now_ms);
+    sn_count(e, SN_STAT_PACKETS_IN);
+    e->stats.n[SN_STAT_BYTES_IN] += datagram.len;
+    if (from->link < e->config.n_links && datagram.len > e->links[from->link].max_packet_bytes) {
+        sn_count(e, SN_STAT_BAD_OVERSIZE);
+        return;
+    }
+    struct peer_room room;
+    enum sn_decode_result result = SN_DECODED;
+    struct bytes message = datagram;
+    if (sn_is_envelope(datagram)) {
+        peer_copy(&room, from);
+        result = open_envelopes(&room, &message);
+        from = peer_in(&room);
+    }
+    struct sn_packet p;
+    if (result == SN_DECODED)
+        result = sn_decode(message, &p);
+    if (result != SN_DECODED) {
+        count_malformed(e, from, datagram, result);
+        return;
+    }
+    on_message(e, from, &p, message);
+}
+
+static void on_upstream(struct sn_engine *e, bool up)
+{
+    e->upstream_up = up;
+}
+
+static void on_closed(struct sn_engine *e, struct sn_client *c)
+{
+    if (sn_client_connected(c))
+        sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
+    c->open = false; /* it knows */
+    sn_client_apply(e, c, SN_CE_CLOSED);
+}
+
+void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event *event)
+{
+    fire_due(e, now_ms);
+    struct sn_client *c = sn_client_by_key(e, event->client);
+    switch (event->type) {
+    case SN_EV_UPSTREAM:
+        on_upstream(e, event->upstream.up);
+        break;
+    case SN_EV_MESSAGE:
+        sn_on_message(e, event);
+        break;
+    case SN_EV_PUBLISHED:
+        sn_on_published(e, c, event);
+        break;
+    case SN_EV_OPENED:
+        if (c != NULL)
+            sn_on_opened(e, c, event);
+        break;
+    case SN_EV_SUBSCRIBED:
+    case SN_EV_UNSUBSCRIBED:
+        if (c != NULL)
+            sn_on_subscribed(e, c, event);
+        break;
+    case SN_EV_CLOSED:
+        if (c != NULL)
+            on_closed(e, c);
+        break;
+    }
+}
+
+void sn_engine_farewell(struct sn_engine *e, int64_t now_ms)
+{
+    fire_due(e, now_ms);
+    for (uint32_t slot = 0; slot < e->n_slots; slot++) {
+        const struct sn_client *c = e->slots[slot];
+        if (c != NULL && c->state == SN_ST_ACTIVE)
+            sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
+    }
+}
+
+/* ---- looking in --------------------------------------------------------------------------------
+ */
+
+struct log_ring *sn_engine_log(struct sn_engine *e)
+{
+    return &e->log;
+}
+
+const struct sn_stats *sn_engine_stats(const struct sn_engine *e)
+{
+    return &e->stats;
+}
+
+struct sn_gauges sn_engine_gauges(const struct sn_engine *e)
+{
+    return (struct sn_gauges){
+        .clients = (uint32_t)e->clients_by_id.count,
+        .connected = e->connected,
+        .queued = e->queued,
+        .memory_bytes = e->memory_bytes,
+    };
+}

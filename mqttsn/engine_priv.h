@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the engine. One file per conversation; what they share stands here.
+ *
+ *   engine.c        entries, dispatch by type and state     names.c     interned topic names
+ *   client.c        sessions, state machine, supervision    topics.c    topic ids of a client
+ *   connect.c       CONNECT and the will dialogue           profile.c   options by client id
+ *   publish_up.c    PUBLISH from nodes                      outbox.c    packets and requests out
+ *   publish_down.c  PUBLISH to nodes, REGISTER before it
+ *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
+ *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
+ *
+ * `c` may be freed by sn_client_apply(); functions that can end a session say so by returning false
+ * when it is gone.
+ */
+#ifndef SENNET_MQTTSN_ENGINE_PRIV_H
+#define SENNET_MQTTSN_ENGINE_PRIV_H
+
+#include "base/body.h"
+#include "base/deadline.h"
+#include "base/hmap.h"
+#include "base/list.h"
+
+#include "mqttsn/engine.h"
+#include "mqttsn/packet.h"
+
+struct sn_client;
+
+/* ---- names.c: one copy of every topic name, however many clients use it ------------------------
+ */
+
+struct sn_name {
+    struct hmap_node node;
+    uint32_t refs;
+    uint32_t len;
+    uint8_t text[];
+};
+
+/* The interned name with one more reference, or NULL (no memory, quota). */
+struct sn_name *sn_name_get(struct sn_engine *e, struct bytes text);
+/* The interned name if there is one; no reference taken. */
+struct sn_name *sn_name_find(const struct sn_engine *e, struct bytes text);
+void sn_name_unref(struct sn_engine *e, struct sn_name *name);
+
+static inline struct sn_name *sn_name_ref(struct sn_name *name)
+{
+    name->refs++;
+    return name;
+}
+
+static inline struct bytes sn_name_bytes(const struct sn_name *name)
+{
+    return bytes_of(name->text, name->len);
+}
+
+/* ---- profile.c: what [client GLOB] and [topics GLOB] say about a client id ---------------------
+ */
+
+struct sn_alias {
+    uint16_t topic_id;
+    struct sn_name *name;
+};
+
+struct sn_profile {
+    struct hmap_node node;
+    struct bytes sections;            /* bit set of the sections that matched */
+    struct sn_client_options options; /* defaults filled in */
+    struct sn_alias *aliases;         /* sorted by id */
+    size_t n_aliases;
+};
+
+int sn_profiles_init(struct sn_engine *e);
+void sn_profiles_deinit(struct sn_engine *e);
+/* The profile for a client id, kept until the engine is freed; NULL when out of memory. */
+const struct sn_profile *sn_profile_get(struct sn_engine *e, struct bytes client_id);
+/* O(log aliases); NULL when the id is not predefined. */
+struct sn_name *sn_profile_alias(const struct sn_profile *p, uint16_t topic_id);
+
+/* ---- topics.c: a client's topic ids ------------------------------------------------------------
+ */
+
+struct sn_topic {
+    struct hmap_node node; /* in engine.topics by (client slot, name) */
+    struct sn_topic *next; /* of this client */
+    struct sn_name *name;
+    uint32_t slot;
+    uint16_t id;       /* normal topic id, 0 while none is assigned */
+    uint16_t alias;    /* predefined id or short name, by `kind` */
+    uint8_t kind;      /* how the client wants it delivered: of its latest SUBSCRIBE */
+    uint16_t known_in; /* connection in which the client knows `id`; 0 = in none */
+    bool given;        /* the client itself asked for `id` (REGACK, SUBACK) */
+    bool refused;      /* the client refused a REGISTER of it in this connection */
+};
+
+/* Finds or makes the client's entry for a name. NULL: over max_topics or out of memory. */
+struct sn_topic *sn_topic_get(struct sn_engine *e, struct sn_client *c, struct bytes name);
+struct sn_topic *sn_topic_find(struct sn_engine *e, const struct sn_client *c,
+                               const struct sn_name *name);
+/* Gives the entry a normal id if it has none. False: ids exhausted or out of memory. */
+bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t);
+/* The entry with that normal id, or NULL. O(1). */
+struct sn_topic *sn_topic_by_id(const struct sn_engine *e, const struct sn_client *c, uint16_t id);
+void sn_topics_clear(struct sn_engine *e, struct sn_client *c);
+
+/* ---- the session record ------------------------------------------------------------------------
+ */
+
+enum sn_state {
+    SN_ST_DISCONNECTED,
+    SN_ST_CONNECTING, /* will dialogue or waiting for the broker side */
+    SN_ST_ACTIVE,
+    SN_ST_ASLEEP,
+    SN_ST_AWAKE,
+    SN_ST_LOST,
+    SN_ST_COUNT
+};
+
+/* What can happen to a session as a whole. */
+enum sn_client_event {
+    SN_CE_CONNECT,    /* an acceptable CONNECT arrived */
+    SN_CE_ACCEPTED,   /* the broker side opened the session */
+    SN_CE_REFUSED,    /* it did not, or the dialogue was given up */
+    SN_CE_DISCONNECT, /* the node said DISCONNECT */
+    SN_CE_SLEEP,      /* ... with a duration */
+    SN_CE_WAKE,       /* PINGREQ of a sleeper */
+    SN_CE_DROWSE,     /* everything delivered, or given up: back to sleep */
+    SN_CE_SILENCE,    /* supervision ran out */
+    SN_CE_REPLACED,   /* another client id took over the address */
+    SN_CE_CLOSED,     /* the broker side ended it */
+    SN_CE_COUNT
+};
+
+struct sn_will {
+    struct sn_name *topic;
+    struct body *body;
+    uint8_t qos;
+    bool retain;
+};
+
+/* An unfinished CONNECT. */
+struct sn_connecting {
+    enum { SN_STEP_WILLTOPIC, SN_STEP_WILLMSG, SN_STEP_BROKER } step;
+    struct sn_will will;
+    bool wants_will;
+    bool proven; /* the address has answered us, so we may repeat by timer */
+    unsigned tries;
+};
+
+/* One PUBLISH of the node, open or recently finished (publish_up.c). */
+struct sn_up_entry {
+    enum { SN_UP_FREE, SN_UP_PENDING, SN_UP_RECEIVED, SN_UP_DONE } state;
+
+    uint16_t msg_id;
+    uint16_t topic_id;
+    uint16_t token;
+    uint8_t qos;
+    uint64_t print; /* of topic and data: tells a repetition from a reused msg id */
+    int64_t done_ms;
+};
+
+struct sn_up {
+    uint16_t capacity;
+    uint16_t next_token;
+    struct sn_up_entry entries[];
+};
+
+/* A message waiting for the node (publish_down.c). */
+struct sn_message {
+    struct list link;
+    struct sn_name *name;
+    struct body *body;
+    uint32_t delivery_id;
+    uint8_t qos;
+    bool retain;
+};
+
+/* The downlink conversation: the head of the queue is what is under way. */
+struct sn_down {
+    struct deadline retry;
+    struct sn_client *client;
+    struct list queue;
+    uint32_t n_queued;
+    uint32_t queued_bytes;
+
+    enum { SN_DN_IDLE, SN_DN_REGISTER, SN_DN_PUBACK, SN_DN_PUBREC, SN_DN_PUBCOMP } phase;
+
+    uint16_t msg_id; /* of the request under way */
+    uint16_t
+        publish_id; /* msg id under which the head was sent before: repeat with DUP; 0 = never */
+    uint8_t tries;  /* sendings of the request under way */
+    uint8_t rounds; /* times it was given up and taken up again */
+    bool stalled;   /* given up until the node gives a sign of life */
+    bool repaired;  /* the mapping was registered anew once for this message */
+};
+
+/* An open SUBSCRIBE or UNSUBSCRIBE (subscribe.c). */
+struct sn_sub {
+    struct sn_sub *next;
+    uint16_t msg_id;
+    uint16_t token;
+    uint16_t topic_id;   /* for the SUBACK ... */
+    uint16_t refused_id; /* ... and for one that refuses */
+    struct sn_topic *topic;
+    bool is_unsubscribe;
+};
+
+struct sn_client {
+    struct hmap_node by_id;
+    struct hmap_node by_peer;
+    struct deadline supervise;
+    int64_t heard_ms;
+    int64_t connack_ms;
+    uint64_t key;      /* mqttsn/port.h */
+    struct peer *peer; /* NULL while its address is unknown */
+    const struct sn_profile *profile;
+    struct sn_will *will;
+    struct sn_connecting *connecting; /* only in SN_ST_CONNECTING */
+    struct sn_up *up;
+    struct sn_down *down;
+    struct sn_sub *subs;
+    struct sn_topic *topics;    /* all of them */
+    struct sn_topic **by_index; /* those with a normal id */
+    uint32_t n_topics;
+    uint32_t n_index;
+    uint32_t cap_index;
+    uint32_t connect_print; /* of the CONNECT's octets: recognises its repetition */
+    uint16_t keep_alive_s;
+    uint16_t sleep_s;
+    uint16_t connection; /* counts connections, never 0 */
+    uint16_t next_msg_id;
+    uint16_t next_sub_token;
+    uint16_t last_sub_msg_id; /* latest finished SUBSCRIBE, to repeat its SUBACK */
+    uint16_t last_sub_topic_id;
+    uint8_t last_sub_qos;
+    bool has_last_sub;
+    uint8_t state; /* enum sn_state; only sn_client_apply() writes it */
+    uint8_t n_subs;
+    bool clean;
+    bool open;         /* OPEN was sent to the broker side and not yet CLOSE */
+    bool idle;         /* nothing has happened since the CONNACK */
+    bool has_regacked; /* it answers REGISTER at all */
+    uint8_t id_len;
+    uint8_t id[];
+};
+
+static inline struct bytes sn_client_id(const struct sn_client *c)
+{
+    return bytes_of(c->id, c->id_len);
+}
+
+/* ---- the engine --------------------------------------------------------------------------------
+ */
+
+enum { SN_LIMITER_BUCKETS = 4096 };
+
+/* Replies to talkers without session: a fixed table, so that strangers cost no memory. */
+struct sn_limiter {
+    int64_t next_ms[SN_LIMITER_BUCKETS];
+    int64_t all_next_us;
+};
+
+struct sn_outbox {
+    uint8_t *buf;
+    size_t cap, head, tail;
+};
+
+struct sn_queued_request {
+    struct sn_request request;
+    struct sn_name *name;
+    struct body *body;
+    struct peer *peer;
+    uint8_t *client_id;
+};
+
+struct sn_requests {
+    struct sn_queued_request *ring;
+    size_t cap, head, count;
+};
+
+struct sn_engine {
+    struct sn_engine_config config; /* lists owned by the profile source below */
+    struct sn_link_limits *links;
+    struct sn_client_section *client_sections;
+    struct sn_topics_section *topics_sections;
+    struct hmap profiles;
+    struct sn_profile *stranger; /* plain [topics] only: for QoS -1 */
+    uint16_t first_topic_id;     /* above every predefined one */
+
+    struct hmap clients_by_id;
+    struct hmap clients_by_peer;
+    struct hmap topics;
+    struct hmap names;
+    struct sn_client **slots;
+    uint32_t *generations;
+    uint32_t *free_slots;
+    uint32_t n_slots, cap_slots, n_free;
+
+    struct deadlines deadlines;
+    struct sn_outbox outbox;
+    struct sn_requests requests;
+    struct sn_limiter limiter;
+    struct sn_stats stats;
+    struct log_ring log;
+    uint64_t memory_bytes;
+    uint64_t queued;
+    uint32_t connected;
+    bool upstream_up;
+    int64_t now_ms; /* of the entry being handled */
+};
+
+enum sn_deadline_kind { SN_DL_SUPERVISE, SN_DL_RETRY };
+
+static inline void sn_count(struct sn_engine *e, enum sn_stat stat)
+{
+    e->stats.n[stat]++;
+}
+
+/* Charges memory kept for peers to the global cap; false when it is reached. */
+static inline bool sn_charge(struct sn_engine *e, size_t n)
+{
+    if (e->memory_bytes + n > e->config.max_memory_bytes)
+        return false;
+    e->memory_bytes += n;
+    return true;
+}
+
+static inline void sn_refund(struct sn_engine *e, size_t n)
+{
+    e->memory_bytes -= n;
+}
+
+/* Charged allocation, zeroed; NULL is counted as drop.no_memory. */
+void *sn_alloc(struct sn_engine *e, size_t n);
+void sn_free(struct sn_engine *e, void *ptr, size_t n);
+
+/* ---- client.c ----------------------------------------------------------------------------------
+ */
+
+extern const char *const sn_state_names[SN_ST_COUNT];
+
+/* The state after `event`, or the same when the event has no meaning there. Pure. */
+enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event);
+
+/* Applies an event: the only place that changes a session's state, arms its supervision, closes it
+ * toward the broker side and discards it when nothing of it is to be kept. False when it is gone.
+ */
+bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_event event);
+
+struct sn_client *sn_client_by_id(struct sn_engine *e, struct bytes client_id);
+struct sn_client *sn_client_by_peer(struct sn_engine *e, const struct peer *peer);
+/* By key, NULL when that session is gone. */
+struct sn_client *sn_client_by_key(struct sn_engine *e, uint64_t key);
+/* A new record in SN_ST_DISCONNECTED, or NULL (limit, memory). */
+struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
+                                const struct sn_profile *profile);
+/* Frees the record and everything it owns; the broker side is not told. */
+void sn_client_free(struct sn_engine *e, struct sn_client *c);
+/* Forgets registrations, queue, exchanges and will, under a new key: CleanSession=1. False: memory.
+ */
+void sn_client_reset(struct sn_engine *e, struct sn_client *c);
+void sn_client_unbind(struct sn_engine *e, struct sn_client *c);
+/* Moves the session to another address; false when out of memory (nothing changed). */
+bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer);
+void sn_client_supervise(struct sn_engine *e, struct sn_client *c);
+/* Its supervision deadline fired. */
+void sn_client_due(struct sn_engine *e, struct sn_client *c);
+/* Takes the next msg id for a request of ours; never 0. */
+uint16_t sn_client_msg_id(struct sn_client *c);
+
+static inline bool sn_client_connected(const struct sn_client *c)
+{
+    return c->state == SN_ST_ACTIVE || c->state == SN_ST_ASLEEP || c->state == SN_ST_AWAKE;
+}
+
+/* ---- outbox.c ----------------------------------------------------------------------------------
+ */
+
+/* Queues a packet; drops it, counted, when the outbox is full. False when it was too large for the
+ * link, which the caller may want to know. */
+void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p);
+/* To the client, if its address is known. */
+void sn_reply(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p);
+/* A message of type and return code only. */
+void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code);
+/* Largest packet (envelopes not counted) that may go to this client. */
+size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c);
+
+/* Queues a request; takes references of its own. False when out of memory (nothing queued). */
+bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_name *name,
+            struct body *body);
+void sn_outbox_deinit(struct sn_engine *e);
+
+/* ---- limiter.c ---------------------------------------------------------------------------------
+ */
+
+/* May we answer this address now? 1/s with a burst of 3 per address, 1,000/s in all. */
+bool sn_limiter_allow(struct sn_engine *e, const struct peer *from);
+
+/* ---- conversations -----------------------------------------------------------------------------
+ */
+
+/* Handlers of arriving messages; `c` is the session of the address. */
+void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
+                   struct bytes raw);
+void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_will_msg(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event);
+void sn_connect_due(struct sn_engine *e, struct sn_client *c);
+void sn_connecting_free(struct sn_engine *e, struct sn_client *c);
+
+void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_event *event);
+void sn_subs_clear(struct sn_engine *e, struct sn_client *c);
+
+void sn_on_publish(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_publish_qos_minus_1(struct sn_engine *e, struct sn_client *c, const struct peer *from,
+                               const struct sn_packet *p);
+void sn_on_pubrel(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_published(struct sn_engine *e, struct sn_client *c, const struct sn_event *event);
+void sn_up_clear(struct sn_engine *e, struct sn_client *c);
+
+void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_pubrec(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_pubcomp(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_message(struct sn_engine *e, const struct sn_event *event);
+/* Sends what can be sent; called whenever something stopped being in the way. May end an awake
+ * period, never the session. */
+void sn_down_run(struct sn_engine *e, struct sn_client *c);
+/* A sign of life: takes up again what was given up. */
+void sn_down_resume(struct sn_engine *e, struct sn_client *c);
+/* Repeats the request under way now, if there is one. */
+void sn_down_resend(struct sn_engine *e, struct sn_client *c);
+/* The node fell asleep or went away: the request under way returns to the head of the queue. */
+void sn_down_pause(struct sn_engine *e, struct sn_client *c);
+void sn_down_due(struct sn_engine *e, struct sn_down *d);
+void sn_down_clear(struct sn_engine *e, struct sn_client *c);
+
+void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *from,
+                   const struct sn_packet *p);
+void sn_on_disconnect(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+
+void sn_on_will_topic_upd(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_on_will_msg_upd(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
+void sn_will_free(struct sn_engine *e, struct sn_client *c);
+struct sn_will_view sn_will_view(const struct sn_will *w);
+
+/* A request of a talker without session: DISCONNECT, within limits. */
+void sn_unknown_talker(struct sn_engine *e, const struct peer *from);
+
+#endif

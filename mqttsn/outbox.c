@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What leaves the engine: packets for the links, requests for the broker side.
+ *
+ * Packets lie one behind the other in an arena that starts over whenever it has been drained, which
+ * the pump does after every batch. Requests lie in a ring and hold references to what they mention.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "mqttsn/engine_priv.h"
+
+enum {
+    OUTBOX_FIRST = 64 * 1024,
+    OUTBOX_MAX =
+        8 * 1024 * 1024, /* a fan-out to every client must fit; more is a pump that sleeps */
+    REQUESTS_FIRST = 64,
+};
+
+/* In front of each packet: the peer follows, then the octets, then padding to 8. */
+struct parcel {
+    uint32_t size; /* of the whole parcel */
+    uint32_t peer_size;
+    uint32_t len;
+    uint32_t unused;
+};
+
+static size_t padded(size_t n)
+{
+    return (n + 7) & ~(size_t)7;
+}
+
+static bool outbox_reserve(struct sn_outbox *o, size_t more)
+{
+    if (o->cap - o->tail >= more)
+        return true;
+    size_t cap = o->cap > 0 ? o->cap : OUTBOX_FIRST;
+    while (cap - o->tail < more) {
+        if (cap >= OUTBOX_MAX)
+            return false;
+        cap *= 2;
+    }
+    uint8_t *buf = realloc(o->buf, cap);
+    if (buf == NULL)
+        return false;
+    o->buf = buf;
+    o->cap = cap;
+    return true;
+}
+
+size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
+{
+    const uint16_t link = c->peer != NULL ? c->peer->link : 0;
+    size_t limit = link < e->config.n_links ? e->links[link].max_packet_bytes : SN_PACKET_MAX;
+    const size_t own = c->profile->options.max_packet_bytes;
+    if (own != 0 && own < limit)
+        limit = own;
+    return limit;
+}
+
+/* Writes the forwarder envelopes, outermost first (section 5.5). Radius has no meaning in unicast.
+ */
+static bool write_envelopes(const struct peer *to, struct writer *w)
+{
+    struct reader path = rd_of(bytes_of(to->bytes + to->addr_len, to->path_len));
+    while (rd_left(&path) > 0) {
+        const struct sn_envelope env = {.node_id = rd_bytes(&path, rd_u8(&path))};
+        uint8_t header[3 + SN_NODE_ID_MAX];
+        const size_t n = sn_envelope_encode(&env, header, sizeof header);
+        wr_bytes(w, bytes_of(header, n));
+    }
+    return !w->failed;
+}
+
+void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p)
+{
+    struct sn_outbox *o = &e->outbox;
+    const size_t len = sn_encode(p, NULL, 0);
+    const size_t peer_bytes = peer_size(to);
+    const size_t room = padded(sizeof(struct parcel) + peer_bytes + len + to->path_len * 4U);
+    if (len == 0 || !outbox_reserve(o, room)) {
+        sn_count(e, SN_STAT_DROP_OUTPUT_FULL);
+        return;
+    }
+    uint8_t *at = o->buf + o->tail + sizeof(struct parcel);
+    memcpy(at, to, peer_bytes);
+    struct writer w = wr_to(at + peer_bytes, room - sizeof(struct parcel) - peer_bytes);
+    if (to->path_len > 0)
+        write_envelopes(to, &w);
+    w.len += sn_encode(p, w.buf + w.len, w.cap - w.len);
+    const struct parcel parcel = {
+        .size = (uint32_t)padded(sizeof parcel + peer_bytes + w.len),
+        .peer_size = (uint32_t)peer_bytes,
+        .len = (uint32_t)w.len,
+    };
+    memcpy(o->buf + o->tail, &parcel, sizeof parcel);
+    o->tail += parcel.size;
+    sn_count(e, SN_STAT_PACKETS_OUT);
+    e->stats.n[SN_STAT_BYTES_OUT] += w.len;
+    if (log_wanted(&e->log, LOG_TRACE) && log_begin(&e->log, LOG_TRACE, "packet.out")) {
+        char text[256];
+        log_peer(&e->log, "to", to);
+        log_word(&e->log, "packet", sn_print(p, text, sizeof text));
+        log_end(&e->log);
+    }
+}
+
+void sn_reply(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
+{
+    if (c->peer != NULL)
+        sn_send(e, c->peer, p);
+}
+
+void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code)
+{
+    sn_send(e, to, &(struct sn_packet){.type = type, .return_code = code});
+}
+
+bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)
+{
+    const struct sn_outbox *o = &e->outbox;
+    if (o->head == o->tail)
+        return false;
+    struct parcel parcel;
+    memcpy(&parcel, o->buf + o->head, sizeof parcel);
+    const uint8_t *at = o->buf + o->head + sizeof parcel;
+    out->to = (const struct peer *)(const void *)at;
+    out->bytes = bytes_of(at + parcel.peer_size, parcel.len);
+    return true;
+}
+
+void sn_engine_done_packet(struct sn_engine *e)
+{
+    struct sn_outbox *o = &e->outbox;
+    assert(o->head != o->tail);
+    struct parcel parcel;
+    memcpy(&parcel, o->buf + o->head, sizeof parcel);
+    o->head += parcel.size;
+    if (o->head == o->tail) {
+        o->head = 0;
+        o->tail = 0;
+    }
+}
+
+/* ---- requests ----------------------------------------------------------------------------------
+ */
+
+static bool requests_reserve(struct sn_requests *q)
+{
+    if (q->count < q->cap)
+        return true;
+    const size_t cap = q->cap > 0 ? q->cap * 2 : REQUESTS_FIRST;
+    struct sn_queued_request *ring = calloc(cap, sizeof *ring);
+    if (ring == NULL)
+        return false;
+    for (size_t i = 0; i < q->count; i++)
+        ring[i] = q->ring[(q->head + i) % q->cap];
+    free(q->ring);
+    *q = (struct sn_requests){.ring = ring, .cap = cap, .count = q->count};
+    return true;
+}
+
+/* OPEN mentions the client's record, which may be gone when the request is taken: copy. */
+static bool copy_open(struct sn_queued_request *q)
+{
+    const struct bytes id = q->request.open.client_id;
+    q->client_id = malloc(id.len);
+    q->peer = peer_dup(q->request.open.peer);
+    if (q->client_id == NULL || q->peer == NULL) {
+        free(q->client_id);
+        free(q->peer);
+        return false;
+    }
+    memcpy(q->client_id, id.data, id.len);
+    q->request.open.client_id = bytes_of(q->client_id, id.len);
+    q->request.open.peer = q->peer;
+    return true;
+}
+
+bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_name *name,
+            struct body *body)
+{
+    struct sn_requests *q = &e->requests;
+    struct sn_queued_request item = {.request = *request};
+    if (!requests_reserve(q) || (request->type == SN_REQ_OPEN && !copy_open(&item))) {
+        sn_count(e, SN_STAT_DROP_NO_MEMORY);
+        return false;
+    }
+    item.name = name != NULL ? sn_name_ref(name) : NULL;
+    item.body = body_ref(body);
+    q->ring[(q->head + q->count++) % q->cap] = item;
+    return true;
+}
+
+bool sn_engine_peek_request(struct sn_engine *e, struct sn_request *out)
+{
+    const struct sn_requests *q = &e->requests;
+    if (q->count == 0)
+        return false;
+    *out = q->ring[q->head].request;
+    return true;
+}
+
+void sn_engine_done_request(struct sn_engine *e)
+{
+    struct sn_requests *q = &e->requests;
+    assert(q->count > 0);
+    struct sn_queued_request *item = &q->ring[q->head];
+    if (item->name != NULL)
+        sn_name_unref(e, item->name);
+    body_unref(item->body);
+    free(item->peer);
+    free(item->client_id);
+    q->head = (q->head + 1) % q->cap;
+    q->count--;
+}
+
+void sn_outbox_deinit(struct sn_engine *e)
+{
+    while (e->requests.count > 0)
+        sn_engine_done_request(e);
+    free(e->requests.ring);
+    free(e->outbox.buf);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PINGREQ and DISCONNECT (sections 6.11, 6.12) and the sleep cycle (section 6.14):
+ *
+ *     active  DISCONNECT(D)         -> asleep   messages wait in the queue
+ *     asleep  PINGREQ(client id)    -> awake    the queue is delivered ...
+ *     awake   queue empty, all acknowledged -> PINGRESP, asleep again
+ *
+ * A sleeper wakes by its client id, from whatever address it has now: a translated UDP port seldom
+ * outlives a night.
+ */
+#include "mqttsn/engine_priv.h"
+
+static void ping_response(struct sn_engine *e, const struct sn_client *c)
+{
+    sn_reply(e, c, &(struct sn_packet){.type = SN_PINGRESP});
+}
+
+/* The sleeper that the message names, if it may be woken from this address. */
+static struct sn_client *sleeper(struct sn_engine *e, const struct peer *from,
+                                 const struct sn_packet *p)
+{
+    struct sn_client *c = p->client_id.len > 0 ? sn_client_by_id(e, p->client_id) : NULL;
+    if (c == NULL || (c->state != SN_ST_ASLEEP && c->state != SN_ST_AWAKE))
+        return NULL;
+    struct sn_client *holder = sn_client_by_peer(e, from);
+    if (holder != NULL && holder != c) {
+        if (!sn_client_apply(e, holder, SN_CE_REPLACED))
+            holder = NULL;
+        if (holder != NULL)
+            sn_client_unbind(e, holder);
+    }
+    return sn_client_bind(e, c, from) ? c : NULL;
+}
+
+static void wake(struct sn_engine *e, struct sn_client *c)
+{
+    if (c->state == SN_ST_ASLEEP)
+        sn_client_apply(e, c, SN_CE_WAKE);
+    else
+        sn_down_resend(e, c); /* it missed something: repeat what is under way */
+    sn_down_resume(e, c);
+    sn_down_run(e, c);
+}
+
+/* `c` is the session of the address, or NULL. */
+void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *from,
+                   const struct sn_packet *p)
+{
+    const bool named = p->client_id.len > 0;
+    const bool other = named && (c == NULL || !bytes_equal(sn_client_id(c), p->client_id));
+    if (other)
+        c = sleeper(e, from, p);
+    if (c == NULL || !sn_client_connected(c)) {
+        sn_unknown_talker(e, from);
+        return;
+    }
+    c->heard_ms = e->now_ms;
+    if (c->state == SN_ST_ACTIVE)
+        ping_response(e, c);
+    else
+        wake(e, c);
+}
+
+/* Always answered: the reply may have been lost, and some clients wait for it for ever. */
+void sn_on_disconnect(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
+    if (p->duration_s == 0) { /* a zero duration is none */
+        sn_client_apply(e, c, SN_CE_DISCONNECT);
+        return;
+    }
+    if (!sn_client_connected(c))
+        return;
+    c->sleep_s = p->duration_s;
+    sn_client_apply(e, c, SN_CE_SLEEP);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * REGISTER, SUBSCRIBE and UNSUBSCRIBE of nodes (sections 6.5, 6.9, 6.10).
+ *
+ * The topic's entry exists before the request goes to the broker side, because messages may arrive
+ * before its answer; while a SUBSCRIBE is open the client's messages are held (publish_down.c), so
+ * that the SUBACK comes first. By name: SUBACK carries the normal id to come; with a wildcard 0000;
+ * predefined id and short name are echoed.
+ */
+#include "mqttsn/engine_priv.h"
+#include "mqttsn/topic.h"
+
+enum { OPEN_MAX_SUBS = 4 }; /* a conforming client has one open */
+
+/* ---- REGISTER ----------------------------------------------------------------------------------
+ */
+
+void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    struct sn_packet ack = {.type = SN_REGACK, .msg_id = p->msg_id};
+    struct sn_topic *t = NULL;
+    if (!sn_topic_name_ok(p->topic)) {
+        ack.return_code = SN_NOT_SUPPORTED;
+    } else {
+        t = sn_topic_get(e, c, p->topic);
+        if (t == NULL || !sn_topic_assign_id(e, c, t))
+            ack.return_code = SN_CONGESTION; /* over max_topics */
+    }
+    if (ack.return_code == SN_ACCEPTED) {
+        t->given = true;
+        t->refused = false;
+        t->known_in = c->connection;
+        ack.topic_id = t->id;
+    }
+    sn_reply(e, c, &ack);
+}
+
+/* ---- SUBSCRIBE and UNSUBSCRIBE -----------------------------------------------------------------
+ */
+
+static void suback(struct sn_engine *e, const struct sn_client *c, uint16_t msg_id,
+                   uint16_t topic_id, uint8_t qos, uint8_t code)
+{
+    sn_reply(e, c,
+             &(struct sn_packet){.type = SN_SUBACK,
+                                 .qos = (enum sn_qos)qos,
+                                 .topic_id = topic_id,
+                                 .msg_id = msg_id,
+                                 .return_code = code});
+}
+
+static struct sn_sub *find_msg_id(const struct sn_client *c, uint16_t msg_id, bool unsubscribe)
+{
+    struct sn_sub *s = c->subs;
+    while (s != NULL && (s->msg_id != msg_id || s->is_unsubscribe != unsubscribe))
+        s = s->next;
+    return s;
+}
+
+static void sub_remove(struct sn_engine *e, struct sn_client *c, struct sn_sub *s)
+{
+    struct sn_sub **link = &c->subs;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
+    c->n_subs--;
+    sn_free(e, s, sizeof *s);
+}
+
+void sn_subs_clear(struct sn_engine *e, struct sn_client *c)
+{
+    while (c->subs != NULL)
+        sub_remove(e, c, c->subs);
+}
+
+/* Refused requests echo the id of the two kinds that have one. */
+static uint16_t echo_id(const struct sn_packet *p)
+{
+    return p->topic_kind == SN_TOPIC_PREDEFINED || p->topic_kind == SN_TOPIC_SHORT ? p->topic_id
+                                                                                   : 0;
+}
+
+static struct sn_sub *sub_new(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    if (c->n_subs >= OPEN_MAX_SUBS)
+        return NULL;
+    struct sn_sub *s = sn_alloc(e, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    *s = (struct sn_sub){
+        .next = c->subs,
+        .msg_id = p->msg_id,
+        .token = c->next_sub_token++,
+        .refused_id = echo_id(p),
+        .is_unsubscribe = p->type == SN_UNSUBSCRIBE,
+    };
+    c->subs = s;
+    c->n_subs++;
+    return s;
+}
+
+/* The filter that the message names. `octets` is room for a short name. Empty with a return code
+ * when there is none. */
+static struct bytes filter_of(const struct sn_client *c, const struct sn_packet *p,
+                              uint8_t octets[2], uint8_t *code)
+{
+    struct bytes filter = bytes_of(NULL, 0);
+    *code = SN_NOT_SUPPORTED;
+    switch (p->topic_kind) {
+    case SN_TOPIC_NORMAL:
+        if (sn_topic_filter_ok(p->topic))
+            filter = p->topic;
+        break;
+    case SN_TOPIC_PREDEFINED: {
+        const struct sn_name *name = sn_profile_alias(c->profile, p->topic_id);
+        *code = SN_INVALID_TOPIC_ID;
+        if (name != NULL)
+            filter = sn_name_bytes(name);
+        break;
+    }
+    case SN_TOPIC_SHORT:
+        octets[0] = (uint8_t)(p->topic_id >> 8);
+        octets[1] = (uint8_t)p->topic_id;
+        if (sn_topic_name_ok(bytes_of(octets, 2)))
+            filter = bytes_of(octets, 2);
+        break;
+    case SN_TOPIC_RESERVED:
+        break;
+    }
+    return filter;
+}
+
+/* Makes the entry through which messages of this subscription will be delivered. False: over
+ * max_topics or out of memory. Wildcards need none until a message comes. */
+static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p,
+                          struct bytes filter, struct sn_sub *s)
+{
+    if (sn_topic_has_wildcard(filter))
+        return true;
+    struct sn_topic *t = sn_topic_get(e, c, filter);
+    if (t == NULL)
+        return false;
+    if (p->topic_kind == SN_TOPIC_NORMAL) {
+        if (!sn_topic_assign_id(e, c, t))
+            return false;
+        s->topic_id = t->id;
+    } else {
+        t->alias = p->topic_id;
+        s->topic_id = p->topic_id;
+    }
+    t->kind = (uint8_t)p->topic_kind;
+    t->refused = false;
+    s->topic = t;
+    return true;
+}
+
+void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    if (find_msg_id(c, p->msg_id, false) != NULL)
+        return; /* a repetition; the answer will come */
+    if (p->dup && c->has_last_sub && c->last_sub_msg_id == p->msg_id) {
+        suback(e, c, p->msg_id, c->last_sub_topic_id, c->last_sub_qos, SN_ACCEPTED);
+        return;
+    }
+    uint8_t octets[2];
+    uint8_t code;
+    const struct bytes filter = filter_of(c, p, octets, &code);
+    if (filter.len == 0 || p->qos == SN_QOS_MINUS_1) {
+        suback(e, c, p->msg_id, echo_id(p), 0, filter.len == 0 ? code : SN_NOT_SUPPORTED);
+        return;
+    }
+    struct sn_name *name = sn_name_get(e, filter);
+    struct sn_sub *s = name != NULL ? sub_new(e, c, p) : NULL;
+    bool asked = false;
+    if (s != NULL && prepare_topic(e, c, p, filter, s)) {
+        const struct sn_request request = {
+            .type = SN_REQ_SUBSCRIBE,
+            .client = c->key,
+            .token = s->token,
+            .subscribe = {.filter = sn_name_bytes(name), .qos = (uint8_t)p->qos},
+        };
+        asked = sn_ask(e, &request, name, NULL);
+    }
+    if (!asked) {
+        if (s != NULL)
+            sub_remove(e, c, s);
+        suback(e, c, p->msg_id, echo_id(p), 0, SN_CONGESTION);
+    }
+    if (name != NULL)
+        sn_name_unref(e, name);
+}
+
+/* The alias goes with its subscription; a message that still comes is registered like any other. */
+static void forget_alias(struct sn_engine *e, struct sn_client *c, struct bytes filter)
+{
+    const struct sn_name *name = sn_name_find(e, filter);
+    struct sn_topic *t = name != NULL ? sn_topic_find(e, c, name) : NULL;
+    if (t != NULL)
+        t->kind = SN_TOPIC_NORMAL;
+}
+
+void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    c->has_last_sub = false;
+    if (find_msg_id(c, p->msg_id, true) != NULL)
+        return;
+    uint8_t octets[2];
+    uint8_t code;
+    const struct bytes filter = filter_of(c, p, octets, &code);
+    struct sn_name *name = filter.len > 0 ? sn_name_get(e, filter) : NULL;
+    struct sn_sub *s = name != NULL ? sub_new(e, c, p) : NULL;
+    bool asked = false;
+    if (s != NULL) {
+        forget_alias(e, c, filter);
+        asked = sn_ask(e,
+                       &(struct sn_request){.type = SN_REQ_UNSUBSCRIBE,
+                                            .client = c->key,
+                                            .token = s->token,
+                                            .unsubscribe = {.filter = sn_name_bytes(name)}},
+                       name, NULL);
+        if (!asked)
+            sub_remove(e, c, s);
+    }
+    /* UNSUBACK has no return code: what names no filter is not subscribed, so it is done. When
+     * memory is short, silence makes the client repeat. */
+    if (filter.len == 0)
+        sn_reply(e, c, &(struct sn_packet){.type = SN_UNSUBACK, .msg_id = p->msg_id});
+    if (name != NULL)
+        sn_name_unref(e, name);
+}
+
+static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s,
+                       const struct sn_event *event)
+{
+    if (event->outcome != SN_OK) {
+        suback(e, c, s->msg_id, s->refused_id, 0,
+               event->outcome == SN_REFUSED_BUSY ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        return;
+    }
+    if (s->topic != NULL && s->topic->id != 0 && s->topic_id == s->topic->id) {
+        s->topic->given = true;
+        s->topic->known_in = c->connection;
+    }
+    sn_count(e, SN_STAT_SUBSCRIBES);
+    c->has_last_sub = true;
+    c->last_sub_msg_id = s->msg_id;
+    c->last_sub_topic_id = s->topic_id;
+    c->last_sub_qos = event->subscribed.granted;
+    suback(e, c, s->msg_id, s->topic_id, event->subscribed.granted, SN_ACCEPTED);
+}
+
+/* Both answers: SUBSCRIBED and UNSUBSCRIBED. */
+void sn_on_subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
+{
+    struct sn_sub *s = c->subs;
+    while (s != NULL && s->token != event->token)
+        s = s->next;
+    if (s == NULL)
+        return;
+    if (s->is_unsubscribe)
+        sn_reply(e, c, &(struct sn_packet){.type = SN_UNSUBACK, .msg_id = s->msg_id});
+    else
+        subscribed(e, c, s, event);
+    sub_remove(e, c, s);
+    sn_down_run(e, c);
+}
