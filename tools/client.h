@@ -27,21 +27,22 @@ struct snc_options {
     struct bytes will_message;
     uint8_t will_qos;
     bool will_retain;
-    int64_t retry_ms;     /* T_retry, default 10 s */
-    unsigned retry_count; /* N_retry, default 3 */
+    int64_t retry_ms;     /* T_retry; 0: 10 s */
+    unsigned retry_count; /* N_retry: repetitions after the first sending, usually 3 */
 };
 
 enum snc_event_type {
     SNC_CONNECTED,
     SNC_REFUSED,    /* CONNACK with return_code */
     SNC_REGISTERED, /* topic_id for the name of snc_register() */
-    SNC_PUBLISHED,  /* QoS 1 and 2: complete, or refused with return_code */
+    SNC_PUBLISHED,  /* QoS 1 and 2: complete, or refused with return_code; QoS 0: only refused */
     SNC_SUBSCRIBED, /* qos granted, topic_id, or refused with return_code */
     SNC_UNSUBSCRIBED,
     SNC_MESSAGE,      /* a publication for us; `topic` is its name when known */
     SNC_PONG,         /* PINGRESP */
     SNC_DISCONNECTED, /* by us (answered), or by the gateway */
-    SNC_TIMEOUT,      /* a request was repeated N_retry times without answer: we are disconnected */
+    SNC_TIMEOUT,      /* a request was repeated N_retry times without answer: we are disconnected
+                       * (or, when it was the ping of a sleeping client, asleep again) */
 };
 
 struct snc_event {
@@ -54,10 +55,12 @@ struct snc_event {
     bool retain;
     bool dup;
     bool by_gateway;    /* DISCONNECTED: unasked */
-    struct bytes topic; /* MESSAGE, REGISTERED; borrowed until snc_done_event() */
+    struct bytes topic; /* MESSAGE (empty for predefined ids), REGISTERED, SUBSCRIBED,
+                         * UNSUBSCRIBED; borrowed until snc_done_event() */
     struct bytes data;  /* MESSAGE */
-    int64_t took_ms;    /* PUBLISHED, CONNECTED: since the first sending */
-    unsigned sendings;  /* PUBLISHED: 1 when nothing had to be repeated */
+    int64_t took_ms;    /* all but MESSAGE, DISCONNECTED: since the first sending; a publication's
+                         * own REGISTER counts */
+    unsigned sendings;  /* PUBLISHED, TIMEOUT, ...: 1 when nothing had to be repeated */
 };
 
 /* A topic as the user names it. */
@@ -73,15 +76,20 @@ struct snc;
 struct snc *snc_new(const struct snc_options *options, int64_t now_ms);
 void snc_free(struct snc *c);
 
-/* Verbs. 0 when started; SNC_BUSY when such a request is open already; SNC_NOT_CONNECTED. */
-enum { SNC_BUSY = 1, SNC_NOT_CONNECTED = 2, SNC_TOO_LARGE = 3 };
+/* Verbs. 0 when started; SNC_BUSY when such a request is open already, or too many packets wait to
+ * be peeked; SNC_INVALID for what the protocol cannot say (an empty name, QoS -1 by name);
+ * -ENOMEM. */
+enum { SNC_BUSY = 1, SNC_NOT_CONNECTED = 2, SNC_TOO_LARGE = 3, SNC_INVALID = 4 };
 
 int snc_connect(struct snc *c, int64_t now_ms);
 int snc_register(struct snc *c, int64_t now_ms, struct bytes name);
 int snc_subscribe(struct snc *c, int64_t now_ms, const struct snc_topic *topic, enum sn_qos qos);
 int snc_unsubscribe(struct snc *c, int64_t now_ms, const struct snc_topic *topic);
 
-/* NORMAL topics without id are registered first, by themselves. QoS -1 needs no connection. */
+/* NORMAL topics without id are registered first, by themselves. QoS -1 needs no connection.
+ *
+ * An open QoS 1/2 publication ends with the connection when the session is clean; otherwise it is
+ * parked and goes on, with the same msg id, after the next CONNACK (SNC_PUBLISHED comes then). */
 int snc_publish(struct snc *c, int64_t now_ms, const struct snc_topic *topic, struct bytes data,
                 enum sn_qos qos, bool retain);
 int snc_ping(struct snc *c, int64_t now_ms);
@@ -89,12 +97,24 @@ int snc_disconnect(struct snc *c, int64_t now_ms, uint16_t sleep_s); /* 0: for g
 
 bool snc_is_connected(const struct snc *c);
 
-/* True while a REGISTER or QoS 1/2 PUBLISH of ours is open. */
+/* True while a REGISTER or QoS 1/2 PUBLISH of ours is open or parked. */
 bool snc_publishing(const struct snc *c);
 
 void snc_input(struct snc *c, int64_t now_ms, struct bytes packet);
 void snc_advance(struct snc *c, int64_t now_ms);
 int64_t snc_next_deadline(const struct snc *c);
+
+/* What came or went other than as planned, since snc_new(). */
+struct snc_counters {
+    uint64_t malformed;       /* datagrams that are no message */
+    uint64_t unexpected;      /* messages out of place */
+    uint64_t duplicates;      /* QoS 2 repetitions recognised */
+    uint64_t retransmissions; /* ours */
+    uint64_t packets_dropped; /* not queued: too many wait to be peeked, or out of memory */
+    uint64_t events_dropped; /* likewise; QoS 1 and 2 messages come again, they were not answered */
+};
+
+const struct snc_counters *snc_counters(const struct snc *c);
 
 /* Borrowed until done. */
 bool snc_peek_packet(struct snc *c, struct bytes *out);
