@@ -51,6 +51,10 @@ struct link_config {
 struct link_driver {
     const char *name; /* `driver = NAME` */
 
+    /* Could this configuration work at all? Touches nothing. 0; or a negative errno with a sentence
+     * in `error`. */
+    int (*check)(const struct link_config *config, char *error, size_t error_size);
+
     /* Opens. 0 and `*out`; or a negative errno with a sentence in `error` (what, why, what to do).
      */
     int (*open)(void *loop, const struct link_config *config, const struct link_sink *sink,

@@ -1,2 +1,540 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MQTT-SN over UDP. An own socket under uv_poll, because libuv's UDP handles neither batch what is
+ * sent nor tell what the kernel dropped, and their queue has no bound.
+ *
+ * Everything is allocated at open: a batch of receive buffers, and one outgoing queue that is
+ * filled between flushes and emptied by sendmmsg(). When the system is busy the queue simply stays,
+ * up to its bounds, until the socket is writable again.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
 #include "radio/link.h"
+#include "radio/sockaddr.h"
+#include "radio/sources.h"
+
+enum {
+    BATCH = 64,               /* datagrams per system call */
+    ROUNDS = 4,               /* batches per wake-up, then other handles have their turn */
+    OUT_PACKETS = 1024,       /* waiting to be sent */
+    OUT_BYTES = 512 * 1024,   /* the same */
+    UDP_PAYLOAD_MAX = 65507,  /* of an IPv4 datagram */
+    ERRORS_PER_WAKE_UP = 256, /* entries of the error queue looked at */
+};
+
+/* Room for what one datagram may be accompanied by. */
+struct control {
+    _Alignas(struct cmsghdr)
+        uint8_t room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
+};
+
+struct receiving {
+    struct mmsghdr msgs[BATCH];
+    struct iovec iov[BATCH];
+    union sock_addr from[BATCH];
+    struct control control[BATCH];
+    uint8_t *buffer; /* BATCH * max_packet */
+    unsigned dirty;  /* headers that the last call has written to */
+};
+
+struct outgoing {
+    union sock_addr to;
+    uint32_t offset;
+    uint32_t len;
+    uint8_t source; /* of sources_find() */
+    bool tried;     /* once refused by the system, and given a second chance */
+};
+
+struct sending {
+    struct mmsghdr msgs[BATCH];
+    struct iovec iov[BATCH];
+    struct control control[BATCH];
+    struct outgoing queue[OUT_PACKETS]; /* [first, count) wait */
+    unsigned first, count;
+    uint8_t *bytes; /* OUT_BYTES */
+    size_t used;
+    bool blocked; /* the socket is full: wait until it is writable */
+};
+
+struct udp {
+    struct link base;
+    uv_poll_t poll;
+    int fd;
+    sa_family_t family;
+    uint16_t index;
+    bool closing;
+    size_t max_packet;
+    uint32_t overflow; /* the kernel's drop counter, as last seen */
+    struct link_sink sink;
+    struct link_counters counters;
+    struct sources *sources; /* NULL unless bound to the wildcard */
+    char where[PEER_TEXT_MAX];
+    struct receiving in;
+    struct sending out;
+};
+
+static struct udp *udp_of(const struct link *l)
+{
+    const struct udp *u = (const struct udp *)(const void *)l;
+    return (struct udp *)(uintptr_t)u;
+}
+
+/* ---- sending ----------------------------------------------------------------------------------
+ */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void wait_for_events(struct udp *u)
+{
+    const int events = UV_READABLE | (u->out.blocked ? UV_WRITABLE : 0);
+    const int rc = uv_poll_start(&u->poll, events, on_poll);
+    assert(rc == 0);
+    (void)rc;
+}
+
+/* Makes the datagram leave with the address of ours that the node talked to. */
+static void put_source(const struct udp *u, struct msghdr *h, uint8_t source)
+{
+    const union source_address *from = sources_address(u->sources, source);
+    struct cmsghdr *c = CMSG_FIRSTHDR(h);
+    if (u->family == AF_INET) {
+        const struct in_pktinfo info = {.ipi_spec_dst = from->ip4};
+        c->cmsg_level = IPPROTO_IP;
+        c->cmsg_type = IP_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        h->msg_controllen = CMSG_SPACE(sizeof info);
+    } else {
+        const struct in6_pktinfo info = {.ipi6_addr = from->ip6};
+        c->cmsg_level = IPPROTO_IPV6;
+        c->cmsg_type = IPV6_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        h->msg_controllen = CMSG_SPACE(sizeof info);
+    }
+}
+
+/* Fills the headers for the next packets of the queue; how many. */
+static unsigned prepare_send(struct udp *u)
+{
+    struct sending *s = &u->out;
+    unsigned n = 0;
+    for (; n < BATCH && s->first + n < s->count; n++) {
+        struct outgoing *o = &s->queue[s->first + n];
+        s->iov[n] = (struct iovec){.iov_base = s->bytes + o->offset, .iov_len = o->len};
+        struct msghdr *h = &s->msgs[n].msg_hdr;
+        *h = (struct msghdr){.msg_name = &o->to,
+                             .msg_namelen = sock_len(&o->to),
+                             .msg_iov = &s->iov[n],
+                             .msg_iovlen = 1};
+        if (o->source != SOURCE_ANY) {
+            h->msg_control = &s->control[n];
+            h->msg_controllen = sizeof s->control[n];
+            put_source(u, h, o->source);
+        }
+    }
+    return n;
+}
+
+static void count_sent(struct udp *u, unsigned n)
+{
+    struct sending *s = &u->out;
+    for (unsigned i = 0; i < n; i++)
+        u->counters.bytes_out += s->queue[s->first + i].len;
+    u->counters.packets_out += n;
+    s->first += n;
+}
+
+/* The system refused the first packet of the queue. The error may belong to an earlier one (ICMP),
+ * or to an own address that is gone, so it gets a second chance without either. */
+static void refused(struct udp *u)
+{
+    struct sending *s = &u->out;
+    struct outgoing *o = &s->queue[s->first];
+    if (!o->tried) {
+        o->tried = true;
+        o->source = SOURCE_ANY;
+        return;
+    }
+    u->counters.send_drops++;
+    s->first++;
+}
+
+static void block(struct udp *u)
+{
+    if (u->out.blocked)
+        return;
+    u->out.blocked = true;
+    u->counters.send_deferred += u->out.count - u->out.first;
+    wait_for_events(u);
+}
+
+static void send_queue(struct udp *u)
+{
+    struct sending *s = &u->out;
+    while (s->first < s->count) {
+        const unsigned n = prepare_send(u);
+        const int sent = sendmmsg(u->fd, s->msgs, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent > 0) {
+            count_sent(u, (unsigned)sent);
+        } else if (errno == EAGAIN) {
+            block(u);
+            return;
+        } else if (errno != EINTR) {
+            refused(u);
+        }
+    }
+    s->first = 0;
+    s->count = 0;
+    s->used = 0;
+    if (s->blocked) {
+        s->blocked = false;
+        wait_for_events(u);
+    }
+}
+
+/* Moves what waits to the front of the queue's memory. */
+static void compact(struct sending *s)
+{
+    if (s->first == 0)
+        return;
+    const uint32_t gap = s->queue[s->first].offset;
+    memmove(s->bytes, s->bytes + gap, s->used - gap);
+    s->used -= gap;
+    s->count -= s->first;
+    memmove(s->queue, s->queue + s->first, s->count * sizeof s->queue[0]);
+    s->first = 0;
+    for (unsigned i = 0; i < s->count; i++)
+        s->queue[i].offset -= gap;
+}
+
+static bool has_room(const struct sending *s, size_t len)
+{
+    return s->count < OUT_PACKETS && OUT_BYTES - s->used >= len;
+}
+
+static bool make_room(struct udp *u, size_t len)
+{
+    if (!has_room(&u->out, len) && !u->out.blocked)
+        send_queue(u);
+    if (!has_room(&u->out, len) && u->out.first < u->out.count)
+        compact(&u->out);
+    return has_room(&u->out, len);
+}
+
+static void udp_send(struct link *l, const struct peer *to, struct bytes packet)
+{
+    struct udp *u = udp_of(l);
+    struct sending *s = &u->out;
+    union sock_addr address;
+    if (u->closing || packet.len == 0 || packet.len > UDP_PAYLOAD_MAX ||
+        !sock_from_peer(to, u->family, &address) || !make_room(u, packet.len)) {
+        u->counters.send_drops++;
+        return;
+    }
+    memcpy(s->bytes + s->used, packet.data, packet.len);
+    s->queue[s->count++] = (struct outgoing){
+        .to = address,
+        .offset = (uint32_t)s->used,
+        .len = (uint32_t)packet.len,
+        .source = u->sources != NULL ? sources_find(u->sources, &address) : (uint8_t)SOURCE_ANY,
+    };
+    s->used += packet.len;
+    if (s->blocked)
+        u->counters.send_deferred++;
+    else if (s->count - s->first >= BATCH)
+        send_queue(u);
+}
+
+static void udp_flush(struct link *l)
+{
+    struct udp *u = udp_of(l);
+    if (!u->closing && !u->out.blocked)
+        send_queue(u);
+}
+
+/* ---- receiving --------------------------------------------------------------------------------
+ */
+
+/* The lengths are in-and-out arguments, so what the last call has used is filled in again. */
+static void prepare_receive(struct udp *u)
+{
+    struct receiving *r = &u->in;
+    for (unsigned i = 0; i < r->dirty; i++) {
+        r->msgs[i].msg_hdr.msg_namelen = sizeof r->from[i];
+        r->msgs[i].msg_hdr.msg_controllen = sizeof r->control[i];
+    }
+    r->dirty = 0;
+}
+
+static void note_overflow(struct udp *u, const struct cmsghdr *c)
+{
+    uint32_t total = 0;
+    memcpy(&total, CMSG_DATA(c), sizeof total);
+    u->counters.kernel_drops += total - u->overflow; /* 32 bits wide over there: wraps */
+    u->overflow = total;
+}
+
+static void note_source(struct udp *u, const struct cmsghdr *c, const union sock_addr *from)
+{
+    union source_address local = {0};
+    if (u->family == AF_INET) {
+        struct in_pktinfo info;
+        memcpy(&info, CMSG_DATA(c), sizeof info);
+        local.ip4 = info.ipi_spec_dst;
+    } else {
+        struct in6_pktinfo info;
+        memcpy(&info, CMSG_DATA(c), sizeof info);
+        if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+            return;
+        local.ip6 = info.ipi6_addr;
+    }
+    sources_note(u->sources, from, &local);
+}
+
+static void read_control(struct udp *u, struct msghdr *h, const union sock_addr *from)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+        const bool pktinfo = (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) ||
+                             (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO);
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
+            note_overflow(u, c);
+        else if (pktinfo && u->sources != NULL)
+            note_source(u, c, from);
+    }
+}
+
+static void deliver(struct udp *u, unsigned i)
+{
+    struct msghdr *h = &u->in.msgs[i].msg_hdr;
+    const size_t len = u->in.msgs[i].msg_len;
+    const union sock_addr *from = &u->in.from[i];
+    read_control(u, h, from);
+    if ((h->msg_flags & MSG_TRUNC) != 0) {
+        u->counters.oversize++;
+    } else if (len == 0) {
+        u->counters.empty++;
+    } else if (from->any.sa_family != u->family) {
+        u->counters.receive_errors++;
+    } else {
+        struct peer_room room;
+        u->counters.packets_in++;
+        u->counters.bytes_in += len;
+        u->sink.packet(u->sink.owner, sock_to_peer(&room, u->index, from),
+                       bytes_of(u->in.iov[i].iov_base, len));
+    }
+}
+
+/* One batch; true when there may be more. An ICMP error is used up by being reported. */
+static bool receive_batch(struct udp *u)
+{
+    prepare_receive(u);
+    const int n = recvmmsg(u->fd, u->in.msgs, BATCH, MSG_DONTWAIT, NULL);
+    if (n <= 0) {
+        if (n == 0 || errno == EAGAIN || errno == EINTR)
+            return false;
+        u->counters.receive_errors++;
+        return true;
+    }
+    u->in.dirty = (unsigned)n;
+    for (unsigned i = 0; i < (unsigned)n && !u->closing; i++)
+        deliver(u, i);
+    if (!u->closing)
+        u->sink.batch_end(u->sink.owner);
+    return n == BATCH && !u->closing;
+}
+
+/* libuv stops polling when the kernel reports an error condition. Taking the error away and polling
+ * again is right for sockets: nothing that ICMP says about one node concerns the others. */
+static void clear_errors(struct udp *u)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    u->counters.receive_errors++;
+    getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    for (unsigned i = 0; i < ERRORS_PER_WAKE_UP; i++) {
+        struct msghdr h = {0};
+        if (recvmsg(u->fd, &h, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            break;
+    }
+    wait_for_events(u);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct udp *u = poll->data;
+    if (status < 0) {
+        clear_errors(u);
+        return;
+    }
+    if ((events & UV_WRITABLE) != 0)
+        send_queue(u);
+    if ((events & UV_READABLE) == 0)
+        return;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        if (!receive_batch(u))
+            return;
+    }
+}
+
+/* ---- opening and closing ----------------------------------------------------------------------
+ */
+
+static void report_up(struct udp *u, const struct link_config *config)
+{
+    char text[256];
+    const uint32_t granted = sock_receive_buffer(u->fd, config->receive_buffer_bytes);
+    if (granted >= config->receive_buffer_bytes)
+        snprintf(text, sizeof text, "listening on %s, receive buffer %u octets", u->where, granted);
+    else
+        snprintf(text, sizeof text,
+                 "listening on %s, receive buffer %u octets of the %u asked for; raise "
+                 "net.core.rmem_max to have more",
+                 u->where, granted, config->receive_buffer_bytes);
+    u->sink.event(u->sink.owner, u->index, LOG_INFO, "link.up", text);
+}
+
+static void free_udp(struct udp *u)
+{
+    free(u->in.buffer);
+    free(u->out.bytes);
+    free(u->sources);
+    free(u);
+}
+
+static struct udp *new_udp(const struct link_config *config, const struct link_sink *sink,
+                           bool wildcard)
+{
+    struct udp *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        return NULL;
+    u->base.driver = &link_udp;
+    u->fd = -1;
+    u->index = config->index;
+    u->sink = *sink;
+    u->max_packet =
+        config->max_packet_bytes < UDP_PAYLOAD_MAX ? config->max_packet_bytes : UDP_PAYLOAD_MAX;
+    u->in.buffer = malloc(BATCH * u->max_packet);
+    u->out.bytes = malloc(OUT_BYTES);
+    struct hash_seed seed = {0};
+    if (wildcard && getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed)
+        u->sources = sources_new(&seed);
+    if (u->in.buffer == NULL || u->out.bytes == NULL || (wildcard && u->sources == NULL)) {
+        free_udp(u);
+        return NULL;
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        u->in.iov[i] =
+            (struct iovec){.iov_base = u->in.buffer + i * u->max_packet, .iov_len = u->max_packet};
+        u->in.msgs[i].msg_hdr = (struct msghdr){.msg_name = &u->in.from[i],
+                                                .msg_iov = &u->in.iov[i],
+                                                .msg_iovlen = 1,
+                                                .msg_control = &u->in.control[i]};
+    }
+    u->in.dirty = BATCH;
+    return u;
+}
+
+/* Binds and registers with the loop; on failure the caller frees. */
+static int start(struct udp *u, uv_loop_t *loop, const union sock_addr *address)
+{
+    u->family = address->any.sa_family;
+    u->fd = sock_open_udp(address);
+    if (u->fd < 0)
+        return u->fd;
+    union sock_addr bound;
+    socklen_t len = sizeof bound;
+    if (getsockname(u->fd, &bound.any, &len) != 0)
+        return -errno;
+    struct peer_room room;
+    peer_print(sock_to_peer(&room, u->index, &bound), u->where, sizeof u->where);
+    const int rc = uv_poll_init(loop, &u->poll, u->fd);
+    if (rc != 0)
+        return rc;
+    u->poll.data = u;
+    wait_for_events(u);
+    return 0;
+}
+
+static int udp_check(const struct link_config *config, char *error, size_t error_size)
+{
+    union sock_addr address;
+    if (config->max_packet_bytes == 0) {
+        snprintf(error, error_size, "the largest packet must have some octets");
+        return -EINVAL;
+    }
+    return sock_parse(config->listen, &address, error, error_size);
+}
+
+static int udp_open(void *loop, const struct link_config *config, const struct link_sink *sink,
+                    struct link **out, char *error, size_t error_size)
+{
+    int rc = udp_check(config, error, error_size);
+    if (rc != 0)
+        return rc;
+    union sock_addr address;
+    sock_parse(config->listen, &address, error, error_size);
+    struct udp *u = new_udp(config, sink, sock_is_wildcard(&address));
+    if (u == NULL)
+        return sock_explain(ENOMEM, config->listen, error, error_size);
+    rc = start(u, loop, &address);
+    if (rc != 0) {
+        if (u->fd >= 0)
+            close(u->fd);
+        free_udp(u);
+        return sock_explain(-rc, config->listen, error, error_size);
+    }
+    *out = &u->base;
+    report_up(u, config);
+    return 0;
+}
+
+static const struct link_counters *udp_counters(const struct link *l)
+{
+    return &udp_of(l)->counters;
+}
+
+static const char *udp_where(const struct link *l)
+{
+    return udp_of(l)->where;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct udp *u = handle->data;
+    close(u->fd);
+    free_udp(u);
+}
+
+static void udp_close(struct link *l)
+{
+    struct udp *u = udp_of(l);
+    assert(!u->closing);
+    udp_flush(l);
+    u->closing = true;
+    uv_close((uv_handle_t *)&u->poll, on_closed);
+}
+
+const struct link_driver link_udp = {
+    .name = "udp",
+    .check = udp_check,
+    .open = udp_open,
+    .send = udp_send,
+    .flush = udp_flush,
+    .counters = udp_counters,
+    .where = udp_where,
+    .close = udp_close,
+};
