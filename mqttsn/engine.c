@@ -185,25 +185,31 @@ struct route {
     uint8_t states;
     uint8_t stranger; /* enum stranger */
     bool from_client; /* false: only gateways say this */
+    bool is_answer;   /* to a request of ours: may end it rather than have it repeated */
 };
 
+/* clang-format off */
 static const struct route routes[SN_TYPE_COUNT] = {
-    [SN_WILLTOPIC] = {sn_on_will_topic,     IN_CONNECTING,                  DISCONNECTED, true},
-    [SN_WILLMSG] = {sn_on_will_msg,       IN_CONNECTING | IN_ACTIVE,      DISCONNECTED, true},
-    [SN_REGISTER] = {sn_on_register,       WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_REGACK] = {sn_on_regack,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
-    [SN_PUBLISH] = {sn_on_publish,        WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_PUBACK] = {sn_on_puback,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
-    [SN_PUBCOMP] = {sn_on_pubcomp,        IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
-    [SN_PUBREC] = {sn_on_pubrec,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true},
-    [SN_PUBREL] = {sn_on_pubrel,         WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_SUBSCRIBE] = {sn_on_subscribe,      WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_UNSUBSCRIBE] = {sn_on_unsubscribe,    WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_PINGRESP] = {NULL,                 WHEN_CONNECTED,                 DROPPED,      true},
-    [SN_DISCONNECT] = {sn_on_disconnect,     IN_CONNECTING | WHEN_CONNECTED, DISCONNECTED, true},
-    [SN_WILLTOPICUPD] = {sn_on_will_topic_upd, WHEN_CONNECTED,                 DISCONNECTED, true},
-    [SN_WILLMSGUPD] = {sn_on_will_msg_upd,   WHEN_CONNECTED,                 DISCONNECTED, true},
+    /*                  handler               states                          stranger      client answer */
+    [SN_WILLTOPIC]    = {sn_on_will_topic,     IN_CONNECTING,                  DISCONNECTED, true, false},
+    [SN_WILLMSG]      = {sn_on_will_msg,       IN_CONNECTING | IN_ACTIVE,      DISCONNECTED, true, false},
+    [SN_REGISTER]     = {sn_on_register,       WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_REGACK]       = {sn_on_regack,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true, true},
+    [SN_PUBLISH]      = {sn_on_publish,        WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_PUBACK]       = {sn_on_puback,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true, true},
+    [SN_PUBCOMP]      = {sn_on_pubcomp,        IN_ACTIVE | IN_AWAKE,           DROPPED,      true, true},
+    [SN_PUBREC]       = {sn_on_pubrec,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true, true},
+    [SN_PUBREL]       = {sn_on_pubrel,         WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_SUBSCRIBE]    = {sn_on_subscribe,      WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_UNSUBSCRIBE]  = {sn_on_unsubscribe,    WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_PINGREQ]      = {NULL, /* sn_on_pingreq() */ 0,                        DISCONNECTED, true, false},
+    [SN_PINGRESP]     = {NULL,                 WHEN_CONNECTED,                 DROPPED,      true, false},
+    [SN_DISCONNECT]   = {sn_on_disconnect,     IN_CONNECTING | WHEN_CONNECTED, DISCONNECTED, true, false},
+    [SN_WILLTOPICUPD] = {sn_on_will_topic_upd, WHEN_CONNECTED,                 DISCONNECTED, true, false},
+    [SN_WILLMSGUPD]   = {sn_on_will_msg_upd,   WHEN_CONNECTED,                 DISCONNECTED, true, false},
 };
+
+/* clang-format on */
 
 void sn_unknown_talker(struct sn_engine *e, const struct peer *from)
 {
@@ -245,7 +251,8 @@ static void route(struct sn_engine *e, struct sn_client *c, const struct peer *f
         sn_count(e, SN_STAT_IGNORED_STATE);
         return;
     }
-    sn_down_resume(e, c);
+    if (!r->is_answer)
+        sn_down_resume(e, c);
     if (r->handle != NULL)
         r->handle(e, c, p);
 }

@@ -131,7 +131,7 @@ enum sn_outcome {
 /* One recipient of a message: the engine delivers at `qos` with `retain` as given. */
 struct sn_recipient {
     uint64_t client;
-    uint32_t delivery_id; /* 0 for QoS 0; else answered by SN_REQ_DELIVERED */
+    uint32_t delivery_id; /* answered by SN_REQ_DELIVERED; 0: no answer wanted */
     uint8_t qos;          /* min(message, granted) */
     bool retain;          /* a retained copy, sent because of a subscription */
 };

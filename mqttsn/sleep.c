@@ -56,10 +56,13 @@ void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *
         return;
     }
     c->heard_ms = e->now_ms;
-    if (c->state == SN_ST_ACTIVE)
-        ping_response(e, c);
-    else
+    c->idle = false;
+    if (c->state != SN_ST_ACTIVE) {
         wake(e, c);
+        return;
+    }
+    ping_response(e, c);
+    sn_down_resume(e, c);
 }
 
 /* Always answered: the reply may have been lost, and some clients wait for it for ever. */

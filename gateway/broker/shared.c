@@ -1,2 +1,427 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/shared.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/shared_priv.h"
+
+enum { LOG_RECORDS = 64 };
+
+struct shared_config shared_defaults(void)
+{
+    return (struct shared_config){
+        .log_level = LOG_INFO,
+        .max_memory_bytes = UINT64_C(64) << 20,
+        .replay_quiet_ms = 5000,
+        .replay_max_ms = 30000,
+    };
+}
+
+void *shared_alloc(struct shared *s, size_t n)
+{
+    if (s->memory_bytes + n > s->config.max_memory_bytes)
+        return NULL;
+    void *ptr = calloc(1, n);
+    if (ptr != NULL)
+        s->memory_bytes += n;
+    return ptr;
+}
+
+void shared_release(struct shared *s, void *ptr, size_t n)
+{
+    if (ptr == NULL)
+        return;
+    s->memory_bytes -= n;
+    free(ptr);
+}
+
+/* ---- wills -------------------------------------------------------------------------------------
+ */
+
+static void will_clear(struct will *w)
+{
+    body_unref(w->topic);
+    body_unref(w->body);
+    *w = (struct will){0};
+}
+
+/* False: out of memory (there is no will then). */
+static bool will_set(struct will *w, const struct sn_will_view *view)
+{
+    will_clear(w);
+    if (view->topic.len == 0)
+        return true;
+    w->topic = body_new(view->topic);
+    if (w->topic == NULL)
+        return false;
+    w->body = body_ref(view->body);
+    w->qos = view->qos;
+    w->retain = view->retain;
+    return true;
+}
+
+static void due_will_free(struct shared *s, struct due_will *d)
+{
+    list_unlink(&d->link);
+    will_clear(&d->will);
+    shared_release(s, d, sizeof *d);
+}
+
+/* A will of QoS 0 has done its duty when it was handed over; the others when the broker says so. */
+static void send_will(struct shared *s, struct due_will *d)
+{
+    const struct up_request request = {
+        .type = UP_PUBLISH,
+        .token = publish_token(SN_NO_CLIENT, d->token),
+        .topic = body_bytes(d->will.topic),
+        .body = d->will.body,
+        .qos = d->will.qos,
+        .retain = d->will.retain,
+    };
+    if (!ask_upstream(s, &request))
+        return;
+    d->sent = true;
+    if (d->will.qos == 0) {
+        s->wills_published++;
+        due_will_free(s, d);
+    }
+}
+
+static void publish_will(struct shared *s, struct session *n)
+{
+    if (n->will.topic == NULL)
+        return;
+    struct due_will *d = shared_alloc(s, sizeof *d);
+    if (d == NULL) {
+        if (log_begin(&s->log, LOG_ERROR, "will.dropped")) {
+            log_str(&s->log, "topic", body_bytes(n->will.topic));
+            log_word(&s->log, "why", "out_of_memory");
+            log_end(&s->log);
+        }
+        return;
+    }
+    d->will = n->will;
+    n->will = (struct will){0};
+    if (++s->next_will_token == 0)
+        s->next_will_token = 1;
+    d->token = s->next_will_token;
+    list_init(&d->link);
+    list_push_back(&s->wills, &d->link);
+    if (s->up)
+        send_will(s, d);
+}
+
+static void on_will_published(struct shared *s, const struct up_event *event)
+{
+    list_foreach_safe (link, next, &s->wills) {
+        struct due_will *d = container_of(link, struct due_will, link);
+        if (d->token != (uint16_t)event->token || !d->sent)
+            continue;
+        if (event->result == UP_BUSY) {
+            d->sent = false; /* again, when the connection is back */
+        } else if (event->result != UP_IN_DOUBT) {
+            s->wills_published++;
+            due_will_free(s, d);
+        }
+        return;
+    }
+}
+
+static void send_waiting_wills(struct shared *s)
+{
+    list_foreach_safe (link, next, &s->wills) {
+        struct due_will *d = container_of(link, struct due_will, link);
+        if (!d->sent)
+            send_will(s, d);
+    }
+}
+
+/* ---- sessions ----------------------------------------------------------------------------------
+ */
+
+static struct session *session_of(const struct shared *s, uint64_t key)
+{
+    const uint32_t slot = sn_client_slot(key);
+    if (key == SN_NO_CLIENT || slot >= s->cap_slots || s->slots[slot] == NULL)
+        return NULL;
+    return s->slots[slot]->key == key ? s->slots[slot] : NULL;
+}
+
+static bool reserve_slot(struct shared *s, uint32_t slot)
+{
+    if (slot < s->cap_slots)
+        return true;
+    uint32_t cap = s->cap_slots > 0 ? s->cap_slots : 64;
+    while (cap <= slot)
+        cap *= 2;
+    struct session **slots = realloc(s->slots, cap * sizeof *slots);
+    if (slots == NULL)
+        return false;
+    for (uint32_t i = s->cap_slots; i < cap; i++)
+        slots[i] = NULL;
+    s->slots = slots;
+    s->cap_slots = cap;
+    return true;
+}
+
+static void session_free(struct shared *s, struct session *n)
+{
+    unsubscribe_all(s, n);
+    will_clear(&n->will);
+    s->slots[sn_client_slot(n->key)] = NULL;
+    s->n_sessions--;
+    shared_release(s, n, sizeof *n);
+}
+
+static struct session *session_new(struct shared *s, uint64_t key)
+{
+    const uint32_t slot = sn_client_slot(key);
+    if (!reserve_slot(s, slot))
+        return NULL;
+    if (s->slots[slot] != NULL) /* its CLOSE was lost for want of memory */
+        session_free(s, s->slots[slot]);
+    struct session *n = shared_alloc(s, sizeof *n);
+    if (n == NULL)
+        return NULL;
+    n->key = key;
+    list_init(&n->subs);
+    s->slots[slot] = n;
+    s->n_sessions++;
+    return n;
+}
+
+static void on_open(struct shared *s, const struct sn_request *request)
+{
+    struct sn_event event = {
+        .type = SN_EV_OPENED, .client = request->client, .outcome = SN_REFUSED_BUSY};
+    struct session *n = session_of(s, request->client);
+    const bool resumed = n != NULL;
+    if (s->up && n == NULL)
+        n = session_new(s, request->client);
+    if (s->up && n != NULL && will_set(&n->will, &request->open.will)) {
+        if (request->open.clean)
+            unsubscribe_all(s, n);
+        n->max_subs = request->open.max_subscriptions;
+        n->present = true;
+        event.outcome = SN_OK;
+        event.opened.session_present = resumed && !request->open.clean;
+    } else if (n != NULL && !resumed) {
+        session_free(s, n);
+    }
+    emit(s, &event);
+}
+
+static void on_close(struct shared *s, const struct sn_request *request)
+{
+    struct session *n = session_of(s, request->client);
+    if (n == NULL)
+        return;
+    if (request->close.how == SN_CLOSE_LOST)
+        publish_will(s, n);
+    will_clear(&n->will); /* the engine arms a stored one again with the next OPEN */
+    n->present = false;
+    if (request->close.discard)
+        session_free(s, n);
+}
+
+static void on_publish(struct shared *s, const struct sn_request *request)
+{
+    const struct up_request up = {
+        .type = UP_PUBLISH,
+        .token = publish_token(request->client, request->token),
+        .topic = request->publish.topic,
+        .body = request->publish.body,
+        .qos = request->publish.qos,
+        .retain = request->publish.retain,
+    };
+    if (s->up && ask_upstream(s, &up))
+        return;
+    emit(s, &(struct sn_event){.type = SN_EV_PUBLISHED,
+                               .client = request->client,
+                               .token = request->token,
+                               .outcome = SN_REFUSED_BUSY,
+                               .published = {.qos = request->publish.qos}});
+}
+
+/* ---- entries -----------------------------------------------------------------------------------
+ */
+
+struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
+{
+    struct shared *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->config = *config;
+    s->now_ms = now_ms;
+    list_init(&s->filters);
+    list_init(&s->wills);
+    deadlines_init(&s->deadlines);
+    if (log_init(&s->log, LOG_RECORDS, config->log_level) < 0 || tree_init(s) < 0) {
+        shared_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void shared_free(struct shared *s)
+{
+    if (s == NULL)
+        return;
+    s->up = false; /* nobody is told any more */
+    for (uint32_t slot = 0; slot < s->cap_slots; slot++) {
+        if (s->slots[slot] != NULL)
+            session_free(s, s->slots[slot]);
+    }
+    while (!list_empty(&s->wills))
+        due_will_free(s, container_of(list_first(&s->wills), struct due_will, link));
+    subscriptions_deinit(s);
+    queues_deinit(s);
+    tree_deinit(s);
+    assert(s->memory_bytes == 0);
+    assert(s->deadlines.count == 0);
+    hmap_deinit(&s->filters_by_id);
+    free(s->slots);
+    log_deinit(&s->log);
+    free(s);
+}
+
+void shared_advance(struct shared *s, int64_t now_ms)
+{
+    assert(now_ms >= s->now_ms);
+    s->now_ms = now_ms;
+    deadlines_collect(&s->deadlines, now_ms);
+    for (struct deadline *d = deadlines_take(&s->deadlines); d != NULL;
+         d = deadlines_take(&s->deadlines))
+        replay_due(s, container_of(d, struct replay, closes));
+}
+
+int64_t shared_next_deadline(const struct shared *s)
+{
+    return deadlines_next(&s->deadlines);
+}
+
+void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *request)
+{
+    shared_advance(s, now_ms);
+    struct session *n = session_of(s, request->client);
+    switch (request->type) {
+    case SN_REQ_OPEN:
+        on_open(s, request);
+        break;
+    case SN_REQ_PUBLISH:
+        on_publish(s, request);
+        break;
+    case SN_REQ_SUBSCRIBE:
+        if (n != NULL)
+            subscribe(s, n, request->token, request->subscribe.filter, request->subscribe.qos);
+        break;
+    case SN_REQ_UNSUBSCRIBE:
+        if (n != NULL)
+            unsubscribe(s, n, request->unsubscribe.filter);
+        emit(s, &(struct sn_event){.type = SN_EV_UNSUBSCRIBED,
+                                   .client = request->client,
+                                   .token = request->token});
+        break;
+    case SN_REQ_SET_WILL:
+        if (n != NULL)
+            will_set(&n->will, &request->set_will.will);
+        break;
+    case SN_REQ_DELIVERED: /* the journal's concern, which the shared session has none of */
+        break;
+    case SN_REQ_CLOSE:
+        on_close(s, request);
+        break;
+    }
+}
+
+static void set_up(struct shared *s, bool up)
+{
+    if (s->up == up)
+        return;
+    s->up = up;
+    emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = up}});
+}
+
+static void on_published(struct shared *s, const struct up_event *event)
+{
+    static const enum sn_outcome outcome_of[] = {
+        [UP_OK] = SN_OK,
+        [UP_BUSY] = SN_REFUSED_BUSY,
+        [UP_REFUSED] = SN_REFUSED_NEVER,
+        [UP_IN_DOUBT] = SN_IN_DOUBT,
+    };
+
+    const uint64_t client = event->token >> 16;
+    const uint16_t token = (uint16_t)event->token;
+    if (client == SN_NO_CLIENT && token != 0) {
+        on_will_published(s, event);
+        return;
+    }
+    emit(s, &(struct sn_event){.type = SN_EV_PUBLISHED,
+                               .client = client,
+                               .token = token,
+                               .outcome = outcome_of[event->result],
+                               .published = {.qos = event->qos}});
+}
+
+static void on_message(struct shared *s, const struct up_event *event)
+{
+    assert(!s->has_message); /* the previous one must have been taken */
+    collect_recipients(s, event->topic, event->qos, event->retain);
+    if (s->n_recipients == 0) {
+        s->unmatched++;
+        return;
+    }
+    s->has_message = true;
+    s->message = (struct sn_event){
+        .type = SN_EV_MESSAGE,
+        .message = {.topic = event->topic,
+                    .body = event->body,
+                    .recipients = s->recipients,
+                    .n_recipients = s->n_recipients},
+    };
+}
+
+void shared_upstream(struct shared *s, int64_t now_ms, const struct up_event *event)
+{
+    shared_advance(s, now_ms);
+    switch (event->type) {
+    case UP_CONNECTED:
+        set_up(s, true);
+        resubscribe(s, event->session_present);
+        send_waiting_wills(s);
+        break;
+    case UP_DISCONNECTED:
+        set_up(s, false);
+        break;
+    case UP_PUBLISHED:
+        on_published(s, event);
+        break;
+    case UP_SUBSCRIBED:
+        on_subscribed(s, event);
+        break;
+    case UP_UNSUBSCRIBED:
+        on_unsubscribed(s, event);
+        break;
+    case UP_MESSAGE:
+        on_message(s, event);
+        break;
+    }
+}
+
+struct log_ring *shared_log(struct shared *s)
+{
+    return &s->log;
+}
+
+struct shared_gauges shared_gauges(const struct shared *s)
+{
+    return (struct shared_gauges){
+        .sessions = s->n_sessions,
+        .filters = s->n_filters,
+        .unmatched = s->unmatched,
+        .wills = s->wills_published,
+        .memory_bytes = s->memory_bytes,
+    };
+}

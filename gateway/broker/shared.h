@@ -47,7 +47,8 @@ void shared_upstream(struct shared *s, int64_t now_ms, const struct up_event *ev
 void shared_advance(struct shared *s, int64_t now_ms);
 int64_t shared_next_deadline(const struct shared *s);
 
-/* Borrowed until done. */
+/* Borrowed until done. A MESSAGE event also borrows topic and body of the up_event that caused it,
+ * so events must be drained after each shared_upstream() (asserted). */
 bool shared_peek_event(struct shared *s, struct sn_event *out);
 void shared_done_event(struct shared *s);
 bool shared_peek_upstream(struct shared *s, struct up_request *out);
