@@ -56,6 +56,12 @@ static uint32_t print_of(const struct sn_engine *e, struct bytes raw)
 /* ---- the dialogue ------------------------------------------------------------------------------
  */
 
+/* Each step has T_retry of its own. */
+static void watch_step(struct sn_engine *e, struct sn_client *c)
+{
+    deadline_arm(&e->deadlines, &c->supervise, time_add(e->now_ms, e->config.retry_interval_ms));
+}
+
 static void open_session(struct sn_engine *e, struct sn_client *c)
 {
     struct sn_connecting *k = c->connecting;
@@ -76,7 +82,7 @@ static void open_session(struct sn_engine *e, struct sn_client *c)
     struct sn_name *topic = will != NULL ? will->topic : NULL;
     if (sn_ask(e, &open, topic, will != NULL ? will->body : NULL)) {
         c->open = true;
-        sn_client_supervise(e, c);
+        watch_step(e, c);
         return;
     }
     sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
@@ -249,9 +255,9 @@ void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_
     k->will.qos = (uint8_t)p->qos;
     k->will.retain = p->retain;
     k->step = SN_STEP_WILLMSG;
-    k->tries = 1;
+    k->tries = 0;
     ask_will_msg(e, c);
-    sn_client_supervise(e, c);
+    watch_step(e, c);
 }
 
 void sn_on_will_msg(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
@@ -292,7 +298,7 @@ void sn_connect_due(struct sn_engine *e, struct sn_client *c)
         else
             ask_will_topic(e, c);
     }
-    deadline_arm(&e->deadlines, &c->supervise, time_add(e->now_ms, e->config.retry_interval_ms));
+    watch_step(e, c);
 }
 
 /* ---- the answer --------------------------------------------------------------------------------
