@@ -29,8 +29,12 @@ if(SENNET_WERROR)
 endif()
 
 # Hardening. _FORTIFY_SOURCE needs optimisation and does not mix with sanitizers.
-foreach(flag -fno-common -fstack-protector-strong -fstack-clash-protection -fcf-protection
-        -mbranch-protection=standard)
+set(wanted_hardening -fno-common -fstack-protector-strong -fstack-clash-protection -fcf-protection)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    # Elsewhere clang accepts it and then warns about every file.
+    list(APPEND wanted_hardening -mbranch-protection=standard)
+endif()
+foreach(flag IN LISTS wanted_hardening)
     string(MAKE_C_IDENTIFIER "HAVE${flag}" have)
     check_c_compiler_flag(${flag} ${have})
     if(${have})
@@ -49,6 +53,11 @@ if(SENNET_SANITIZE)
     target_compile_options(sennet_flags INTERFACE
         -fsanitize=${SENNET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(sennet_flags INTERFACE -fsanitize=${SENNET_SANITIZE})
+endif()
+if(SENNET_FUZZ)
+    # Edges and comparisons reported to libFuzzer; its main() is linked by sennet_fuzz() only.
+    target_compile_options(sennet_flags INTERFACE -fsanitize=fuzzer-no-link)
+    target_link_options(sennet_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(SENNET_COVERAGE)
     target_compile_options(sennet_flags INTERFACE --coverage)

@@ -44,8 +44,12 @@ static enum sn_topic_kind flags_kind(uint8_t flags)
 
 static void read_will_topic(struct reader *r, struct sn_packet *p)
 {
-    if (rd_left(r) == 0)
-        return; /* the empty form: delete the will (section 5.4.7) */
+    /* The empty form deletes the will (section 5.4.7). Flags in front of a zero-length topic can
+     * mean nothing else, and are not passed on as if a will followed. */
+    if (rd_left(r) <= 1) {
+        rd_rest(r);
+        return;
+    }
     const uint8_t flags = rd_u8(r);
     p->qos = flags_qos(flags);
     p->retain = (flags & FLAG_RETAIN) != 0;
