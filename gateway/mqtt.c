@@ -1,2 +1,361 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop's side of the MQTT connection: the bounded queue towards the worker, the inbox back from
+ * it, start and stop. Batches cross the threads as whole lists: one lock and at most one signal per
+ * flush, one lock per drain. docs/adr/0004.
+ */
 #include "mqtt.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#include "mqtt_priv.h"
+#include "mqttsn/topic.h"
+
+enum { STOP_GRACE_MS = 1900 };
+
+/* ---- items --------------------------------------------------------------------------------------
+ */
+
+struct item *item_new(struct mqtt *m, size_t len)
+{
+    struct item *it = malloc(sizeof *it + len + 1);
+    if (it == NULL) {
+        atomic_fetch_add(&m->no_memory, 1);
+        return NULL;
+    }
+    *it = (struct item){.m = m, .state = ITEM_QUEUED};
+    list_init(&it->link);
+    it->text[len] = '\0';
+    return it;
+}
+
+void item_free(struct item *it)
+{
+    if (it == NULL)
+        return;
+    body_unref(it->event.body);
+    free(it);
+}
+
+void items_free(struct list *items)
+{
+    for (struct list *link; (link = list_pop_front(items)) != NULL;)
+        item_free(container_of(link, struct item, link));
+}
+
+void inbox_push(struct mqtt *m, struct item *it)
+{
+    list_push_back(&m->inbox, &it->link);
+    if (m->woken || m->deaf)
+        return;
+    m->woken = true;
+    m->wake(m->wake_arg);
+}
+
+/* Moves all of `from` to the end of `to`. */
+static void splice(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+/* ---- start and stop -----------------------------------------------------------------------------
+ */
+
+struct mqtt_options mqtt_defaults(void)
+{
+    return (struct mqtt_options){
+        .keepalive_s = 60,
+        .window = 100,
+        .max_queued = 65536,
+        .max_queued_bytes = (size_t)64 << 20,
+        .max_inbox = 65536,
+        .max_inbox_bytes = (size_t)32 << 20,
+        .backoff_min_ms = 1000,
+        .backoff_max_ms = 60000,
+    };
+}
+
+static bool copy_text(const char **text)
+{
+    if (*text == NULL)
+        return true;
+    *text = strdup(*text);
+    return *text != NULL;
+}
+
+static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
+{
+    static const char scheme[] = "mqtt://";
+
+    struct mqtt_options o = *options;
+    const char **const texts[] = {&o.address, &o.client_id, &o.username, &o.password};
+
+    enum { TEXTS = sizeof texts / sizeof texts[0] };
+
+    bool ok = o.address != NULL && o.client_id != NULL;
+    for (size_t i = 0; i < TEXTS; i++) {
+        if (!ok)
+            *texts[i] = NULL;
+        else
+            ok = copy_text(texts[i]);
+    }
+    m->options = o;
+    m->server = o.address;
+    if (ok && strncmp(o.address, scheme, sizeof scheme - 1) == 0)
+        m->server = o.address + sizeof scheme - 1;
+    return ok;
+}
+
+static void init_threading(struct mqtt *m)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->work, &attr);
+    pthread_cond_init(&m->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&m->lock, NULL);
+}
+
+/* Signals are the loop thread's affair; Paho's threads inherit the worker's mask. */
+static bool start_worker(struct mqtt *m)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int rc = pthread_create(&m->thread, NULL, mqtt_worker, m);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0;
+}
+
+struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *arg), void *arg)
+{
+    struct mqtt *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return NULL;
+    m->wake = wake;
+    m->wake_arg = arg;
+    m->socket = -1;
+    struct list *const lists[] = {&m->staged,    &m->refused, &m->taken, &m->queue,
+                                  &m->in_flight, &m->orphans, &m->inbox};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_init(lists[i]);
+    init_threading(m);
+    atomic_store(&m->heartbeat_ms, mqtt_now_ms());
+    if (!copy_options(m, options) || !start_worker(m)) {
+        mqtt_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+static void free_text(const char *text)
+{
+    free((void *)(uintptr_t)text); /* ours, constant only to the rest of the file */
+}
+
+void mqtt_free(struct mqtt *m)
+{
+    item_free(m->borrowed);
+    items_free(&m->staged);
+    items_free(&m->refused);
+    items_free(&m->taken);
+    items_free(&m->queue);
+    items_free(&m->in_flight);
+    items_free(&m->orphans);
+    items_free(&m->inbox);
+    free_text(m->options.address);
+    free_text(m->options.client_id);
+    free_text(m->options.username);
+    free_text(m->options.password);
+    if (m->socket >= 0)
+        close(m->socket);
+    pthread_cond_destroy(&m->work);
+    pthread_cond_destroy(&m->ended);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+static struct timespec timespec_of(int64_t at_ms)
+{
+    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
+}
+
+void mqtt_stop(struct mqtt *m, int64_t drain_ms)
+{
+    if (m == NULL)
+        return;
+    const int64_t stop_at_ms = time_add(mqtt_now_ms(), drain_ms > 0 ? drain_ms : 0);
+    const struct timespec give_up = timespec_of(time_add(stop_at_ms, STOP_GRACE_MS));
+
+    pthread_mutex_lock(&m->lock);
+    atomic_store(&m->online, false);
+    splice(&m->queue, &m->staged);
+    m->stopping = true;
+    m->stop_at_ms = stop_at_ms;
+    pthread_cond_signal(&m->work);
+    while (!m->finished && pthread_cond_timedwait(&m->ended, &m->lock, &give_up) == 0)
+        ;
+    m->deaf = true;
+    const bool finished = m->finished;
+    m->forsaken = !finished;
+    if (!finished)
+        pthread_detach(m->thread); /* before the unlock, after which the worker may free `m` */
+    pthread_mutex_unlock(&m->lock);
+
+    if (finished) {
+        pthread_join(m->thread, NULL);
+        mqtt_free(m);
+    }
+}
+
+/* ---- requests -----------------------------------------------------------------------------------
+ */
+
+static enum up_event_type answer_type(enum up_request_type request)
+{
+    switch (request) {
+    case UP_PUBLISH:
+        return UP_PUBLISHED;
+    case UP_SUBSCRIBE:
+        return UP_SUBSCRIBED;
+    case UP_UNSUBSCRIBE:
+        return UP_UNSUBSCRIBED;
+    }
+    return UP_PUBLISHED;
+}
+
+/* The session has checked this too, but one wrong topic costs all nodes their connection. */
+static bool acceptable(const struct up_request *r)
+{
+    if (r->qos > 2)
+        return false;
+    if (r->type == UP_PUBLISH)
+        return sn_topic_name_ok(r->topic) && body_bytes(r->body).len <= UINT32_C(268000000);
+    return sn_topic_filter_ok(r->topic);
+}
+
+/* UP_OK: there is room, and it is charged. */
+static enum up_result admit(struct mqtt *m, const struct up_request *r, size_t cost)
+{
+    if (!acceptable(r))
+        return UP_REFUSED;
+    if (!atomic_load_explicit(&m->online, memory_order_acquire))
+        return UP_BUSY;
+    const size_t bytes = atomic_load_explicit(&m->queued_bytes, memory_order_relaxed);
+    if (atomic_load_explicit(&m->queued, memory_order_relaxed) >= m->options.max_queued ||
+        bytes > m->options.max_queued_bytes || cost > m->options.max_queued_bytes - bytes)
+        return UP_BUSY;
+    atomic_fetch_add_explicit(&m->queued, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->queued_bytes, cost, memory_order_relaxed);
+    return UP_OK;
+}
+
+void mqtt_submit(struct mqtt *m, const struct up_request *request)
+{
+    const size_t cost = request->topic.len + body_bytes(request->body).len;
+    struct item *it = item_new(m, request->topic.len);
+    if (it == NULL)
+        return;
+    const enum up_result result = admit(m, request, cost);
+    it->event = (struct up_event){.type = answer_type(request->type),
+                                  .token = request->token,
+                                  .result = result,
+                                  .qos = request->qos,
+                                  .retain = request->retain};
+    it->request = request->type;
+    it->cost = cost;
+    if (result != UP_OK) {
+        list_push_back(&m->refused, &it->link);
+        return;
+    }
+    it->event.body = body_ref(request->body);
+    if (request->topic.len > 0)
+        memcpy(it->text, request->topic.data, request->topic.len);
+    list_push_back(&m->staged, &it->link);
+}
+
+void mqtt_flush(struct mqtt *m)
+{
+    if (list_empty(&m->staged) && list_empty(&m->refused))
+        return;
+    pthread_mutex_lock(&m->lock);
+    if (!list_empty(&m->staged)) {
+        splice(&m->queue, &m->staged);
+        /* While the worker waits for room, its wake-up comes with the room. */
+        if (!m->starved)
+            pthread_cond_signal(&m->work);
+    }
+    for (struct list *link; (link = list_pop_front(&m->refused)) != NULL;)
+        inbox_push(m, container_of(link, struct item, link));
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- events -------------------------------------------------------------------------------------
+ */
+
+static void take_inbox(struct mqtt *m)
+{
+    pthread_mutex_lock(&m->lock);
+    splice(&m->taken, &m->inbox);
+    m->inbox_messages = 0;
+    m->inbox_bytes = 0;
+    m->woken = false;
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool mqtt_next_event(struct mqtt *m, struct up_event *out)
+{
+    item_free(m->borrowed);
+    m->borrowed = NULL;
+    if (list_empty(&m->taken))
+        take_inbox(m);
+    struct list *link = list_pop_front(&m->taken);
+    if (link == NULL)
+        return false;
+    m->borrowed = container_of(link, struct item, link);
+    *out = m->borrowed->event;
+    return true;
+}
+
+/* ---- figures ------------------------------------------------------------------------------------
+ */
+
+int64_t mqtt_heartbeat_ms(const struct mqtt *m)
+{
+    return atomic_load(&m->heartbeat_ms);
+}
+
+struct mqtt_gauges mqtt_gauges(const struct mqtt *m)
+{
+    return (struct mqtt_gauges){
+        .connected = atomic_load(&m->online),
+        .queued = atomic_load(&m->queued),
+        .in_flight = atomic_load(&m->in_flight_count),
+        .connects = atomic_load(&m->connects),
+        .inbox_drops = atomic_load(&m->inbox_drops),
+        .inbox_cuts = atomic_load(&m->inbox_cuts),
+        .no_memory = atomic_load(&m->no_memory),
+    };
+}
+
+const char *mqtt_library_version(void)
+{
+    for (const MQTTAsync_nameValue *info = MQTTAsync_getVersionInfo(); info->name != NULL; info++) {
+        if (strcmp(info->name, "Version") == 0)
+            return info->value;
+    }
+    return "unknown";
+}

@@ -29,6 +29,8 @@ struct mqtt_options {
     unsigned window;         /* PUBLISHes given to Paho at once, 1..1000; default 100 */
     unsigned max_queued;     /* messages waiting for the window; default 65536 */
     size_t max_queued_bytes; /* their topics and payloads; default 64 MiB */
+    unsigned max_inbox;      /* messages from the broker not yet taken; default 65536 */
+    size_t max_inbox_bytes;  /* their topics and payloads; default 32 MiB */
     int64_t backoff_min_ms;  /* default 1 s */
     int64_t backoff_max_ms;  /* default 60 s */
     uint64_t seed;           /* of the jitter */
@@ -44,7 +46,8 @@ struct mqtt;
 struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *arg), void *arg);
 
 /* Loop thread. Copies the request into the queue; when that is full, or the connection is away, the
- * refusal comes back as an event (UP_BUSY). Cheap: no system call. */
+ * refusal comes back as an event (UP_BUSY) after the next mqtt_flush(). A topic which brokers
+ * answer by closing the connection comes back as UP_REFUSED. Cheap: no system call. */
 void mqtt_submit(struct mqtt *m, const struct up_request *request);
 
 /* Loop thread, once per batch of submissions: wakes the worker if there is something for it. */
@@ -55,7 +58,9 @@ void mqtt_flush(struct mqtt *m);
 bool mqtt_next_event(struct mqtt *m, struct up_event *out);
 
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
- * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s. */
+ * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s: when Paho does not
+ * return by then (a resolver that hangs), the worker is left behind and frees everything itself,
+ * should Paho ever return. `wake` is never called after this. */
 void mqtt_stop(struct mqtt *m, int64_t drain_ms);
 
 /* Any thread. Monotonic milliseconds (of uv_hrtime's clock) at which the worker last proved to be
@@ -69,11 +74,14 @@ struct mqtt_gauges {
     uint64_t in_flight;   /* inside Paho */
     uint64_t connects;    /* successful ones since start */
     uint64_t inbox_drops; /* QoS 0 messages dropped because the inbox was full */
+    uint64_t inbox_cuts;  /* connections cut so that the broker keeps a QoS 1 or 2 message which the
+                             inbox, at four times its bounds, could not take */
+    uint64_t no_memory;   /* answers and QoS 0 messages lost because malloc() failed */
 };
 
 struct mqtt_gauges mqtt_gauges(const struct mqtt *m);
 
-/* "1.3.12 (compiled), 1.3.12 (running)" style text for --version. */
+/* The version which the Paho library linked in reports, e.g. "1.3.11", for --version. */
 const char *mqtt_library_version(void);
 
 #endif

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# sennet_paho: Eclipse Paho MQTT C (asynchronous, TLS), with five of its system calls renamed so that
+# they go through gateway/paho_calls.c. docs/adr/0004 tells why: released versions up to at least
+# 1.3.15 use freed memory when the first write of a QoS 1 or 2 PUBLISH fails.
+find_package(OpenSSL REQUIRED)
+option(SENNET_PAHO_SHARED
+    "Link Paho's shared library, without the guard against its use after free (docs/adr/0004)" OFF)
+
+find_path(PAHO_INCLUDE_DIR MQTTAsync.h)
+find_library(PAHO_ARCHIVE libpaho-mqtt3as.a)
+find_library(PAHO_LIBRARY paho-mqtt3as)
+mark_as_advanced(PAHO_INCLUDE_DIR PAHO_ARCHIVE PAHO_LIBRARY)
+if(NOT PAHO_INCLUDE_DIR OR NOT PAHO_LIBRARY)
+    message(FATAL_ERROR "Eclipse Paho MQTT C (paho-mqtt3as) not found. "
+        "On Debian: apt install libpaho-mqtt-dev libssl-dev")
+endif()
+
+add_library(sennet_paho INTERFACE)
+target_include_directories(sennet_paho SYSTEM INTERFACE ${PAHO_INCLUDE_DIR})
+if(SENNET_PAHO_SHARED)
+    message(WARNING "Linking Paho's shared library: a lost broker connection may crash sennetd.")
+    target_link_libraries(sennet_paho INTERFACE ${PAHO_LIBRARY})
+    return()
+endif()
+if(NOT PAHO_ARCHIVE OR NOT CMAKE_OBJCOPY)
+    message(FATAL_ERROR "Paho's static library (libpaho-mqtt3as.a) or objcopy not found. "
+        "On Debian: apt install libpaho-mqtt-dev binutils. Without them, -DSENNET_PAHO_SHARED=ON "
+        "links the shared library, which may crash when the broker connection breaks.")
+endif()
+
+set(paho_copy ${PROJECT_BINARY_DIR}/lib/libpaho-mqtt3as-sennet.a)
+set(paho_renames "")
+foreach(call writev recv connect getsockopt getaddrinfo)
+    list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})
+endforeach()
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+add_custom_command(OUTPUT ${paho_copy}
+    COMMAND ${CMAKE_OBJCOPY} ${paho_renames} ${PAHO_ARCHIVE} ${paho_copy}
+    DEPENDS ${PAHO_ARCHIVE} ${CMAKE_CURRENT_LIST_FILE}
+    COMMENT "Renaming system calls in a copy of ${PAHO_ARCHIVE}"
+    VERBATIM)
+add_custom_target(sennet_paho_copy DEPENDS ${paho_copy})
+add_dependencies(sennet_paho sennet_paho_copy)
+target_link_libraries(sennet_paho INTERFACE ${paho_copy} OpenSSL::SSL OpenSSL::Crypto
+    Threads::Threads ${CMAKE_DL_LIBS})

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Paho calls, on its two threads and with its own lock held: copy, push, signal, return.
+ * No Paho function is called from here, except the two that free what Paho handed over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mqtt_priv.h"
+#include "paho_calls.h"
+
+enum {
+    /* An inbox this many times over its bounds takes no QoS 1 and 2 message either. */
+    INBOX_HARD_FACTOR = 4,
+};
+
+/* ---- the connection -----------------------------------------------------------------------------
+ */
+
+static const char *refusal(int connack)
+{
+    switch (connack) {
+    case 1:
+        return "the broker does not speak MQTT 3.1.1";
+    case 2:
+        return "client_id refused by the broker";
+    case 3:
+        return "the broker is not available (it said so)";
+    case 4:
+    case 5:
+        return "not authorised (check username and password_file)";
+    default:
+        return NULL;
+    }
+}
+
+/* Paho has one code for everything, so the system calls are asked first. */
+static void explain_failure(struct mqtt *m, const MQTTAsync_failureData *data)
+{
+    const struct paho_calls calls = paho_last_calls();
+    const char *const message = data != NULL && data->message != NULL ? data->message : "";
+    const int code = data != NULL ? data->code : MQTTASYNC_FAILURE;
+    char error[80];
+
+    if (refusal(code) != NULL)
+        snprintf(m->why, WHY_MAX, "%s: %s", m->server, refusal(code));
+    else if (m->cut_why[0] != '\0')
+        snprintf(m->why, WHY_MAX, "%s", m->cut_why);
+    else if (strstr(message, "timeout") != NULL)
+        snprintf(m->why, WHY_MAX, "no answer from %s", m->server);
+    else if (calls.resolve_error != 0)
+        snprintf(m->why, WHY_MAX, "host name in %s can't be resolved: %s", m->server,
+                 gai_strerror(calls.resolve_error));
+    else if (calls.connect_error == ECONNREFUSED)
+        snprintf(m->why, WHY_MAX, "connection refused by %s", m->server);
+    else if (calls.connect_error != 0)
+        snprintf(m->why, WHY_MAX, "can't connect to %s: %s", m->server,
+                 strerror_r(calls.connect_error, error, sizeof error));
+    else if (calls.receive_error >= 0)
+        snprintf(m->why, WHY_MAX, "%s closed the connection before it answered: an MQTT broker?",
+                 m->server);
+    else
+        snprintf(m->why, WHY_MAX, "can't connect to %s: Paho error %d %s", m->server, code,
+                 message);
+}
+
+static void explain_loss(struct mqtt *m)
+{
+    const int error = paho_last_calls().receive_error;
+    char text[80];
+
+    if (m->cut_why[0] != '\0')
+        snprintf(m->why, WHY_MAX, "%s", m->cut_why);
+    else if (error == 0)
+        snprintf(m->why, WHY_MAX, "connection closed by the broker");
+    else if (error == ECONNRESET)
+        snprintf(m->why, WHY_MAX, "connection reset by the broker");
+    else if (error > 0)
+        snprintf(m->why, WHY_MAX, "connection lost: %s", strerror_r(error, text, sizeof text));
+    else
+        snprintf(m->why, WHY_MAX, "connection lost: the broker did not answer");
+}
+
+static void adopt_socket(struct mqtt *m)
+{
+    if (m->socket >= 0)
+        close(m->socket);
+    const int fd = paho_last_calls().socket; /* the CONNACK has just come from there */
+    m->socket = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    m->cut_why[0] = '\0';
+}
+
+void on_connected(void *context, MQTTAsync_successData *data)
+{
+    struct mqtt *const m = context;
+    struct item *const it = item_new(m, 0);
+
+    pthread_mutex_lock(&m->lock);
+    adopt_socket(m);
+    m->notes.connected = true;
+    /* Told from here, so that it comes before the messages of a resumed session. */
+    if (!m->purging && it != NULL) {
+        it->event =
+            (struct up_event){.type = UP_CONNECTED,
+                              .session_present = m->resumable && data->alt.connect.sessionPresent};
+        m->resumable = true;
+        atomic_fetch_add(&m->connects, 1);
+        atomic_store(&m->online, !m->stopping);
+        inbox_push(m, it);
+    }
+    pthread_cond_signal(&m->work);
+    const bool told = !m->purging;
+    pthread_mutex_unlock(&m->lock);
+    if (!told)
+        item_free(it);
+}
+
+void on_connect_failed(void *context, MQTTAsync_failureData *data)
+{
+    struct mqtt *const m = context;
+
+    pthread_mutex_lock(&m->lock);
+    explain_failure(m, data);
+    m->notes.failed = true;
+    pthread_cond_signal(&m->work);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void on_lost(void *context, char *cause)
+{
+    struct mqtt *const m = context;
+
+    (void)cause; /* always NULL in Paho 1.3 */
+    pthread_mutex_lock(&m->lock);
+    atomic_store(&m->online, false);
+    explain_loss(m);
+    m->notes.lost = true;
+    pthread_cond_signal(&m->work);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void on_closed(void *context, MQTTAsync_successData *data)
+{
+    struct mqtt *const m = context;
+
+    (void)data;
+    pthread_mutex_lock(&m->lock);
+    atomic_store(&m->online, false);
+    m->notes.closed = true;
+    pthread_cond_signal(&m->work);
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool mqtt_cut(struct mqtt *m, const char *why)
+{
+    if (m->socket < 0)
+        return false;
+    if (m->cut_why[0] == '\0')
+        snprintf(m->cut_why, WHY_MAX, "%s", why);
+    shutdown(m->socket, SHUT_RDWR);
+    return true;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------
+ */
+
+unsigned mqtt_window_used(const struct mqtt *m)
+{
+    return atomic_load_explicit(&m->in_flight_count, memory_order_relaxed) + m->resuming;
+}
+
+/* Lock held. Refills of half a window: one wake-up of the worker per answer would cost more than
+ * all the rest. */
+static void give_room(struct mqtt *m)
+{
+    if (m->starved && mqtt_window_used(m) <= m->options.window / 2) {
+        m->starved = false;
+        pthread_cond_signal(&m->work);
+    } else if (m->stopping && mqtt_window_used(m) == 0) {
+        pthread_cond_signal(&m->work);
+    }
+}
+
+/* Lock held. The item leaves Paho with this result; returns it when nobody wants it any more. */
+static struct item *settle(struct mqtt *m, struct item *it, enum up_result result)
+{
+    const bool resumes = it->request == UP_PUBLISH && it->event.qos > 0;
+    struct item *unwanted = it;
+
+    list_unlink(&it->link);
+    it->event.result = result;
+    switch (it->state) {
+    case ITEM_QUEUED: /* not given to Paho: can't be answered by it */
+        break;
+    case ITEM_IN_FLIGHT:
+        atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+        if (resumes || it->request != UP_PUBLISH || result != UP_OK)
+            unwanted = NULL;
+        break;
+    case ITEM_ABANDONED:
+        if (resumes)
+            m->resuming--;
+        else
+            m->stranded--;
+        break;
+    case ITEM_IN_DOUBT:
+        m->resuming--;
+        unwanted = NULL;
+        break;
+    }
+    if (unwanted == NULL)
+        inbox_push(m, it);
+    give_room(m);
+    return unwanted;
+}
+
+void on_answer(void *context, MQTTAsync_successData *data)
+{
+    struct item *const it = context;
+    struct mqtt *const m = it->m;
+
+    pthread_mutex_lock(&m->lock);
+    if (it->request == UP_SUBSCRIBE && data != NULL)
+        it->event.qos = (uint8_t)data->alt.qos;
+    struct item *const unwanted = settle(m, it, UP_OK);
+    pthread_mutex_unlock(&m->lock);
+    item_free(unwanted);
+}
+
+static enum up_result failure_result(const struct item *it, const MQTTAsync_failureData *data)
+{
+    enum { SUBACK_FAILURE = 0x80 };
+
+    if (it->request == UP_SUBSCRIBE && data != NULL && data->code == SUBACK_FAILURE)
+        return UP_REFUSED;
+    /* In doubt, and the broker has lost the session: nobody will ever know. A QoS 2 message that
+     * Paho gave up while connected can't be told from one that it will still deliver. */
+    if (it->request == UP_PUBLISH && it->event.qos == 2)
+        return UP_REFUSED;
+    return UP_BUSY;
+}
+
+void on_failure(void *context, MQTTAsync_failureData *data)
+{
+    struct item *const it = context;
+    struct mqtt *const m = it->m;
+
+    pthread_mutex_lock(&m->lock);
+    struct item *const unwanted = settle(m, it, failure_result(it, data));
+    pthread_mutex_unlock(&m->lock);
+    item_free(unwanted);
+}
+
+/* ---- messages -----------------------------------------------------------------------------------
+ */
+
+static struct item *message_item(struct mqtt *m, const char *topic, size_t len,
+                                 const MQTTAsync_message *message)
+{
+    struct item *const it = item_new(m, len);
+    if (it == NULL)
+        return NULL;
+    if (len > 0)
+        memcpy(it->text, topic, len);
+    it->event = (struct up_event){.type = UP_MESSAGE,
+                                  .qos = (uint8_t)message->qos,
+                                  .retain = message->retained != 0,
+                                  .topic = bytes_of(it->text, len)};
+    const size_t payload = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
+    it->cost = len + payload;
+    if (payload > 0) {
+        it->event.body = body_new(bytes_of(message->payload, payload));
+        if (it->event.body == NULL) {
+            atomic_fetch_add(&m->no_memory, 1);
+            item_free(it);
+            return NULL;
+        }
+    }
+    return it;
+}
+
+static bool inbox_has_room(const struct mqtt *m, const struct item *it)
+{
+    const size_t factor = it->event.qos == 0 ? 1 : INBOX_HARD_FACTOR;
+
+    return m->inbox_messages < factor * m->options.max_inbox &&
+           m->inbox_bytes + it->cost <= factor * m->options.max_inbox_bytes;
+}
+
+/* Lock held. What becomes of a QoS 1 or 2 message that can't be kept: the connection is cut before
+ * Paho acknowledges, so that the broker still has it and sends it again. Of QoS 2 the broker only
+ * awaits the PUBCOMP; Paho itself keeps the message when its callback returns 0, and offers it
+ * again with the next packet. Returns what the callback must return. */
+static int refuse_message(struct mqtt *m, int qos)
+{
+    atomic_fetch_add(&m->inbox_cuts, 1);
+    const bool cut = mqtt_cut(m, "the gateway could not keep up with the broker");
+    return qos == 2 && cut ? 0 : 1;
+}
+
+int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *message)
+{
+    struct mqtt *const m = context;
+    const size_t len = topic_len > 0 ? (size_t)topic_len : strlen(topic);
+    struct item *it = message_item(m, topic, len, message);
+    int taken = 1;
+
+    pthread_mutex_lock(&m->lock);
+    if (it != NULL && inbox_has_room(m, it)) {
+        m->inbox_messages++;
+        m->inbox_bytes += it->cost;
+        inbox_push(m, it);
+        it = NULL;
+    } else if (message->qos > 0) {
+        taken = refuse_message(m, message->qos);
+    } else if (it != NULL) {
+        atomic_fetch_add(&m->inbox_drops, 1);
+    }
+    pthread_mutex_unlock(&m->lock);
+
+    item_free(it);
+    if (taken == 1) {
+        MQTTAsync_freeMessage(&message);
+        MQTTAsync_free(topic);
+    }
+    return taken;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paho_calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+/* Thread-local, because there is no other way to hand something through Paho from a system call to
+ * the callback that follows it in the same thread. */
+static _Thread_local struct paho_calls last = {.receive_error = -1, .socket = -1};
+
+struct paho_calls paho_last_calls(void)
+{
+    return last;
+}
+
+static bool transient(int error)
+{
+    return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
+}
+
+ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
+{
+    const ssize_t written = writev(fd, parts, count);
+    if (written >= 0)
+        return written;
+    if (!transient(errno))
+        shutdown(fd, SHUT_RDWR); /* so that poll() reports the end to the reading side */
+    errno = EAGAIN;
+    return -1;
+}
+
+ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
+{
+    const ssize_t got = recv(fd, buffer, len, flags);
+    if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
+        return got;
+    last.socket = fd;
+    last.receive_error = got > 0 ? -1 : 0;
+    if (got < 0)
+        last.receive_error = transient(errno) ? -1 : errno;
+    return got;
+}
+
+int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    const int rc = connect(fd, address, len);
+    last.connect_error = rc != 0 && errno != EINPROGRESS ? errno : 0;
+    return rc;
+}
+
+int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    const int rc = getsockopt(fd, level, name, value, len);
+    if (rc == 0 && level == SOL_SOCKET && name == SO_ERROR)
+        last.connect_error = *(const int *)value;
+    return rc;
+}
+
+int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                            struct addrinfo **result)
+{
+    last.connect_error = 0;
+    last.resolve_error = getaddrinfo(node, service, hints, result);
+    return last.resolve_error;
+}

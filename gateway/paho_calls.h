@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The system calls of the Paho library, seen from inside (docs/adr/0004).
+ *
+ * The build makes a copy of Paho's static archive in which five undefined symbols (writev, recv,
+ * connect, getsockopt, getaddrinfo) are renamed to the functions below; nothing else in the process
+ * is affected. That gives three things which Paho's API does not:
+ *
+ *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
+ *    PUBLISH whose first write fails, while its resend list still points at them; after the
+ *    reconnect it publishes what lies there now, or crashes (upstream #1621, #1622, #1401). Here
+ *    such a write "would block", the socket is shut down, and Paho's reading side finds the end.
+ *  - TCP_NODELAY on Paho's sockets: without it a lone message waits 20 ms for the peer's ack.
+ *  - What exactly went wrong (resolver, connect, receive), and which socket a callback is about.
+ */
+#ifndef SENNET_GATEWAY_PAHO_CALLS_H
+#define SENNET_GATEWAY_PAHO_CALLS_H
+
+#include <netdb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* What the latest calls of this thread met. Meaningful inside of a callback of Paho: Paho makes the
+ * call and then the callback in one thread, in one go. */
+struct paho_calls {
+    int resolve_error; /* of getaddrinfo(): EAI_x, or 0 */
+    int connect_error; /* errno of connect(), or SO_ERROR; 0 = connected or in progress */
+    int receive_error; /* errno of recv(); 0 = the peer closed; -1 = data or nothing yet */
+    int socket;        /* of recv(); -1 = none */
+};
+
+struct paho_calls paho_last_calls(void);
+
+/* Called by Paho only. */
+ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
+ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags);
+int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
+int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                            struct addrinfo **result);
+
+#endif
