@@ -124,11 +124,12 @@ enum sn_decode_result {
 enum sn_decode_result sn_decode(struct bytes in, struct sn_packet *out);
 
 /* Encodes with the shortest Length form. Fields that the message does not carry are ignored.
- * Returns the octets written, 0 when `cap` is too small or the total would exceed SN_PACKET_MAX.
+ * Returns the octets written, 0 when `cap` is too small, the total would exceed SN_PACKET_MAX, or
+ * `type` is not that of a plain message.
  * `buf` NULL computes the length only. O(data). */
 size_t sn_encode(const struct sn_packet *p, uint8_t *buf, size_t cap);
 
-/* "truncated", "length", ... for counters and logs. */
+/* "decoded", "truncated", "length", "type", "body", "envelope": for counters and logs. */
 const char *sn_decode_result_name(enum sn_decode_result r);
 
 /* Name of a message type as in the specification, or "RESERVED". Any octet is allowed. */

@@ -107,9 +107,12 @@ static void read_body(struct reader *r, struct sn_packet *p)
         p->client_id = rd_rest(r);
         break;
     case SN_CONNACK:
-    case SN_WILLTOPICRESP:
     case SN_WILLMSGRESP:
         p->return_code = rd_u8(r);
+        break;
+    case SN_WILLTOPICRESP:
+        p->return_code = rd_u8(r);
+        rd_rest(r); /* the layout allows one octet more */
         break;
     case SN_WILLTOPIC:
     case SN_WILLTOPICUPD:

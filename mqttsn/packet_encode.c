@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mqttsn/packet.h"
+#include "mqttsn/packet_layout.h"
 
 static uint8_t flags_of(const struct sn_packet *p)
 {
-    return (uint8_t)((p->dup ? 0x80U : 0U) | (unsigned)p->qos << 5 | (p->retain ? 0x10U : 0U) |
-                     (p->will ? 0x08U : 0U) | (p->clean ? 0x04U : 0U) | (unsigned)p->topic_kind);
+    return (uint8_t)((p->dup ? 0x80U : 0U) | ((unsigned)p->qos & 3) << 5 |
+                     (p->retain ? 0x10U : 0U) | (p->will ? 0x08U : 0U) | (p->clean ? 0x04U : 0U) |
+                     ((unsigned)p->topic_kind & 3));
 }
 
 /* The flags octet of a message that uses only some of the bits (section 5.4). */
@@ -118,16 +120,16 @@ static void write_body(struct writer *w, const struct sn_packet *p)
     case SN_WILLTOPICREQ:
     case SN_WILLMSGREQ:
     case SN_PINGRESP:
-        break;
     case SN_TYPE_COUNT:
     case SN_FORWARD:
-        w->failed = true;
         break;
     }
 }
 
 size_t sn_encode(const struct sn_packet *p, uint8_t *buf, size_t cap)
 {
+    if (sn_layout_of((unsigned)p->type) == NULL)
+        return 0;
     struct writer sizing = wr_to(NULL, 0);
     write_body(&sizing, p);
     if (sizing.failed)

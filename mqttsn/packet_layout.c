@@ -34,7 +34,8 @@ static const struct sn_layout layouts[SN_TYPE_COUNT] = {
     [SN_PINGRESP] = {"PINGRESP",      0, 0         },
     [SN_DISCONNECT] = {"DISCONNECT",    0, 2         },
     [SN_WILLTOPICUPD] = {"WILLTOPICUPD",  0, TO_THE_END},
-    [SN_WILLTOPICRESP] = {"WILLTOPICRESP", 1, 1         },
+ /* RSMB answers with two octets; a client takes the first for the return code. */
+    [SN_WILLTOPICRESP] = {"WILLTOPICRESP", 1, 2         },
     [SN_WILLMSGUPD] = {"WILLMSGUPD",    0, TO_THE_END},
     [SN_WILLMSGRESP] = {"WILLMSGRESP",   1, 1         },
 };
@@ -52,4 +53,13 @@ const char *sn_type_name(unsigned type)
         return "FORWARD";
     const struct sn_layout *layout = sn_layout_of(type);
     return layout != NULL ? layout->name : "RESERVED";
+}
+
+const char *sn_decode_result_name(enum sn_decode_result r)
+{
+    static const char *const names[SN_DECODE_RESULTS] = {
+        [SN_DECODED] = "decoded", [SN_BAD_TRUNCATED] = "truncated", [SN_BAD_LENGTH] = "length",
+        [SN_BAD_TYPE] = "type",   [SN_BAD_BODY] = "body",           [SN_BAD_ENVELOPE] = "envelope",
+    };
+    return (unsigned)r < SN_DECODE_RESULTS ? names[r] : "unknown";
 }

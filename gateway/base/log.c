@@ -3,8 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/text.h"
 
 static const char *const level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn",   [LOG_NOTICE] = "notice",
@@ -37,49 +38,33 @@ bool log_begin(struct log_ring *lg, enum log_level level, const char *event)
     lg->open->level = level;
     lg->open->event = event;
     lg->open->len = 0;
+    lg->open->cut = false;
     lg->open->text[0] = '\0';
     return true;
 }
 
-/* Appends; a record that is full ends in "..." and takes no more. */
-static void put(struct log_record *rec, const char *text, size_t len)
+/* The open record as a text under construction; keep() stores how far it got. */
+static struct text text_of(const struct log_ring *lg)
 {
-    static const char ellipsis[] = "...";
-    const size_t room = LOG_TEXT_MAX - sizeof ellipsis - rec->len;
-    if (rec->len > LOG_TEXT_MAX - sizeof ellipsis)
-        return;
-    if (len > room) {
-        memcpy(rec->text + rec->len, ellipsis, sizeof ellipsis);
-        rec->len = LOG_TEXT_MAX - 1;
-        return;
-    }
-    memcpy(rec->text + rec->len, text, len);
-    rec->len = (uint16_t)(rec->len + len);
-    rec->text[rec->len] = '\0';
+    struct log_record *rec = lg->open;
+    assert(rec != NULL);
+    return (struct text){.out = rec->text, .size = LOG_TEXT_MAX, .len = rec->len, .cut = rec->cut};
 }
 
-static void put_key(struct log_record *rec, const char *key)
+static void keep(struct log_ring *lg, const struct text *t)
 {
-    if (rec->len > 0)
-        put(rec, " ", 1);
-    put(rec, key, strlen(key));
-    put(rec, "=", 1);
+    lg->open->len = (uint16_t)t->len;
+    lg->open->cut = t->cut;
 }
 
-static void put_escaped(struct log_record *rec, struct bytes value)
+static struct text with_key(const struct log_ring *lg, const char *key)
 {
-    const bool utf8 = bytes_is_utf8(value);
-    for (size_t i = 0; i < value.len; i++) {
-        const uint8_t c = value.data[i];
-        char esc[5];
-        if (c == '"' || c == '\\')
-            snprintf(esc, sizeof esc, "\\%c", c);
-        else if (c < 0x20 || c == 0x7F || (c >= 0x80 && !utf8))
-            snprintf(esc, sizeof esc, "\\x%02x", c);
-        else
-            snprintf(esc, sizeof esc, "%c", c);
-        put(rec, esc, strlen(esc));
-    }
+    struct text t = text_of(lg);
+    if (t.len > 0)
+        text_word(&t, " ");
+    text_word(&t, key);
+    text_word(&t, "=");
+    return t;
 }
 
 /* Letters and digits and what topics and client ids are made of stay bare. */
@@ -97,15 +82,12 @@ static bool is_bare(struct bytes value)
 
 void log_str(struct log_ring *lg, const char *key, struct bytes value)
 {
-    struct log_record *rec = lg->open;
-    put_key(rec, key);
-    if (is_bare(value)) {
-        put(rec, (const char *)value.data, value.len);
-        return;
-    }
-    put(rec, "\"", 1);
-    put_escaped(rec, value);
-    put(rec, "\"", 1);
+    struct text t = with_key(lg, key);
+    if (is_bare(value))
+        text_escaped(&t, value);
+    else
+        text_quoted(&t, value, value.len);
+    keep(lg, &t);
 }
 
 void log_text(struct log_ring *lg, const char *key, const char *value)
@@ -115,25 +97,25 @@ void log_text(struct log_ring *lg, const char *key, const char *value)
 
 void log_word(struct log_ring *lg, const char *key, const char *value)
 {
-    put_key(lg->open, key);
-    put(lg->open, value, strlen(value));
+    struct text t = with_key(lg, key);
+    text_word(&t, value);
+    keep(lg, &t);
 }
 
 void log_int(struct log_ring *lg, const char *key, int64_t value)
 {
-    char digits[24];
-    snprintf(digits, sizeof digits, "%lld", (long long)value);
-    log_word(lg, key, digits);
+    struct text t = with_key(lg, key);
+    if (value < 0)
+        text_word(&t, "-");
+    text_dec(&t, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    keep(lg, &t);
 }
 
 void log_hex(struct log_ring *lg, const char *key, struct bytes value)
 {
-    put_key(lg->open, key);
-    for (size_t i = 0; i < value.len; i++) {
-        char octet[3];
-        snprintf(octet, sizeof octet, "%02x", value.data[i]);
-        put(lg->open, octet, 2);
-    }
+    struct text t = with_key(lg, key);
+    text_octets(&t, value);
+    keep(lg, &t);
 }
 
 void log_peer(struct log_ring *lg, const char *key, const struct peer *value)

@@ -41,7 +41,8 @@ struct log_record {
     enum log_level level;
     const char *event;       /* static string */
     uint16_t len;            /* of text */
-    char text[LOG_TEXT_MAX]; /* "key=value key=value", terminated; cut with "..." when too long */
+    bool cut;                /* text ends in "...": more did not fit */
+    char text[LOG_TEXT_MAX]; /* "key=value key=value", terminated */
 };
 
 struct log_ring {
@@ -67,8 +68,7 @@ static inline bool log_wanted(const struct log_ring *lg, enum log_level level)
 bool log_begin(struct log_ring *lg, enum log_level level, const char *event);
 void log_str(struct log_ring *lg, const char *key, struct bytes value); /* quoted when needed */
 void log_text(struct log_ring *lg, const char *key, const char *value); /* as log_str */
-void log_word(struct log_ring *lg, const char *key,
-              const char *value); /* our own constant, as is */
+void log_word(struct log_ring *lg, const char *key, const char *value); /* our constant, as is */
 void log_int(struct log_ring *lg, const char *key, int64_t value);
 void log_hex(struct log_ring *lg, const char *key, struct bytes value);
 void log_peer(struct log_ring *lg, const char *key, const struct peer *value);

@@ -2,9 +2,9 @@
 #include "base/peer.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/text.h"
 
 struct peer *peer_make(struct peer_room *room, uint16_t link, enum peer_kind kind,
                        struct bytes addr)
@@ -51,24 +51,6 @@ struct peer *peer_dup(const struct peer *p)
     return copy;
 }
 
-/* Text under construction; snprintf's idea of a sticky cursor. */
-struct text {
-    char *out;
-    size_t size;
-    size_t len;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...)
-{
-    if (t->len < t->size) {
-        va_list args;
-        va_start(args, format);
-        const int n = vsnprintf(t->out + t->len, t->size - t->len, format, args);
-        va_end(args);
-        t->len += n > 0 ? (size_t)n : 0;
-    }
-}
-
 /* RFC 5952: lower case, the longest run of two or more zero groups becomes "::". */
 static void put_ip6(struct text *t, const uint16_t group[8])
 {
@@ -85,20 +67,31 @@ static void put_ip6(struct text *t, const uint16_t group[8])
     }
     for (unsigned i = 0; i < 8; i++) {
         if (i == best) {
-            put(t, "::");
+            text_word(t, "::");
             i += best_len - 1;
             continue;
         }
         if (i > 0 && i != best + best_len)
-            put(t, ":");
-        put(t, "%x", group[i]);
+            text_word(t, ":");
+        text_hex(t, group[i], 1);
     }
 }
 
-static void put_hex(struct text *t, struct bytes octets)
+static void put_ip6_address(struct text *t, struct reader *r)
 {
-    for (size_t i = 0; i < octets.len; i++)
-        put(t, "%02x", octets.data[i]);
+    uint16_t group[8];
+    for (unsigned i = 0; i < 8; i++)
+        group[i] = rd_u16(r);
+    const unsigned port = rd_u16(r);
+    const uint32_t scope = rd_u32(r);
+    text_word(t, "[");
+    put_ip6(t, group);
+    if (scope != 0) {
+        text_word(t, "%");
+        text_dec(t, scope);
+    }
+    text_word(t, "]:");
+    text_dec(t, port);
 }
 
 static void put_address(struct text *t, const struct peer *p)
@@ -106,48 +99,40 @@ static void put_address(struct text *t, const struct peer *p)
     struct reader r = rd_of(bytes_of(p->bytes, p->addr_len));
     switch ((enum peer_kind)p->kind) {
     case PEER_IP4:
-        for (unsigned i = 0; i < 4; i++)
-            put(t, "%s%u", i == 0 ? "" : ".", rd_u8(&r));
-        put(t, ":%u", rd_u16(&r));
+        for (unsigned i = 0; i < 4; i++) {
+            text_word(t, i == 0 ? "" : ".");
+            text_dec(t, rd_u8(&r));
+        }
+        text_word(t, ":");
+        text_dec(t, rd_u16(&r));
         break;
-    case PEER_IP6: {
-        uint16_t group[8];
-        for (unsigned i = 0; i < 8; i++)
-            group[i] = rd_u16(&r);
-        put(t, "[");
-        put_ip6(t, group);
-        const unsigned port = rd_u16(&r);
-        const uint32_t scope = rd_u32(&r);
-        if (scope != 0)
-            put(t, "%%%u", scope);
-        put(t, "]:%u", port);
+    case PEER_IP6:
+        put_ip6_address(t, &r);
         break;
-    }
     case PEER_SHORT:
-        put(t, "0x%04x", rd_u16(&r));
+        text_word(t, "0x");
+        text_hex(t, rd_u16(&r), 4);
         break;
     case PEER_SERIAL:
-        put(t, "serial");
+        text_word(t, "serial");
         break;
     case PEER_EUI64:
-        put_hex(t, rd_rest(&r));
+        text_octets(t, rd_rest(&r));
         break;
     case PEER_NONE:
-        put(t, "none");
+        text_word(t, "none");
         break;
     }
 }
 
 const char *peer_print(const struct peer *p, char *out, size_t size)
 {
-    struct text t = {.out = out, .size = size};
-    if (size > 0)
-        out[0] = '\0';
+    struct text t = text_to(out, size);
     put_address(&t, p);
     struct reader path = rd_of(bytes_of(p->bytes + p->addr_len, p->path_len));
     while (rd_left(&path) > 0) {
-        put(&t, "/");
-        put_hex(&t, rd_bytes(&path, rd_u8(&path)));
+        text_word(&t, "/");
+        text_octets(&t, rd_bytes(&path, rd_u8(&path)));
     }
     return out;
 }

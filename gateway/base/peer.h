@@ -2,7 +2,7 @@
 /*
  * Where a packet came from and where an answer goes: (link, address on that link, forwarder path).
  *
- * The path is empty for a node heard directly. Behind a forwarder (MQTT-SN 1.2 section 5.4.20) it
+ * The path is empty for a node heard directly. Behind a forwarder (MQTT-SN 1.2 section 5.5) it
  * holds the wireless node ids, outermost first, each as one length octet and the id, so two nodes
  * behind one forwarder are two peers. A peer locates a node; its identity is the client id.
  *
@@ -85,8 +85,8 @@ void peer_copy(struct peer_room *room, const struct peer *from);
 struct peer *peer_dup(const struct peer *p);
 
 /* "192.0.2.7:1884", "[2001:db8::1]:1884", "00124b0001020304", "0x1a2b", "serial"; forwarded nodes
- * get
- * "/<node id hex>" per level. Always terminated, cut when `size` is short; returns `out`. */
+ * get "/<node id hex>" per level. Always terminated, cut with "..." when `size` is short; returns
+ * `out`. */
 const char *peer_print(const struct peer *p, char *out, size_t size);
 
 #endif
