@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "e2e/cable.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <check.h>
+
+enum { TICK_MS = 5 };
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+/* With a reset, as when a machine in between lost its state. */
+static void reset(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
+}
+
+static bool send_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* False at the end of the connection. */
+static bool carry(int from, int to, atomic_size_t *count)
+{
+    char buffer[65536];
+    const ssize_t n = recv(from, buffer, sizeof buffer, 0);
+    if (n <= 0 || !send_all(to, buffer, (size_t)n))
+        return false;
+    if (count != NULL)
+        atomic_fetch_add(count, (size_t)n);
+    return true;
+}
+
+static void relay(struct cable *c, int client, int broker)
+{
+    for (bool alive = true; alive && !atomic_load(&c->stop);) {
+        const bool mute = atomic_load(&c->mute);
+        struct pollfd fds[] = {
+            {.fd = client,             .events = POLLIN},
+            {.fd = mute ? -1 : broker, .events = POLLIN}
+        };
+        poll(fds, 2, TICK_MS);
+        if (atomic_exchange(&c->cut, false))
+            break;
+        if (fds[0].revents != 0)
+            alive = carry(client, broker, &c->upward);
+        if (alive && fds[1].revents != 0)
+            alive = carry(broker, client, NULL);
+    }
+    reset(client);
+    reset(broker);
+}
+
+static void serve(struct cable *c, int client)
+{
+    const int on = 1;
+    const struct sockaddr_in a = loopback(c->to);
+    const int broker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (atomic_load(&c->unplugged) || broker < 0 ||
+        connect(broker, (const struct sockaddr *)&a, sizeof a) != 0) {
+        reset(client);
+        if (broker >= 0)
+            close(broker);
+        return;
+    }
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(broker, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    atomic_fetch_add(&c->connections, 1);
+    relay(c, client, broker);
+}
+
+static void *cable_main(void *arg)
+{
+    struct cable *const c = arg;
+    while (!atomic_load(&c->stop)) {
+        struct pollfd fd = {.fd = c->listener, .events = POLLIN};
+        if (poll(&fd, 1, TICK_MS) <= 0)
+            continue;
+        const int client = accept(c->listener, NULL, NULL);
+        if (client >= 0)
+            serve(c, client);
+    }
+    return NULL;
+}
+
+void cable_start(struct cable *c, uint16_t broker_port)
+{
+    struct sockaddr_in a = loopback(0);
+    socklen_t len = sizeof a;
+    memset(c, 0, sizeof *c);
+    c->to = broker_port;
+    c->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(c->listener, 0);
+    ck_assert_int_eq(bind(c->listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(c->listener, 16), 0);
+    ck_assert_int_eq(getsockname(c->listener, (struct sockaddr *)&a, &len), 0);
+    c->port = ntohs(a.sin_port);
+    ck_assert_int_eq(pthread_create(&c->thread, NULL, cable_main, c), 0);
+}
+
+void cable_stop(struct cable *c)
+{
+    atomic_store(&c->stop, true);
+    pthread_join(c->thread, NULL);
+    close(c->listener);
+}

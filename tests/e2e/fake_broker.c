@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "e2e/fake_broker.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <check.h>
+
+enum { TICK_MS = 5, PACKET_MAX = 70000 };
+
+enum {
+    CONNECT = 1,
+    PUBLISH = 3,
+    PUBREL = 6,
+    SUBSCRIBE = 8,
+    UNSUBSCRIBE = 10,
+    PINGREQ = 12,
+    DISCONNECT = 14
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static struct fake_behaviour behaviour(struct fake_broker *f)
+{
+    pthread_mutex_lock(&f->lock);
+    const struct fake_behaviour b = f->behaviour;
+    pthread_mutex_unlock(&f->lock);
+    return b;
+}
+
+/* Exactly `len` octets; false at the end of the connection or of the test. */
+static bool read_exactly(struct fake_broker *f, int fd, uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (atomic_load(&f->stop))
+            return false;
+        if (poll(&p, 1, TICK_MS) <= 0)
+            continue;
+        const ssize_t n = recv(fd, data, len, 0);
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool read_packet(struct fake_broker *f, int fd, uint8_t *first, uint8_t *body, size_t *len)
+{
+    uint8_t octet = 0;
+    *len = 0;
+    if (!read_exactly(f, fd, first, 1))
+        return false;
+    for (unsigned shift = 0; shift < 28; shift += 7) {
+        if (!read_exactly(f, fd, &octet, 1))
+            return false;
+        *len |= (size_t)(octet & 0x7F) << shift;
+        if ((octet & 0x80) == 0)
+            break;
+    }
+    return *len <= PACKET_MAX && read_exactly(f, fd, body, *len);
+}
+
+static void say(int fd, const uint8_t *packet, size_t len)
+{
+    (void)!send(fd, packet, len, MSG_NOSIGNAL);
+}
+
+static void pause_ms(struct fake_broker *f, int ms)
+{
+    for (const int64_t until_ms = now_ms() + ms; now_ms() < until_ms && !atomic_load(&f->stop);)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* Until the client goes, or the test ends. */
+static void ignore(struct fake_broker *f, int fd, bool read_too)
+{
+    uint8_t octets[512];
+    while (!atomic_load(&f->stop)) {
+        struct pollfd p = {.fd = fd, .events = (short)(read_too ? POLLIN : 0)};
+        if (poll(&p, 1, TICK_MS) <= 0)
+            continue;
+        if ((p.revents & (POLLHUP | POLLERR)) != 0 || !read_too ||
+            recv(fd, octets, sizeof octets, 0) <= 0)
+            return;
+    }
+}
+
+static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len, int64_t at_ms)
+{
+    pthread_mutex_lock(&f->lock);
+    if (f->connection_count < FAKE_CONNECTIONS_MAX)
+        f->connections[f->connection_count] =
+            (struct fake_connection){.at_ms = at_ms,
+                                     .clean = len > 9 && (body[7] & 2) != 0,
+                                     .keepalive = len > 9 ? (uint16_t)(body[8] << 8 | body[9]) : 0};
+    f->connection_count++;
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void check_publish(struct fake_broker *f, uint8_t first, const uint8_t *body, size_t len,
+                          size_t topic_len)
+{
+    const size_t start = 2 + topic_len + ((first & 6) != 0 ? 2 : 0);
+
+    f->publishes++;
+    if ((first & 8) != 0)
+        f->duplicates++;
+    if (f->topic[0] != '\0' &&
+        (topic_len != strlen(f->topic) || memcmp(body + 2, f->topic, topic_len) != 0))
+        f->wrong_topics++;
+    for (size_t i = start; f->expected_fill != 0 && i < len; i++) {
+        if (body[i] != body[start]) {
+            f->wrong_payloads++;
+            break;
+        }
+    }
+}
+
+/* False when the script wants a reset now. */
+static bool on_publish(struct fake_broker *f, int fd, uint8_t first, const uint8_t *body,
+                       size_t len, unsigned *count)
+{
+    const struct fake_behaviour b = behaviour(f);
+    const size_t topic_len = len >= 2 ? (size_t)body[0] << 8 | body[1] : len;
+    if (topic_len + 2 > len)
+        return false;
+    pthread_mutex_lock(&f->lock);
+    check_publish(f, first, body, len, topic_len);
+    pthread_mutex_unlock(&f->lock);
+    if (b.reset_after > 0 && ++*count >= b.reset_after)
+        return false;
+    const unsigned qos = first >> 1 & 3;
+    if (qos == 0 || b.mute || topic_len + 4 > len)
+        return true;
+    pause_ms(f, b.ack_delay_ms);
+    const uint8_t ack[] = {qos == 1 ? 0x40 : 0x50, 2, body[2 + topic_len], body[3 + topic_len]};
+    say(fd, ack, sizeof ack);
+    return true;
+}
+
+/* False at the end of the connection. */
+static bool on_packet(struct fake_broker *f, int fd, uint8_t first, const uint8_t *body, size_t len,
+                      unsigned *count)
+{
+    const struct fake_behaviour b = behaviour(f);
+    const uint8_t id[2] = {len >= 2 ? body[0] : 0, len >= 2 ? body[1] : 0};
+
+    if (first >> 4 == PUBLISH)
+        return on_publish(f, fd, first, body, len, count);
+    if (first >> 4 == DISCONNECT) {
+        pthread_mutex_lock(&f->lock);
+        f->disconnects++;
+        pthread_mutex_unlock(&f->lock);
+        return false;
+    }
+    if (b.mute)
+        return true;
+    switch (first >> 4) {
+    case PUBREL:
+        say(fd, (uint8_t[]){0x70, 2, id[0], id[1]}, 4);
+        break;
+    case SUBSCRIBE:
+        say(fd, (uint8_t[]){0x90, 3, id[0], id[1], b.suback}, 5);
+        break;
+    case UNSUBSCRIBE:
+        say(fd, (uint8_t[]){0xB0, 2, id[0], id[1]}, 4);
+        break;
+    case PINGREQ:
+        say(fd, (uint8_t[]){0xD0, 0}, 2);
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+static void converse(struct fake_broker *f, int fd)
+{
+    static _Thread_local uint8_t body[PACKET_MAX];
+    const int64_t at_ms = now_ms();
+    uint8_t first;
+    size_t len;
+    unsigned publishes = 0;
+
+    if (!read_packet(f, fd, &first, body, &len) || first >> 4 != CONNECT)
+        return;
+    note_connect(f, body, len, at_ms);
+    struct fake_behaviour b = behaviour(f);
+    if (b.connack == FAKE_DROP)
+        return;
+    if (b.connack == FAKE_SILENT) {
+        ignore(f, fd, true);
+        return;
+    }
+    say(fd, (uint8_t[]){0x20, 2, b.session_present && b.connack == 0, (uint8_t)b.connack}, 4);
+    if (b.deaf) {
+        ignore(f, fd, false);
+        return;
+    }
+    while (b.connack == 0 && read_packet(f, fd, &first, body, &len) &&
+           on_packet(f, fd, first, body, len, &publishes))
+        ;
+}
+
+static void *fake_main(void *arg)
+{
+    struct fake_broker *const f = arg;
+    while (!atomic_load(&f->stop)) {
+        struct pollfd p = {.fd = f->listener, .events = POLLIN};
+        if (poll(&p, 1, TICK_MS) <= 0)
+            continue;
+        const int fd = accept(f->listener, NULL, NULL);
+        if (fd < 0)
+            continue;
+        converse(f, fd);
+        if (behaviour(f).reset_after > 0) {
+            const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+void fake_start(struct fake_broker *f, struct fake_behaviour b)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    const int small = 4096; /* so that a deaf broker is felt soon */
+
+    memset(f, 0, sizeof *f);
+    f->behaviour = b;
+    pthread_mutex_init(&f->lock, NULL);
+    f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(f->listener, 0);
+    setsockopt(f->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    ck_assert_int_eq(bind(f->listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(f->listener, 16), 0);
+    ck_assert_int_eq(getsockname(f->listener, (struct sockaddr *)&a, &len), 0);
+    f->port = ntohs(a.sin_port);
+    ck_assert_int_eq(pthread_create(&f->thread, NULL, fake_main, f), 0);
+}
+
+void fake_set(struct fake_broker *f, struct fake_behaviour b)
+{
+    pthread_mutex_lock(&f->lock);
+    f->behaviour = b;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fake_stop(struct fake_broker *f)
+{
+    atomic_store(&f->stop, true);
+    pthread_join(f->thread, NULL);
+    close(f->listener);
+    pthread_mutex_destroy(&f->lock);
+}
+
+unsigned fake_connections(struct fake_broker *f)
+{
+    pthread_mutex_lock(&f->lock);
+    const unsigned n = f->connection_count;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+unsigned fake_publishes(struct fake_broker *f)
+{
+    pthread_mutex_lock(&f->lock);
+    const unsigned n = f->publishes;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
