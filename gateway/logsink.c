@@ -272,11 +272,42 @@ static void summarise(struct logsink *s, struct logsink_quota *q, int64_t wall_m
     q->written = 0;
 }
 
-/* The quota of that event, made when new; NULL when it has none, or there is no place for more. */
+/* The life of the gateway and of its parts: rare, and what an operator looks for first. */
+static bool is_lifecycle(const struct log_record *record)
+{
+    static const char *const prefixes[] = {"gateway.", "broker.", "link.", "stats."};
+    if (record->level != LOG_ERROR && record->level != LOG_NOTICE)
+        return false;
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        if (strncmp(record->event, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Records of that level and name written per minute; 0: without limit. */
+static unsigned limit_of(const struct logsink *s, const struct log_record *record)
+{
+    if (s->options.verbose || is_lifecycle(record))
+        return 0;
+    switch (record->level) {
+    case LOG_ERROR:
+    case LOG_WARN:
+        return LOGSINK_WARN_PER_MINUTE;
+    case LOG_NOTICE:
+        return LOGSINK_NOTICE_PER_MINUTE;
+    case LOG_INFO:
+        return LOGSINK_INFO_PER_MINUTE;
+    case LOG_DEBUG:
+    case LOG_TRACE:
+        break;
+    }
+    return 0;
+}
+
+/* The quota of that event, made when new; NULL when there is no place for more. */
 static struct logsink_quota *quota_of(struct logsink *s, const struct log_record *record)
 {
-    if (s->options.verbose || (record->level != LOG_WARN && record->level != LOG_INFO))
-        return NULL;
     for (unsigned i = 0; i < s->n_quotas; i++) {
         struct logsink_quota *q = &s->quotas[i];
         if (q->level == record->level && strcmp(q->event, record->event) == 0)
@@ -292,10 +323,9 @@ static struct logsink_quota *quota_of(struct logsink *s, const struct log_record
 void logsink_write(struct logsink *s, int64_t now_ms, int64_t wall_ms,
                    const struct log_record *record)
 {
-    struct logsink_quota *q = quota_of(s, record);
+    const unsigned limit = limit_of(s, record);
+    struct logsink_quota *q = limit > 0 ? quota_of(s, record) : NULL;
     if (q != NULL) {
-        const unsigned limit =
-            record->level == LOG_WARN ? LOGSINK_WARN_PER_MINUTE : LOGSINK_INFO_PER_MINUTE;
         if (now_ms >= q->until_ms) {
             summarise(s, q, wall_ms);
             q->until_ms = time_add(now_ms, MINUTE_MS);

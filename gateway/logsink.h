@@ -7,10 +7,10 @@
  *     <6>client.state client=meter-7 old=active new=lost                      (under journald)
  *     {"time":"2026-01-01T12:00:00.123Z","level":"info","event":"client.state","client":"meter-7"}
  *
- * Strangers can provoke warnings and infos, and an SD card that fills with them is a denial of
- * service: of each event the first few of a minute are written, then one "log.suppressed" with the
- * count. Errors and notices are never suppressed; neither is anything when the operator asks for
- * debug lines.
+ * Strangers can provoke lines, and an SD card that fills with them is a denial of service: of each
+ * event the first few of a minute are written, then one "log.suppressed" with the count. Errors and
+ * notices about the gateway itself are never suppressed, and neither is anything when the operator
+ * asks for debug lines.
  *
  * Lines are collected and written by logsink_flush(), which never blocks: what a full pipe does not
  * take is dropped, counted and reported later as "log.dropped".
@@ -26,7 +26,8 @@
 
 enum {
     LOGSINK_EVENTS = 128,        /* distinct event names that are watched */
-    LOGSINK_WARN_PER_MINUTE = 5, /* per event name */
+    LOGSINK_WARN_PER_MINUTE = 5, /* per event name; errors alike */
+    LOGSINK_NOTICE_PER_MINUTE = 20,
     LOGSINK_INFO_PER_MINUTE = 60,
 };
 

@@ -278,17 +278,33 @@ START_TEST(events_have_quotas_of_their_own)
 
 END_TEST
 
-START_TEST(errors_and_notices_are_never_suppressed)
+START_TEST(the_life_of_the_gateway_is_never_suppressed)
 {
     static struct pipe_sink p;
     open_sink(&p, false);
-    repeat(&p, 50, LOG_ERROR, "e", 0);
-    repeat(&p, 50, LOG_NOTICE, "n", 0);
-    repeat(&p, 50, LOG_DEBUG, "d", 0);
+    repeat(&p, 50, LOG_ERROR, "gateway.failed", 0);
+    repeat(&p, 50, LOG_NOTICE, "broker.connected", 0);
+    repeat(&p, 50, LOG_DEBUG, "packet.malformed", 0);
     const char *text = written(&p);
-    ck_assert_uint_eq(lines_of(text, "<3>e ") + lines_of(text, "<5>n ") + lines_of(text, "<7>d "),
-                      150);
+    ck_assert_uint_eq(lines_of(text, "<3>gateway.failed "), 50);
+    ck_assert_uint_eq(lines_of(text, "<5>broker.connected "), 50);
+    ck_assert_uint_eq(lines_of(text, "<7>packet.malformed "), 50);
     close_sink(&p);
+}
+
+END_TEST
+
+START_TEST(what_nodes_provoke_is_limited_at_every_level)
+{
+    static struct pipe_sink p;
+    open_sink(&p, false);
+    repeat(&p, 50, LOG_ERROR, "memory.exhausted", 0);
+    repeat(&p, 50, LOG_NOTICE, "client.refused", 0);
+    const char *text = written(&p);
+    ck_assert_uint_eq(lines_of(text, "<3>memory.exhausted "), LOGSINK_WARN_PER_MINUTE);
+    ck_assert_uint_eq(lines_of(text, "<5>client.refused "), LOGSINK_NOTICE_PER_MINUTE);
+    close_sink(&p);
+    /* Who asks for debug lines wants to see everything. */
     open_sink(&p, true);
     repeat(&p, 50, LOG_WARN, "w", 0);
     ck_assert_uint_eq(lines_of(written(&p), "<4>w "), 50);
@@ -361,7 +377,8 @@ int main(void)
     tcase_add_test(t, the_journal_is_known_by_device_and_inode);
     tcase_add_test(t, repeated_warnings_become_one_summary_per_minute);
     tcase_add_test(t, events_have_quotas_of_their_own);
-    tcase_add_test(t, errors_and_notices_are_never_suppressed);
+    tcase_add_test(t, the_life_of_the_gateway_is_never_suppressed);
+    tcase_add_test(t, what_nodes_provoke_is_limited_at_every_level);
     tcase_add_test(t, a_full_pipe_never_blocks_and_the_loss_is_reported);
     tcase_add_test(t, a_ring_is_emptied_and_its_loss_said_once);
     suite_add_tcase(suite, t);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sennetd: the command line. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include "app.h"
+#include "config.h"
+#include "report.h"
+
+static const char default_config[] = "/etc/sennet/gateway.conf";
+
+static const char usage[] =
+    "Usage: sennetd [OPTION]...\n"
+    "MQTT-SN gateway: connects sensor nodes to an MQTT broker.\n"
+    "\n"
+    "  -c, --config FILE     read this configuration (default: /etc/sennet/gateway.conf)\n"
+    "  -t, --check-config    check the configuration, touch nothing, exit\n"
+    "      --print-config    print the configuration in effect, secrets masked, exit\n"
+    "  -d, --debug           log level debug, whatever the configuration says\n"
+    "      --log-format FMT  'text' or 'json', whatever the configuration says\n"
+    "      --version         print the versions of this program and its libraries, exit\n"
+    "  -h, --help            print this, exit\n"
+    "\n"
+    "Signals: TERM, INT finish what is under way and exit (a second one exits at once);\n"
+    "         USR1 writes all counters to the log.\n"
+    "Exit codes: 0 done, 64 usage, 66 configuration not readable, 69 address not available,\n"
+    "            71 system error, 73 state_dir not usable, 77 permission, 78 configuration.\n"
+    "See sennetd(8) and gateway.conf(5).\n";
+
+enum action { RUN, CHECK, PRINT };
+
+struct arguments {
+    const char *file;
+    enum action action;
+    bool debug;
+    bool has_format;
+    bool json;
+};
+
+enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION };
+
+static const struct option options[] = {
+    {"config",       required_argument, NULL, 'c'        },
+    {"check-config", no_argument,       NULL, 't'        },
+    {"print-config", no_argument,       NULL, OPT_PRINT  },
+    {"debug",        no_argument,       NULL, 'd'        },
+    {"log-format",   required_argument, NULL, OPT_FORMAT },
+    {"version",      no_argument,       NULL, OPT_VERSION},
+    {"help",         no_argument,       NULL, 'h'        },
+    {NULL,           0,                 NULL, 0          },
+};
+
+static int misused(void)
+{
+    fprintf(stderr, "Try 'sennetd --help'.\n");
+    return EXIT_USAGE;
+}
+
+static bool set_format(struct arguments *a, const char *word)
+{
+    a->has_format = true;
+    a->json = strcmp(word, "json") == 0;
+    if (a->json || strcmp(word, "text") == 0)
+        return true;
+    fprintf(stderr, "sennetd: --log-format is 'text' or 'json', not '%s'\n", word);
+    return false;
+}
+
+/* -1: go on; otherwise an exit code. */
+static int parse(int argc, char **argv, struct arguments *a)
+{
+    for (;;) {
+        const int c = getopt_long(argc, argv, "c:tdh", options, NULL);
+        switch (c) {
+        case -1:
+            if (optind == argc)
+                return -1;
+            fprintf(stderr, "sennetd: unexpected argument '%s'\n", argv[optind]);
+            return misused();
+        case 'c':
+            a->file = optarg;
+            break;
+        case 't':
+            a->action = CHECK;
+            break;
+        case 'd':
+            a->debug = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_OK;
+        case OPT_PRINT:
+            a->action = PRINT;
+            break;
+        case OPT_FORMAT:
+            if (!set_format(a, optarg))
+                return misused();
+            break;
+        case OPT_VERSION:
+            report_version(stdout);
+            return EXIT_OK;
+        default:
+            return misused();
+        }
+    }
+}
+
+static int act(const struct arguments *a, struct config *config)
+{
+    const int code = app_check(config, stderr);
+    if (code != 0)
+        return code;
+    switch (a->action) {
+    case CHECK:
+        printf("%s: ok\n", a->file);
+        return EXIT_OK;
+    case PRINT:
+        config_print(config, stdout);
+        return EXIT_OK;
+    case RUN:
+        break;
+    }
+    if (a->debug && config->gateway.log_level < LOG_DEBUG)
+        config->gateway.log_level = LOG_DEBUG;
+    if (a->has_format)
+        config->gateway.log_json = a->json;
+    return app_run(config);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {.file = default_config, .action = RUN};
+    int code = parse(argc, argv, &a);
+    if (code >= 0)
+        return code;
+
+    struct config *config = NULL;
+    code = config_load(a.file, stderr, &config);
+    if (code < 0) {
+        fprintf(stderr, "sennetd: %s: %s\n", a.file, strerror(-code));
+        return EXIT_SYSTEM;
+    }
+    if (code > 0)
+        return code;
+    code = act(&a, config);
+    config_free(config);
+    /* A full disk or a closed pipe must not look like success. */
+    return fflush(stdout) == 0 || code != 0 ? code : EXIT_RUNTIME;
+}

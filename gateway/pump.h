@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pump: carries the outputs of one machine to the inputs of the next until all are quiet.
+ *
+ *     links --packets--> engine --requests--> shared session --requests--> MQTT connection
+ *     links <--packets-- engine <---events--- shared session <---events--- MQTT connection
+ *
+ * It owns nothing and decides nothing. What costs a system call (handing packets to the system,
+ * waking the connection's worker, writing the log) waits for pump_flush(), once per turn of the
+ * loop.
+ */
+#ifndef SENNET_GATEWAY_PUMP_H
+#define SENNET_GATEWAY_PUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/peer.h"
+
+#include "broker/shared.h"
+#include "logsink.h"
+#include "mqtt.h"
+#include "mqttsn/engine.h"
+#include "radio/link.h"
+
+enum { PUMP_EVENTS_PER_TURN = 1024 };
+
+/* The parts are the owner's and set by it before the first call. */
+struct pump {
+    struct sn_engine *engine;
+    struct shared *shared;
+    struct mqtt *mqtt;
+    struct link **links; /* by index; NULL where a link is gone */
+    size_t n_links;
+    struct logsink *sink;
+    struct log_ring *log; /* the owner's own records */
+
+    /* Sees what the connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
+    void (*broker)(void *owner, const struct up_event *event);
+    void *owner;
+
+    /* The pump's. */
+    int64_t now_ms;
+    int64_t wall_ms;
+    bool unfinished;       /* machines were not quiet: go on in the next turn */
+    uint64_t no_link;      /* packets for a link that is not there */
+    uint64_t lost_logs[3]; /* as said, per ring */
+};
+
+/* The time of this turn, monotonic (never decreasing) and since 1970. Call first in every turn. */
+void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
+
+/* One packet from a link. */
+void pump_packet(struct pump *p, const struct peer *from, struct bytes packet);
+
+/* Takes what the connection has to tell; how many events. PUMP_EVENTS_PER_TURN at most, and then
+ * more may wait. */
+unsigned pump_broker(struct pump *p);
+
+/* Fires what is due. */
+void pump_advance(struct pump *p);
+
+/* Hands everything to the system. Call last in every turn. */
+void pump_flush(struct pump *p);
+
+/* When to call pump_advance() at the latest. */
+int64_t pump_next_deadline(const struct pump *p);
+
+#endif

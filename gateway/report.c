@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+#include <openssl/crypto.h>
+#include <openssl/opensslv.h>
+#include <uv.h>
+
+#include "mqttsn/stats.h"
+#include "version.h"
+
+/* ---- counters ---------------------------------------------------------------------------------
+ */
+
+/* Pairs spread over as many records as they need. */
+struct page {
+    struct log_ring *lg;
+    const char *event;
+    const char *subject; /* repeated in every record, or NULL */
+    bool open;
+};
+
+enum { PAGE_FULL = LOG_TEXT_MAX - 80 };
+
+static void page_end(struct page *page)
+{
+    if (page->open)
+        log_end(page->lg);
+    page->open = false;
+}
+
+static void page_put(struct page *page, const char *name, uint64_t value)
+{
+    if (page->open && page->lg->open->len > PAGE_FULL)
+        page_end(page);
+    if (!page->open) {
+        page->open = log_begin(page->lg, LOG_NOTICE, page->event);
+        if (!page->open)
+            return;
+        if (page->subject != NULL)
+            log_text(page->lg, "link", page->subject);
+    }
+    log_int(page->lg, name, value <= INT64_MAX ? (int64_t)value : INT64_MAX);
+}
+
+static void put_engine(struct log_ring *lg, const struct sn_engine *engine)
+{
+    struct page page = {.lg = lg, .event = "stats.engine"};
+    const struct sn_stats *stats = sn_engine_stats(engine);
+    for (unsigned i = 0; i < SN_STAT_COUNT; i++)
+        page_put(&page, sn_stat_name((enum sn_stat)i), stats->n[i]);
+    page_end(&page);
+
+    const struct sn_gauges g = sn_engine_gauges(engine);
+    page.event = "stats.clients";
+    page_put(&page, "clients", g.clients);
+    page_put(&page, "connected", g.connected);
+    page_put(&page, "queued", g.queued);
+    page_put(&page, "memory_bytes", g.memory_bytes);
+    page_end(&page);
+}
+
+static void put_link(struct log_ring *lg, const struct link *l)
+{
+    const struct link_counters *c = l->driver->counters(l);
+    struct page page = {.lg = lg, .event = "stats.link", .subject = l->driver->where(l)};
+    page_put(&page, "packets_in", c->packets_in);
+    page_put(&page, "packets_out", c->packets_out);
+    page_put(&page, "bytes_in", c->bytes_in);
+    page_put(&page, "bytes_out", c->bytes_out);
+    page_put(&page, "oversize", c->oversize);
+    page_put(&page, "empty", c->empty);
+    page_put(&page, "kernel_drops", c->kernel_drops);
+    page_put(&page, "send_deferred", c->send_deferred);
+    page_put(&page, "send_drops", c->send_drops);
+    page_put(&page, "receive_errors", c->receive_errors);
+    page_end(&page);
+}
+
+static void put_broker(struct log_ring *lg, const struct pump *p)
+{
+    struct page page = {.lg = lg, .event = "stats.broker"};
+    if (p->mqtt != NULL) {
+        const struct mqtt_gauges g = mqtt_gauges(p->mqtt);
+        page_put(&page, "connected", g.connected);
+        page_put(&page, "queued", g.queued);
+        page_put(&page, "in_flight", g.in_flight);
+        page_put(&page, "connects", g.connects);
+        page_put(&page, "inbox_drops", g.inbox_drops);
+        page_put(&page, "inbox_cuts", g.inbox_cuts);
+        page_put(&page, "no_memory", g.no_memory);
+    }
+    page_end(&page);
+
+    const struct shared_gauges s = shared_gauges(p->shared);
+    page.event = "stats.shared";
+    page_put(&page, "sessions", s.sessions);
+    page_put(&page, "filters", s.filters);
+    page_put(&page, "unmatched", s.unmatched);
+    page_put(&page, "wills", s.wills);
+    page_put(&page, "memory_bytes", s.memory_bytes);
+    page_end(&page);
+}
+
+void report_counters(struct log_ring *lg, const struct pump *p)
+{
+    put_engine(lg, p->engine);
+    for (size_t i = 0; i < p->n_links; i++) {
+        if (p->links[i] != NULL)
+            put_link(lg, p->links[i]);
+    }
+    put_broker(lg, p);
+    struct page page = {.lg = lg, .event = "stats.gateway"};
+    page_put(&page, "no_link", p->no_link);
+    page_put(&page, "log_suppressed", p->sink->suppressed);
+    page_put(&page, "log_dropped", p->sink->dropped);
+    page_end(&page);
+}
+
+/* ---- the beginning and the end ----------------------------------------------------------------
+ */
+
+void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config)
+{
+    char links[256] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < p->n_links && len < sizeof links - 1; i++) {
+        const int n = snprintf(links + len, sizeof links - len, "%s%s", i > 0 ? "," : "",
+                               p->links[i]->driver->where(p->links[i]));
+        len += n > 0 ? (size_t)n : 0;
+    }
+    if (!log_begin(lg, LOG_NOTICE, "gateway.ready"))
+        return;
+    log_text(lg, "version", SENNET_VERSION);
+    log_text(lg, "name", config->gateway.name);
+    log_int(lg, "id", config->gateway.id);
+    log_text(lg, "links", links);
+    log_text(lg, "broker", config->broker.address);
+    log_end(lg);
+}
+
+void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,
+                    const struct mqtt_gauges *mqtt)
+{
+    const struct sn_stats *s = sn_engine_stats(p->engine);
+    if (!log_begin(lg, LOG_NOTICE, "gateway.stopped"))
+        return;
+    log_word(lg, "why", why);
+    log_int(lg, "uptime_s", uptime_ms / 1000);
+    log_int(lg, "packets_in", (int64_t)s->n[SN_STAT_PACKETS_IN]);
+    log_int(lg, "packets_out", (int64_t)s->n[SN_STAT_PACKETS_OUT]);
+    log_int(lg, "published",
+            (int64_t)(s->n[SN_STAT_PUBLISH_UP_QOS0] + s->n[SN_STAT_PUBLISH_UP_QOS1] +
+                      s->n[SN_STAT_PUBLISH_UP_QOS2] + s->n[SN_STAT_PUBLISH_UP_QOSM1]));
+    log_int(lg, "delivered", (int64_t)s->n[SN_STAT_DELIVERED]);
+    log_int(lg, "clients", sn_engine_gauges(p->engine).clients);
+    log_int(lg, "unfinished", (int64_t)(mqtt->queued + mqtt->in_flight));
+    log_end(lg);
+}
+
+/* ---- versions ---------------------------------------------------------------------------------
+ */
+
+void report_version(FILE *out)
+{
+    const char *revision = SENNET_REVISION;
+    fprintf(out, "sennetd %s", SENNET_VERSION);
+    if (*revision != '\0')
+        fprintf(out, " (git %s)", revision);
+    fprintf(out, ", %s build\n", SENNET_BUILD_TYPE);
+    fprintf(out, "libuv        %d.%d.%d compiled, %s running\n", UV_VERSION_MAJOR, UV_VERSION_MINOR,
+            UV_VERSION_PATCH, uv_version_string());
+    fprintf(out, "OpenSSL      %s compiled, %s running\n", OPENSSL_VERSION_STR,
+            OpenSSL_version(OPENSSL_VERSION_STRING));
+    /* Paho's headers carry no version to compare with. */
+    fprintf(out, "Paho MQTT C  %s running\n", mqtt_library_version());
+}

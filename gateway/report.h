@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the daemon says about itself: counters on SIGUSR1, totals at the end, versions. Everything
+ * goes to a log ring or a stream; nothing here changes anything.
+ */
+#ifndef SENNET_GATEWAY_REPORT_H
+#define SENNET_GATEWAY_REPORT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config.h"
+#include "pump.h"
+
+/* All counters and gauges, by their stable names, in as many records as they need. */
+void report_counters(struct log_ring *lg, const struct pump *p);
+
+/* gateway.ready: all links listen. */
+void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config);
+
+/* gateway.stopped: the sums of a life. `why` is the signal's name. */
+void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,
+                    const struct mqtt_gauges *mqtt);
+
+/* The versions of everything that runs in this process. */
+void report_version(FILE *out);
+
+#endif

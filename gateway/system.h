@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the daemon asks of the operating system at start, with errors for people. */
+#ifndef SENNET_GATEWAY_SYSTEM_H
+#define SENNET_GATEWAY_SYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Milliseconds since 1970, for logs only: this clock jumps. */
+int64_t system_wall_ms(void);
+
+/* Fills from the kernel's random source. 0 or -errno. */
+int system_random(void *out, size_t size);
+
+/* Raises the soft limit of open files to what a gateway with many links needs, as far as the hard
+ * limit allows. */
+void system_raise_file_limit(void);
+
+/* Makes sure that the directory exists (created with its parents, mode 0700) and can be written. 0,
+ * or a negative errno with a sentence in `error`. */
+int system_state_dir(const char *path, char *error, size_t error_size);
+
+#endif
