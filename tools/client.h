@@ -100,6 +100,9 @@ bool snc_is_connected(const struct snc *c);
 /* True while a REGISTER or QoS 1/2 PUBLISH of ours is open or parked. */
 bool snc_publishing(const struct snc *c);
 
+/* True while a QoS 2 message of the gateway waits for its PUBREL. */
+bool snc_receiving(const struct snc *c);
+
 void snc_input(struct snc *c, int64_t now_ms, struct bytes packet);
 void snc_advance(struct snc *c, int64_t now_ms);
 int64_t snc_next_deadline(const struct snc *c);

@@ -154,9 +154,10 @@ static void unacknowledged_refused(struct snc *c, const struct sn_packet *p)
 
 bool snc_on_puback(struct snc *c, int64_t now_ms, const struct sn_packet *p)
 {
-    if (c->state != SNC_ACTIVE)
-        return false;
     const bool refused = p->return_code != SN_ACCEPTED;
+    const bool leaving = c->state == SNC_LEAVING; /* the last QoS 0 PUBLISH may still be refused */
+    if (c->state != SNC_ACTIVE && !leaving)
+        return false;
     if (p->msg_id == 0 && refused) {
         unacknowledged_refused(c, p);
         return true;
@@ -276,6 +277,11 @@ bool snc_on_publish(struct snc *c, int64_t now_ms, const struct sn_packet *p)
         inbound_add(c, p->msg_id);
     answer_publish(c, now_ms, p, SN_ACCEPTED);
     return true;
+}
+
+bool snc_receiving(const struct snc *c)
+{
+    return c->inbound_count > 0;
 }
 
 bool snc_on_pubrel(struct snc *c, int64_t now_ms, const struct sn_packet *p)

@@ -2,6 +2,7 @@
 /* REGISTER both ways, SUBSCRIBE and UNSUBSCRIBE (sections 6.5, 6.9, 6.10). */
 #include <errno.h>
 
+#include "mqttsn/topic.h"
 #include "tools/client_priv.h"
 
 /* Octets of the longest frame that are not the name: long Length, type, flags, two ids. */
@@ -10,11 +11,6 @@ enum { NAME_OVERHEAD = 9 };
 static bool is_assignable(uint16_t topic_id)
 {
     return topic_id >= SN_TOPIC_ID_MIN && topic_id <= SN_TOPIC_ID_MAX;
-}
-
-static bool has_wildcard(struct bytes name)
-{
-    return name.len > 0 && (memchr(name.data, '+', name.len) || memchr(name.data, '#', name.len));
 }
 
 /* ---- REGISTER -------------------------------------------------------------------------------- */
@@ -81,7 +77,7 @@ bool snc_on_register(struct snc *c, int64_t now_ms, const struct sn_packet *p)
     uint8_t answer = SN_ACCEPTED;
     if (!is_assignable(p->topic_id))
         answer = SN_INVALID_TOPIC_ID;
-    else if (!bytes_is_utf8(p->topic) || has_wildcard(p->topic))
+    else if (!sn_topic_name_ok(p->topic))
         answer = SN_NOT_SUPPORTED;
     else if (!regs_put(&c->names, p->topic_id, p->topic))
         answer = SN_CONGESTION;
@@ -147,8 +143,8 @@ bool snc_on_suback(struct snc *c, int64_t now_ms, const struct sn_packet *p)
     const struct snc_request request = c->requests[SLOT_SUBSCRIBE];
     const struct bytes name = snc_copy_get(&c->sub.name);
     /* A filter with wildcards has no id; its topics come by the gateway's REGISTER. */
-    if (p->return_code == SN_ACCEPTED && c->sub.kind == SN_TOPIC_NORMAL && !has_wildcard(name) &&
-        is_assignable(p->topic_id))
+    if (p->return_code == SN_ACCEPTED && c->sub.kind == SN_TOPIC_NORMAL &&
+        !sn_topic_has_wildcard(name) && is_assignable(p->topic_id))
         regs_put(&c->names, p->topic_id, name);
     snc_close(c, SLOT_SUBSCRIBE);
     snc_emit(c, &(struct snc_event){.type = SNC_SUBSCRIBED,
