@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 
+#include "broker_watch.h"
 #include "logsink.h"
 #include "notify.h"
 #include "pump.h"
@@ -23,11 +24,10 @@
 
 enum {
     LOG_RECORDS = 256,
-    UNREACHABLE_EVERY_MS = 5 * 60 * 1000, /* how often a missing broker is mentioned */
-    KERNEL_DROPS_EVERY_MS = 10 * 1000,    /* how often the links' counters are looked at */
-    DRAIN_STEP_MS = 20,   /* how often a draining gateway looks whether it is done */
-    DRAIN_QUIET_MS = 40,  /* nothing under way for so long: drained */
-    DISCONNECT_MS = 1000, /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
+    KERNEL_DROPS_EVERY_MS = 10 * 1000, /* how often the links' counters are looked at */
+    DRAIN_STEP_MS = 20,                /* how often a draining gateway looks whether it is done */
+    DRAIN_QUIET_MS = 40,               /* nothing under way for so long: drained */
+    DISCONNECT_MS = 1000,              /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
 };
 
 static const struct signal_row {
@@ -41,13 +41,6 @@ static const struct signal_row {
 };
 
 enum { N_SIGNALS = sizeof signal_rows / sizeof signal_rows[0] };
-
-/* What is known of the broker, for the log. */
-struct broker_watch {
-    bool connected;
-    int64_t since_ms, since_wall_ms; /* of this state */
-    int64_t line_ms;                 /* next broker.unreachable */
-};
 
 struct stopping {
     const char *why; /* NULL: not stopping */
@@ -92,8 +85,7 @@ static void turn_begin(struct app *a)
 static int64_t next_deadline(const struct app *a)
 {
     int64_t next = time_min(pump_next_deadline(&a->pump), a->watchdog_ms);
-    if (!a->broker.connected)
-        next = time_min(next, a->broker.line_ms);
+    next = time_min(next, broker_watch_next_deadline(&a->broker));
     if (a->stop.why != NULL)
         next = time_min(next, a->stop.step_ms);
     return next;
@@ -211,46 +203,17 @@ static void on_wake(uv_async_t *wake)
     turn_end(a);
 }
 
-static void broker_changed(struct app *a, bool connected)
+static void say_status(struct app *a)
 {
-    a->broker = (struct broker_watch){.connected = connected,
-                                      .since_ms = a->pump.now_ms,
-                                      .since_wall_ms = a->pump.wall_ms,
-                                      .line_ms = time_add(a->pump.now_ms, UNREACHABLE_EVERY_MS)};
-    notify_status(&a->notify, connected ? "Connected to the broker" : "Broker not reachable");
+    notify_status(&a->notify,
+                  a->broker.connected ? "Connected to the broker" : "Broker not reachable");
 }
 
 static void on_broker(void *owner, const struct up_event *event)
 {
     struct app *a = owner;
-    const bool up = event->type == UP_CONNECTED;
-    const bool lost = !up && a->broker.connected;
-    const char *name = up ? "broker.connected" : lost ? "broker.lost" : "broker.attempt_failed";
-    if (log_begin(&a->log, up ? LOG_NOTICE : LOG_WARN, name)) {
-        log_text(&a->log, "address", a->config->broker.address);
-        if (up)
-            log_word(&a->log, "session", event->session_present ? "kept" : "new");
-        else
-            log_text(&a->log, "why", event->why != NULL ? event->why : "unknown");
-        if (up || lost)
-            log_int(&a->log, up ? "outage_s" : "connected_s",
-                    (a->pump.now_ms - a->broker.since_ms) / 1000);
-        log_end(&a->log);
-    }
-    if (up || lost)
-        broker_changed(a, up);
-}
-
-static void mention_missing_broker(struct app *a)
-{
-    char since[LOGSINK_TIME_SIZE];
-    a->broker.line_ms = time_add(a->pump.now_ms, UNREACHABLE_EVERY_MS);
-    if (!log_begin(&a->log, LOG_WARN, "broker.unreachable"))
-        return;
-    log_text(&a->log, "address", a->config->broker.address);
-    log_word(&a->log, "since", logsink_time(a->broker.since_wall_ms, since));
-    log_int(&a->log, "for_s", (a->pump.now_ms - a->broker.since_ms) / 1000);
-    log_end(&a->log);
+    if (broker_watch_event(&a->broker, a->pump.now_ms, a->pump.wall_ms, event))
+        say_status(a);
 }
 
 /* ---- timer and signals ------------------------------------------------------------------------
@@ -277,8 +240,7 @@ static void on_timer(uv_timer_t *timer)
     pump_advance(&a->pump);
     if (a->pump.now_ms >= a->watchdog_ms)
         beat_watchdog(a);
-    if (!a->broker.connected && a->pump.now_ms >= a->broker.line_ms)
-        mention_missing_broker(a);
+    broker_watch_advance(&a->broker, a->pump.now_ms);
     turn_end(a);
 }
 
@@ -463,7 +425,8 @@ static int start_broker(struct app *a)
     a->pump.mqtt = mqtt_start(&options, on_foreign_wake, &a->wake);
     if (a->pump.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
-    broker_changed(a, false);
+    broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);
+    say_status(a);
     return 0;
 }
 

@@ -472,6 +472,10 @@ static int start(struct udp *u, uv_loop_t *loop, const union sock_addr *address)
 static int udp_check(const struct link_config *config, char *error, size_t error_size)
 {
     union sock_addr address;
+    if (config->listen == NULL) {
+        snprintf(error, error_size, "it needs 'listen', an address like 127.0.0.1:1884");
+        return -EINVAL;
+    }
     if (config->max_packet_bytes == 0) {
         snprintf(error, error_size, "the largest packet must have some octets");
         return -EINVAL;

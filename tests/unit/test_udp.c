@@ -284,6 +284,9 @@ START_TEST(check_touches_nothing_and_knows_a_bad_address)
     ck_assert_int_eq(link_udp.check(&c, error, sizeof error), 0);
     c.listen = "127.0.0.1";
     ck_assert_int_eq(link_udp.check(&c, error, sizeof error), -EINVAL);
+    c.listen = NULL;
+    ck_assert_int_eq(link_udp.check(&c, error, sizeof error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error, "'listen'"));
     ck_assert_int_eq(last_socket, -7);
 }
 
