@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one table of keys. Reading, range checks, "did you mean", --print-config and the tests of
+ * gateway.conf.example and gateway.conf(5) all go by it: a new key is one row here, one field in
+ * config.h, and its paragraphs in those two documents.
+ */
+#include <string.h>
+
+#include "config_priv.h"
+
+/* The section, and which field of its struct. */
+#define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
+#define GATEWAY(member)     SECTION_GATEWAY, FIELD(config, gateway.member)
+#define BROKER(member)      SECTION_BROKER, FIELD(config_broker, member)
+#define LINK(member)        SECTION_LINK, FIELD(config_link, member)
+#define CLIENT(member)      SECTION_CLIENT, FIELD(config_client, options.member)
+
+#define KIB    (INT64_C(1) << 10)
+#define MIB    (INT64_C(1) << 20)
+#define GIB    (INT64_C(1) << 30)
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+
+/* clang-format off */
+const struct config_key config_keys[] = {
+    {GATEWAY(id), "id", TYPE_NUMBER, 0, 255, "1", "",
+     "number of this gateway in ADVERTISE and GWINFO; distinct for gateways in reach of each other"},
+    {GATEWAY(name), "name", TYPE_PLAIN, 1, 64, NULL, "",
+     "name of this gateway; without it the host name"},
+    {GATEWAY(state_dir), "state_dir", TYPE_PATH, 1, 1024, "/var/lib/sennet", "",
+     "directory for what must survive a restart"},
+    {GATEWAY(log_level), "log_level", TYPE_LEVEL, 0, 0, "info", "",
+     "least severity that is logged"},
+    {GATEWAY(log_json), "log_format", TYPE_FORMAT, 0, 0, "text", "",
+     "form of the log lines"},
+    {GATEWAY(retry_interval_ms), "retry_interval", TYPE_DURATION, 50, HOUR, "10s", "ms",
+     "how long a node has to answer before a message is repeated (Tretry)"},
+    {GATEWAY(retry_count), "retry_count", TYPE_NUMBER, 0, 10, "3", "",
+     "repetitions before a node counts as lost (Nretry)"},
+    {GATEWAY(max_clients), "max_clients", TYPE_NUMBER, 1, 16777215, "100000", "",
+     "sessions kept at once, connected or not"},
+    {GATEWAY(max_memory_bytes), "max_memory", TYPE_SIZE, MIB, 1024 * GIB, "256MiB", "octets",
+     "memory for all that is kept for nodes"},
+    {GATEWAY(max_client_id), "max_client_id", TYPE_NUMBER, 1, 255, "64", "octets",
+     "longest client id that is accepted"},
+    {GATEWAY(session_expiry_ms), "session_expiry", TYPE_DURATION, SECOND, 3650 * DAY, "7d", "ms",
+     "how long a stored session waits for its node"},
+    {GATEWAY(drain_ms), "drain", TYPE_DURATION, 0, 5 * MINUTE, "5s", "ms",
+     "how long a stop waits for what is under way"},
+    {SECTION_GATEWAY, 0, 0, "include_dir", TYPE_PATH, 1, 1024, NULL, "",
+     "directory whose *.conf files are read after this file, sorted by name"},
+
+    {BROKER(address), "address", TYPE_TEXT, 1, 512, NULL, "",
+     "the MQTT broker, as mqtt://host:port (required)"},
+    {BROKER(client_id), "client_id", TYPE_TEXT, 1, 1024, NULL, "",
+     "MQTT client id of the gateway; without it sennet- and the gateway's name"},
+    {BROKER(username), "username", TYPE_TEXT, 1, 1024, NULL, "",
+     "login at the broker; without it none"},
+    {BROKER(password_file), "password_file", TYPE_PATH, 1, 1024, NULL, "",
+     "file whose only line is the password"},
+    {BROKER(keepalive_s), "keepalive", TYPE_DURATION, 5, 65535, "60s", "s",
+     "MQTT keep alive: a silent broker counts as lost after one and a half times this"},
+    {BROKER(window), "window", TYPE_NUMBER, 1, 1000, "100", "",
+     "messages sent to the broker before the first acknowledgement is due"},
+    {BROKER(max_queued), "max_queued", TYPE_NUMBER, 1, 16777216, "65536", "",
+     "messages waiting for that window"},
+    {BROKER(max_queued_bytes), "max_queued_bytes", TYPE_SIZE, 64 * KIB, GIB, "64MiB", "octets",
+     "their topics and payloads"},
+    {BROKER(reconnect_min_ms), "reconnect_min", TYPE_DURATION, 10, HOUR, "1s", "ms",
+     "first pause before the broker is tried again"},
+    {BROKER(reconnect_max_ms), "reconnect_max", TYPE_DURATION, 10, HOUR, "60s", "ms",
+     "longest pause; in between it doubles"},
+
+    {LINK(driver), "driver", TYPE_TEXT, 1, 32, NULL, "",
+     "kind of the link (required)"},
+    {LINK(listen), "listen", TYPE_TEXT, 1, 128, NULL, "",
+     "address and port to listen on (required by udp)"},
+    {LINK(max_packet_bytes), "max_packet", TYPE_SIZE, 12, 65535, "1400", "octets",
+     "largest MQTT-SN packet in either direction"},
+    {LINK(receive_buffer_bytes), "receive_buffer", TYPE_SIZE, 0, GIB, "4MiB", "octets",
+     "receive buffer asked of the system; 0 leaves it alone"},
+    {LINK(qos_minus_one), "qos_minus_one", TYPE_SWITCH, 0, 0, "yes", "",
+     "whether nodes may publish without a connection (QoS -1)"},
+
+    {CLIENT(allow), "allow", TYPE_SWITCH, 0, 0, "yes", "",
+     "whether these clients may connect"},
+    {CLIENT(qos_minus_one), "qos_minus_one", TYPE_SWITCH, 0, 0, NULL, "",
+     "whether these clients may publish with QoS -1; without it as the link says"},
+    {CLIENT(max_packet_bytes), "max_packet", TYPE_SIZE, 12, 65535, NULL, "octets",
+     "largest packet sent to these clients; without it as the link says"},
+    {CLIENT(max_topics), "max_topics", TYPE_NUMBER, 1, 65534, "256", "",
+     "topic ids registered per client"},
+    {CLIENT(max_subscriptions), "max_subscriptions", TYPE_NUMBER, 1, 65535, "64", "",
+     "topic filters subscribed per client"},
+    {CLIENT(max_queue), "max_queue", TYPE_NUMBER, 1, 1000000, "100", "",
+     "messages waiting per client"},
+    {CLIENT(max_queue_bytes), "max_queue_bytes", TYPE_SIZE, 256, GIB, "64KiB", "octets",
+     "their topics and payloads"},
+    {CLIENT(max_inflight), "max_inflight", TYPE_NUMBER, 1, 1024, "16", "",
+     "QoS 1 and 2 messages of a client under way at once"},
+    {CLIENT(keep_alive_max_ms), "keep_alive_max", TYPE_DURATION, SECOND, 365 * DAY, "24h", "ms",
+     "after which silence a client that asked for keep alive 0 counts as lost"},
+};
+/* clang-format on */
+
+const size_t config_n_keys = sizeof config_keys / sizeof config_keys[0];
+
+_Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEYS_MAX,
+               "config_origin has a place for every key");
+
+static const char *const section_names[N_CONFIG_SECTIONS] = {
+    [SECTION_GATEWAY] = "gateway", [SECTION_BROKER] = "broker", [SECTION_LINK] = "link",
+    [SECTION_TOPICS] = "topics",   [SECTION_CLIENT] = "client",
+};
+
+const char *config_section_name(enum config_section s)
+{
+    return section_names[s];
+}
+
+bool config_section_find(const char *name, enum config_section *out)
+{
+    for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
+        if (strcmp(section_names[s], name) == 0) {
+            *out = (enum config_section)s;
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct config_key *config_key_find(enum config_section s, const char *name)
+{
+    for (size_t i = 0; i < config_n_keys; i++) {
+        if (config_keys[i].section == s && strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    }
+    return NULL;
+}
+
+enum { WORD_MAX = 24 }; /* of names that a suggestion is looked for */
+
+static char folded(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    return c == '-' ? '_' : c;
+}
+
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+/* Edit distance with neighbours swapped counting as one edit; case and - for _ count as none. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[3][WORD_MAX + 1];
+    const size_t n_a = strlen(a);
+    const size_t n_b = strlen(b);
+    if (n_a > WORD_MAX || n_b > WORD_MAX)
+        return WORD_MAX;
+    for (unsigned k = 0; k <= n_b; k++)
+        row[0][k] = k;
+    for (unsigned i = 1; i <= n_a; i++) {
+        unsigned *now = row[i % 3];
+        const unsigned *above = row[(i + 2) % 3];
+        const unsigned *before = row[(i + 1) % 3];
+        now[0] = i;
+        for (unsigned k = 1; k <= n_b; k++) {
+            const bool same = folded(a[i - 1]) == folded(b[k - 1]);
+            now[k] = least(least(now[k - 1], above[k]) + 1, above[k - 1] + (same ? 0 : 1));
+            if (i > 1 && k > 1 && folded(a[i - 1]) == folded(b[k - 2]) &&
+                folded(a[i - 2]) == folded(b[k - 1]))
+                now[k] = least(now[k], before[k - 2] + 1);
+        }
+    }
+    return row[n_a % 3][n_b];
+}
+
+/* The farthest that still looks like a slip of the finger. */
+static unsigned tolerance(const char *name)
+{
+    return (unsigned)(strlen(name) + 2) / 3;
+}
+
+void config_suggest_key(enum config_section s, const char *name, char *out, size_t size)
+{
+    out[0] = '\0';
+    const struct config_key *best = NULL;
+    unsigned nearest = tolerance(name) + 1;
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (key->section != s && strcmp(key->name, name) == 0 && nearest > 0) {
+            snprintf(out, size, "; it belongs into [%s]", section_names[key->section]);
+            nearest = 0;
+        }
+        const unsigned d = distance(name, key->name);
+        if (key->section == s && d < nearest) {
+            best = key;
+            nearest = d;
+        }
+    }
+    if (best != NULL && out[0] == '\0')
+        snprintf(out, size, "; did you mean '%s'?", best->name);
+}
+
+void config_suggest_section(const char *name, char *out, size_t size)
+{
+    unsigned nearest = tolerance(name) + 1;
+    snprintf(out, size,
+             "there are [gateway], [broker], [link NAME], [topics], [topics GLOB] and "
+             "[client GLOB]");
+    for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
+        const unsigned d = distance(name, section_names[s]);
+        if (d < nearest) {
+            nearest = d;
+            snprintf(out, size, "did you mean [%s]?", section_names[s]);
+        }
+    }
+}
