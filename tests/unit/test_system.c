@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's smaller parts: the state directory, random numbers, what the log says of the broker.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "base/clock.h"
+
+#include "broker_watch.h"
+#include "system.h"
+
+/* ---- the state directory ----------------------------------------------------------------------
+ */
+
+static char base[100];
+
+static void enter_fresh_directory(void)
+{
+    const char *dir = getenv("TMPDIR");
+    snprintf(base, sizeof base, "%s/sennet-test-XXXXXX", dir != NULL ? dir : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(base));
+    ck_assert_int_eq(chdir(base), 0);
+}
+
+static void leave_directory(void)
+{
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rmdir(base), 0);
+}
+
+START_TEST(a_missing_state_directory_is_made_with_its_parents)
+{
+    char error[300] = "";
+    char path[150];
+    struct stat st;
+    enter_fresh_directory();
+    umask(0);
+    snprintf(path, sizeof path, "%s/a/b//c/", base);
+    ck_assert_msg(system_state_dir(path, error, sizeof error) == 0, "%s", error);
+    ck_assert_int_eq(stat("a/b/c", &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0700);
+    ck_assert_int_eq(system_state_dir(path, error, sizeof error), 0); /* it is there already */
+    ck_assert_int_eq(system_state_dir("a/relative", error, sizeof error), 0);
+    ck_assert_int_eq(rmdir("a/relative") | rmdir("a/b/c") | rmdir("a/b") | rmdir("a"), 0);
+    leave_directory();
+}
+
+END_TEST
+
+START_TEST(a_state_directory_that_cannot_be_is_explained)
+{
+    char error[300] = "";
+    enter_fresh_directory();
+    const int fd = open("file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(fd);
+    ck_assert_int_eq(system_state_dir("file", error, sizeof error), -ENOTDIR);
+    ck_assert_ptr_nonnull(strstr(error, "state_dir file can't be used"));
+    ck_assert_int_eq(system_state_dir("file/below", error, sizeof error), -ENOTDIR);
+    ck_assert_int_eq(system_state_dir("", error, sizeof error), -ENOENT);
+    ck_assert_int_lt(system_state_dir("/proc/sennet", error, sizeof error), 0);
+    ck_assert_int_eq(unlink("file"), 0);
+    leave_directory();
+}
+
+END_TEST
+
+START_TEST(random_numbers_differ)
+{
+    uint64_t a[4] = {0}, b[4] = {0};
+    ck_assert_int_eq(system_random(a, sizeof a), 0);
+    ck_assert_int_eq(system_random(b, sizeof b), 0);
+    ck_assert_mem_ne(a, b, sizeof a);
+}
+
+END_TEST
+
+START_TEST(the_file_limit_rises_within_the_hard_one)
+{
+    struct rlimit low = {.rlim_cur = 100, .rlim_max = 200};
+    struct rlimit now;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    system_raise_file_limit();
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &now), 0);
+    ck_assert_uint_eq(now.rlim_cur, 200);
+}
+
+END_TEST
+
+/* ---- the broker -------------------------------------------------------------------------------
+ */
+
+static struct log_ring ring;
+static struct broker_watch watch;
+
+static const int64_t wall_ms = 1767268800123;
+
+static void start_watch(void)
+{
+    ck_assert_int_eq(log_init(&ring, 16, LOG_INFO), 0);
+    broker_watch_init(&watch, 1000, wall_ms, &ring, "mqtt://b:1883");
+}
+
+/* "level event text" of the next record. */
+static const char *said(void)
+{
+    static char text[600];
+    const struct log_record *r = log_peek(&ring);
+    if (r == NULL)
+        return "";
+    snprintf(text, sizeof text, "%d %s %s", (int)r->level, r->event, r->text);
+    log_done(&ring);
+    return text;
+}
+
+START_TEST(each_failed_attempt_is_told_and_the_outage_now_and_then)
+{
+    start_watch();
+    const struct up_event no = {.type = UP_DISCONNECTED, .why = "connection refused"};
+    ck_assert(!broker_watch_event(&watch, 2000, wall_ms, &no));
+    ck_assert_str_eq(said(), "4 broker.attempt_failed address=mqtt://b:1883 "
+                             "why=\"connection refused\"");
+    ck_assert_int_eq(broker_watch_next_deadline(&watch), 1000 + BROKER_WATCH_EVERY_MS);
+    broker_watch_advance(&watch, 1000 + BROKER_WATCH_EVERY_MS - 1);
+    ck_assert_str_eq(said(), "");
+    broker_watch_advance(&watch, 1000 + BROKER_WATCH_EVERY_MS);
+    ck_assert_str_eq(said(), "4 broker.unreachable address=mqtt://b:1883 "
+                             "since=2026-01-01T12:00:00.123Z for_s=300");
+    ck_assert_int_eq(broker_watch_next_deadline(&watch), 1000 + 2 * BROKER_WATCH_EVERY_MS);
+    log_deinit(&ring);
+}
+
+END_TEST
+
+START_TEST(coming_and_going_are_told_with_how_long_it_lasted)
+{
+    start_watch();
+    const struct up_event up = {.type = UP_CONNECTED, .session_present = true};
+    const struct up_event down = {.type = UP_DISCONNECTED};
+    ck_assert(broker_watch_event(&watch, 5000, wall_ms, &up));
+    ck_assert_str_eq(said(), "5 broker.connected address=mqtt://b:1883 session=kept outage_s=4");
+    ck_assert_int_eq(broker_watch_next_deadline(&watch), TIME_NEVER);
+    ck_assert(broker_watch_event(&watch, 65000, wall_ms, &down));
+    ck_assert_str_eq(said(), "4 broker.lost address=mqtt://b:1883 why=unknown connected_s=60");
+    ck_assert_int_eq(broker_watch_next_deadline(&watch), 65000 + BROKER_WATCH_EVERY_MS);
+    log_deinit(&ring);
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("system");
+    TCase *t = tcase_create("system");
+    tcase_add_test(t, a_missing_state_directory_is_made_with_its_parents);
+    tcase_add_test(t, a_state_directory_that_cannot_be_is_explained);
+    tcase_add_test(t, random_numbers_differ);
+    tcase_add_test(t, the_file_limit_rises_within_the_hard_one);
+    tcase_add_test(t, each_failed_attempt_is_told_and_the_outage_now_and_then);
+    tcase_add_test(t, coming_and_going_are_told_with_how_long_it_lasted);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
