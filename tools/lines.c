@@ -60,6 +60,10 @@ bool lines_next(struct lines *l, struct bytes *out)
         if (take(l, len, found != NULL ? len + 1 : len, out))
             return true;
     }
+    if (l->at_end && l->overlong) {
+        l->overlong = false;
+        l->skipped++;
+    }
     return false;
 }
 
