@@ -205,17 +205,24 @@ static void drop_content(struct sn_engine *e, struct sn_client *c)
     sn_will_free(e, c);
 }
 
+/* With `discard` the key is dead for the broker side afterwards, so what it still waits for is
+ * answered first. */
+static void ask_close(struct sn_engine *e, struct sn_client *c, enum sn_close_how how, bool discard)
+{
+    if (discard)
+        sn_down_clear(e, c);
+    sn_ask(e,
+           &(struct sn_request){
+               .type = SN_REQ_CLOSE, .client = c->key, .close = {.how = how, .discard = discard}
+    },
+           NULL, NULL);
+    c->open = false;
+}
+
 void sn_client_reset(struct sn_engine *e, struct sn_client *c)
 {
     if (c->open)
-        sn_ask(e,
-               &(struct sn_request){
-                   .type = SN_REQ_CLOSE,
-                   .client = c->key,
-                   .close = {.how = SN_CLOSE_NORMAL, .discard = true}
-        },
-               NULL, NULL);
-    c->open = false;
+        ask_close(e, c, SN_CLOSE_NORMAL, true);
     drop_content(e, c);
     c->key = fresh_key(e, sn_client_slot(c->key));
     c->has_last_sub = false;
@@ -280,13 +287,7 @@ static void expire(struct sn_engine *e, struct sn_client *c)
         log_end(&e->log);
     }
     /* The stored session ends on the broker side as well. */
-    sn_ask(e,
-           &(struct sn_request){
-               .type = SN_REQ_CLOSE,
-               .client = c->key,
-               .close = {.how = SN_CLOSE_NORMAL, .discard = true}
-    },
-           NULL, NULL);
+    ask_close(e, c, SN_CLOSE_NORMAL, true);
     sn_client_free(e, c);
 }
 
@@ -339,14 +340,7 @@ static void close_upstream(struct sn_engine *e, struct sn_client *c, enum sn_cli
     const bool will_due = lost && !(why == SN_CE_REPLACED && c->clean);
     if (will_due && c->will != NULL)
         sn_count(e, SN_STAT_WILLS);
-    sn_ask(e,
-           &(struct sn_request){
-               .type = SN_REQ_CLOSE,
-               .client = c->key,
-               .close = {.how = will_due ? SN_CLOSE_LOST : SN_CLOSE_NORMAL, .discard = c->clean}
-    },
-           NULL, NULL);
-    c->open = false;
+    ask_close(e, c, will_due ? SN_CLOSE_LOST : SN_CLOSE_NORMAL, c->clean);
 }
 
 bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_event event)
