@@ -528,27 +528,6 @@ static void finish(struct app *a)
 /* ---- outside ----------------------------------------------------------------------------------
  */
 
-int app_check(const struct config *config, FILE *errors)
-{
-    int code = 0;
-    for (size_t i = 0; i < config->n_links; i++) {
-        const struct config_link *l = &config->links[i];
-        const struct link_config link = link_config_of(l, i);
-        const struct link_driver *driver = link_driver_find(bytes_str(l->driver));
-        char error[300] = "";
-        int rc = -EINVAL;
-        if (driver == NULL)
-            snprintf(error, sizeof error, "this program has no driver '%s'", l->driver);
-        else
-            rc = driver->check(&link, error, sizeof error);
-        if (rc == 0 || rc == -ENODEV) /* an interface may come up later: no fault of the file */
-            continue;
-        fprintf(errors, "%s:%u:1: error: [link %s]: %s\n", config->file, l->line, l->name, error);
-        code = EXIT_CONFIG;
-    }
-    return code;
-}
-
 static int run(struct app *a)
 {
     if (log_init(&a->log, LOG_RECORDS, a->config->gateway.log_level) != 0)

@@ -268,7 +268,8 @@ static void check_link(struct config_builder *b, size_t i)
         .max_packet_bytes = link->max_packet_bytes,
         .receive_buffer_bytes = link->receive_buffer_bytes,
     };
-    if (driver->check(&lc, text, sizeof text) != 0)
+    const int rc = driver->check(&lc, text, sizeof text);
+    if (rc != 0 && rc != -ENODEV) /* what is not there yet may come: no fault of the file */
         config_say2(&b->report, config_place_of(&b->links[i], SECTION_LINK, "listen"),
                     SAY_LINK_REFUSED, link->name, text);
 }

@@ -205,10 +205,16 @@ static struct config_builder *builder_new(const char *path, bool may_open)
     return b;
 }
 
-static void builder_free(struct config_builder *b)
+/* Before the configuration goes, which tells how many there are. */
+static void topic_origins_free(struct config_builder *b)
 {
     for (size_t i = 0; b->config != NULL && i < b->config->n_topics; i++)
         free(b->topics[i].entries);
+}
+
+static void builder_free(struct config_builder *b)
+{
+    topic_origins_free(b);
     free(b->topics);
     free(b->links);
     free(b->clients);
@@ -229,6 +235,7 @@ static int finish(struct config_builder *b, FILE *errors, struct config **out)
         return -ENOMEM;
     if (b->report.errors > 0)
         return EXIT_CONFIG;
+    topic_origins_free(b);
     *out = b->config;
     b->config = NULL;
     return 0;

@@ -51,8 +51,8 @@ struct link_config {
 struct link_driver {
     const char *name; /* `driver = NAME` */
 
-    /* Could this configuration work at all? Touches nothing. 0; or a negative errno with a sentence
-     * in `error`. */
+    /* Could this configuration work at all? Touches nothing. 0; -ENODEV when it could if a device
+     * or interface were there; or another negative errno: never. With a sentence in `error`. */
     int (*check)(const struct link_config *config, char *error, size_t error_size);
 
     /* Opens. 0 and `*out`; or a negative errno with a sentence in `error` (what, why, what to do).
