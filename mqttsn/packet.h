@@ -155,9 +155,12 @@ size_t sn_envelope_encode(const struct sn_envelope *env, uint8_t *buf, size_t ca
 
 /* ---- print form ------------------------------------------------------------------------------ */
 
+enum { SN_PRINT_MAX = 400 }; /* every line fits */
+
 /* One line without newline, for logs and sennet-dump, e.g.
  *     PUBLISH dup=1 qos=1 retain=0 topic=normal:0x0021 msgid=5 data[2]="42"
- * Text is escaped; longer data is cut with "...". Always terminated; returns `out`. */
+ * Text is escaped (base/text.h); strings of more than 64 octets are cut with "...", and so is the
+ * line when `size` is short. Always terminated; returns `out`. */
 const char *sn_print(const struct sn_packet *p, char *out, size_t size);
 
 #endif

@@ -40,6 +40,15 @@ static void put_data(struct text *t, const char *key, struct bytes value)
     text_quoted(t, value, MOST_SHOWN);
 }
 
+/* The address of a gateway, whose form depends on the network. */
+static void put_address(struct text *t, struct bytes value)
+{
+    put_key(t, "address");
+    text_octets(t, bytes_of(value.data, value.len < MOST_SHOWN ? value.len : MOST_SHOWN));
+    if (value.len > MOST_SHOWN)
+        text_word(t, "...");
+}
+
 static void put_qos(struct text *t, const struct sn_packet *p)
 {
     put_key(t, "qos");
@@ -167,10 +176,8 @@ static void put_fields(struct text *t, const struct sn_packet *p)
         break;
     case SN_GWINFO:
         put_number(t, "gwid", p->gw_id);
-        if (p->data.len > 0) {
-            put_key(t, "address");
-            text_octets(t, p->data);
-        }
+        if (p->data.len > 0)
+            put_address(t, p->data);
         break;
     case SN_CONNECT:
         put_connect(t, p);

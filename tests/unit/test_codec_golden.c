@@ -11,6 +11,7 @@
 
 #include "mqttsn/packet.h"
 #include "unit/golden.h"
+#include "unit/suite.h"
 
 enum { NUMBERED = 137, LETTERED = 7, STRINGS_MAX = 4 };
 
@@ -275,10 +276,7 @@ int main(void)
     tcase_add_test(tc, no_vector_of_the_reference_is_missing);
     tcase_add_loop_test(tc, decodes_to_what_the_file_says_and_encodes_back, 0, (int)golden.count);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int result = run_suite(suite);
     golden_free(&golden);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return result;
 }
