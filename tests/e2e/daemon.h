@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The real sennetd under test, and nodes that speak to it over UDP. Every function fails the
+ * running Check test with a sentence when what it waits for does not happen.
+ */
+#ifndef SENNET_TESTS_E2E_DAEMON_H
+#define SENNET_TESTS_E2E_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct daemon {
+    pid_t pid;
+    int log_fd;         /* its stderr */
+    char directory[64]; /* temporary; holds the configuration */
+    char log[256 * 1024];
+    size_t log_len;
+    uint16_t port; /* of [link test] */
+};
+
+/* A UDP port of loopback that was free a moment ago. */
+uint16_t free_udp_port(void);
+
+/* Starts sennetd with a configuration of [gateway] and [link test], a [broker] at `broker_port`,
+ * and `more` appended; waits for gateway.ready. retry_interval is 400 ms. */
+void daemon_start(struct daemon *d, uint16_t broker_port, const char *more);
+
+/* Waits until the log contains `text`. */
+void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms);
+bool daemon_has_logged(struct daemon *d, const char *text);
+
+/* Sends a signal and waits for the end; the exit status, or -signal. */
+int daemon_end(struct daemon *d, int signal);
+
+/* Runs sennetd to its end with these arguments (NULL-terminated); its exit status. Output of both
+ * streams goes to `output`. */
+int daemon_run(char *const arguments[], char *output, size_t output_size);
+
+struct node {
+    int fd;
+};
+
+void node_open(struct node *n, uint16_t port);
+void node_close(struct node *n);
+
+/* Octets in hex, blanks allowed. */
+void node_say(struct node *n, const char *hex);
+
+/* The next datagram must be exactly this. */
+void node_expect(struct node *n, const char *hex);
+
+/* The next datagram, as hex with blanks, whatever it is; false when none comes in time. */
+bool node_hear(struct node *n, char *hex, size_t size, int timeout_ms);
+
+/* Nothing must come for this long. */
+void node_quiet(struct node *n, int for_ms);
+
+/* CONNECT with CleanSession and a 60 s keep alive, and its CONNACK. */
+void node_connect(struct node *n, const char *client_id);
+
+/* Says CONNECT until it is accepted: for the moments after the broker came back. */
+void node_connect_patiently(struct node *n, const char *client_id, int timeout_ms);
+
+int64_t test_now_ms(void);
+
+#endif
