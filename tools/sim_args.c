@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of sennet-sim. */
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/error.h"
+
+#include "mqtt.h"
+#include "tools/sim.h"
+
+enum { FIRST_LONG = 256 };
+
+enum option_code {
+    OPT_HELP = FIRST_LONG,
+    OPT_VERSION,
+    OPT_GATEWAY,
+    OPT_BROKER,
+    OPT_OBSERVE_QOS,
+    OPT_SCENARIO,
+    OPT_JSON,
+    OPT_CONNECT_ONLY,
+    OPT_QUIET,
+    OPT_PLAIN,
+    OPT_WILLS,
+    OPT_SETTING, /* everything that plan_group_setting() or plan_run_setting() takes */
+};
+
+static const struct option OPTIONS[] = {
+    {"help",           no_argument,       NULL, OPT_HELP        },
+    {"version",        no_argument,       NULL, OPT_VERSION     },
+    {"gateway",        required_argument, NULL, OPT_GATEWAY     },
+    {"broker",         required_argument, NULL, OPT_BROKER      },
+    {"observe-qos",    required_argument, NULL, OPT_OBSERVE_QOS },
+    {"scenario",       required_argument, NULL, OPT_SCENARIO    },
+    {"json",           required_argument, NULL, OPT_JSON        },
+    {"connect-only",   no_argument,       NULL, OPT_CONNECT_ONLY},
+    {"quiet",          no_argument,       NULL, OPT_QUIET       },
+    {"plain",          no_argument,       NULL, OPT_PLAIN       },
+    {"wills",          no_argument,       NULL, OPT_WILLS       },
+    {"nodes",          required_argument, NULL, OPT_SETTING     },
+    {"seconds",        required_argument, NULL, OPT_SETTING     },
+    {"rate",           required_argument, NULL, OPT_SETTING     },
+    {"qos",            required_argument, NULL, OPT_SETTING     },
+    {"topics",         required_argument, NULL, OPT_SETTING     },
+    {"predefined",     required_argument, NULL, OPT_SETTING     },
+    {"short",          required_argument, NULL, OPT_SETTING     },
+    {"size",           required_argument, NULL, OPT_SETTING     },
+    {"clean",          required_argument, NULL, OPT_SETTING     },
+    {"downlink",       required_argument, NULL, OPT_SETTING     },
+    {"keep-alive",     required_argument, NULL, OPT_SETTING     },
+    {"retry-interval", required_argument, NULL, OPT_SETTING     },
+    {"retry-count",    required_argument, NULL, OPT_SETTING     },
+    {"id-prefix",      required_argument, NULL, OPT_SETTING     },
+    {"loss",           required_argument, NULL, OPT_SETTING     },
+    {"duplicate",      required_argument, NULL, OPT_SETTING     },
+    {"latency",        required_argument, NULL, OPT_SETTING     },
+    {"jitter",         required_argument, NULL, OPT_SETTING     },
+    {"drain",          required_argument, NULL, OPT_SETTING     },
+    {"seed",           required_argument, NULL, OPT_SETTING     },
+    {"connect-window", required_argument, NULL, OPT_SETTING     },
+    {NULL,             0,                 NULL, 0               },
+};
+
+static void print_help(void)
+{
+    fputs("usage: sennet-sim [OPTION]...\n"
+          "Simulates MQTT-SN nodes over UDP and keeps books on every message. See sennet-sim(1).\n"
+          "\n"
+          "  --gateway HOST:PORT   the gateway (127.0.0.1:1884)\n"
+          "  --broker URL          mqtt://host:port: see what arrives, send commands from there\n"
+          "  --observe-qos Q       how to subscribe there: 0, 1 or 2 (0)\n"
+          "  --scenario FILE       groups of nodes and timed events\n"
+          "  --seconds S           end after S seconds; otherwise Ctrl-C ends\n"
+          "  --drain S             time at the end for what is under way (10)\n"
+          "  --seed N              of everything random\n"
+          "  --connect-only        connect all, measure, leave\n"
+          "  --connect-window N    CONNECTs open at once (256)\n"
+          "  --json FILE|-         the ledger as JSON too\n"
+          "  --plain, --quiet      lines instead of the live table; no progress at all\n"
+          "nodes (defaults of a scenario's groups):\n"
+          "  --nodes N             how many (1)\n"
+          "  --rate R|max          messages per second and node (1); max: window 1, no pause\n"
+          "  --qos -1|0|1|2|mix    (1)\n"
+          "  --topics KIND         registered (default), predefined, short or mix\n"
+          "  --predefined ID=TOPIC as in the gateway's [topics] (1=meters/reading)\n"
+          "  --short XX            the short topic (me)\n"
+          "  --size OCTETS         pad payloads to this\n"
+          "  --wills               nodes have wills\n"
+          "  --downlink R          commands per second to each node (needs --broker)\n"
+          "  --clean yes|no        clean sessions (yes)\n"
+          "  --keep-alive S        (60)\n"
+          "  --retry-interval S, --retry-count N   of the nodes (10, 3)\n"
+          "  --id-prefix TEXT      of client ids and topics (sim)\n"
+          "  --loss P, --duplicate P, --latency MS, --jitter MS   of the air, both directions\n"
+          "  --help, --version\n",
+          stdout);
+}
+
+static int usage(const char *text, const char *detail)
+{
+    fprintf(stderr, "sennet-sim: %s%s\nTry 'sennet-sim --help'.\n", text, detail);
+    return -1 - EXIT_USAGE;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static bool is_run_setting(const char *name)
+{
+    return strcmp(name, "seconds") == 0 || strcmp(name, "drain") == 0 ||
+           strcmp(name, "seed") == 0 || strcmp(name, "connect-window") == 0;
+}
+
+static int apply_setting(struct sim *sim, const char *name, const char *value)
+{
+    struct sim_why why = {""};
+    const bool understood =
+        is_run_setting(name)
+            ? plan_run_setting(&sim->plan, bytes_str(name), bytes_str(value), &why)
+            : plan_group_setting(&sim->plan.defaults, bytes_str(name), bytes_str(value), &why);
+    return understood ? 0 : usage("--", why.text);
+}
+
+static int set_observe_qos(struct sim *sim, const char *value)
+{
+    if (strlen(value) != 1 || value[0] < '0' || value[0] > '2')
+        return usage("--observe-qos must be 0, 1 or 2", "");
+    sim->options.observe_qos = value[0] - '0';
+    return 0;
+}
+
+static int apply_option(struct sim *sim, int code, const char *name)
+{
+    struct sim_options *o = &sim->options;
+    switch ((enum option_code)code) {
+    case OPT_HELP:
+        print_help();
+        return -1 - EXIT_OK;
+    case OPT_VERSION:
+        printf("sennet-sim %s (Paho MQTT C %s)\n", SENNET_VERSION, mqtt_library_version());
+        return -1 - EXIT_OK;
+    case OPT_GATEWAY:
+        o->gateway = optarg;
+        return 0;
+    case OPT_BROKER:
+        o->broker = optarg;
+        return 0;
+    case OPT_OBSERVE_QOS:
+        return set_observe_qos(sim, optarg);
+    case OPT_SCENARIO:
+        o->scenario = optarg;
+        return 0;
+    case OPT_JSON:
+        o->json = optarg;
+        return 0;
+    case OPT_CONNECT_ONLY:
+        o->connect_only = true;
+        return 0;
+    case OPT_QUIET:
+        o->quiet = true;
+        return 0;
+    case OPT_PLAIN:
+        o->plain = true;
+        return 0;
+    case OPT_WILLS:
+        sim->plan.defaults.wills = true;
+        return 0;
+    case OPT_SETTING:
+        return apply_setting(sim, name, optarg);
+    }
+    return usage("", "unknown option");
+}
+
+/* ---- what follows from them ------------------------------------------------------------------ */
+
+static int resolve(struct sim *sim)
+{
+    char host[256];
+    const char *text = sim->options.gateway;
+    const char *colon = strrchr(text, ':');
+    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
+    if (len == 0 || len >= sizeof host || colon[1] == '\0')
+        return usage("--gateway must be HOST:PORT or [IPV6]:PORT, not ", text);
+    const bool bracketed = text[0] == '[' && len > 2 && text[len - 1] == ']';
+    if (bracketed) {
+        text++;
+        len -= 2;
+    }
+    memcpy(host, text, len);
+    host[len] = '\0';
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
+    struct addrinfo *found = NULL;
+    const int e = getaddrinfo(host, colon + 1, &hints, &found);
+    if (e != 0) {
+        fprintf(stderr, "sennet-sim: gateway %s: %s\n", sim->options.gateway, gai_strerror(e));
+        return -1 - EXIT_UNAVAILABLE;
+    }
+    memcpy(&sim->gateway, found->ai_addr, found->ai_addrlen);
+    sim->gateway_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+static int read_scenario(struct sim *sim)
+{
+    FILE *in = fopen(sim->options.scenario, "re");
+    if (in == NULL) {
+        fprintf(stderr, "sennet-sim: %s: %s\n", sim->options.scenario, strerror(errno));
+        return -1 - EXIT_NO_INPUT;
+    }
+    const int n_errors = plan_read(&sim->plan, sim->options.scenario, in, stderr);
+    fclose(in);
+    return n_errors == 0 ? 0 : -1 - EXIT_USAGE;
+}
+
+static int make_plan(struct sim *sim)
+{
+    /* What the command line says of the run beats the scenario. */
+    const struct sim_plan said = sim->plan;
+    struct sim_why why = {""};
+    if (sim->options.scenario != NULL) {
+        const int e = read_scenario(sim);
+        if (e != 0)
+            return e;
+        if (said.duration_ms != TIME_NEVER)
+            sim->plan.duration_ms = said.duration_ms;
+        if (said.has_seed)
+            sim->plan.seed = said.seed;
+    } else if (plan_add_group(&sim->plan, &sim->plan.defaults, bytes_str("nodes"), &why) == NULL) {
+        return usage("", why.text);
+    }
+    if (!plan_finish(&sim->plan, &why))
+        return usage("", why.text);
+    for (size_t i = 0; i < sim->plan.n_groups; i++) {
+        if (sim->plan.groups[i].downlink > 0 && sim->options.broker == NULL)
+            return usage("--downlink needs --broker: commands are sent from there", "");
+    }
+    uint64_t random[2] = {1, 1};
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return usage("", "no random numbers");
+    if (!sim->plan.has_seed)
+        sim->plan.seed = random[0] & 0xffffffff;
+    sim->run = (uint32_t)random[1];
+    return 0;
+}
+
+int sim_args(struct sim *sim, int argc, char **argv)
+{
+    plan_init(&sim->plan);
+    sim->options.gateway = "127.0.0.1:1884";
+    int index = 0;
+    int code;
+    while ((code = getopt_long(argc, argv, "", OPTIONS, &index)) != -1) {
+        if (code == '?')
+            return usage("", "see above");
+        const int e = apply_option(sim, code, OPTIONS[index].name);
+        if (e != 0)
+            return e;
+    }
+    if (optind < argc)
+        return usage("unexpected argument ", argv[optind]);
+    const int e = make_plan(sim);
+    return e != 0 ? e : resolve(sim);
+}

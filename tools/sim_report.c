@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ledger at the end, for people, and the verdict. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "tools/sim.h"
+
+/* Rows are QoS levels; a column that an observer is needed for is left empty without one. */
+static const char *const QOS_NAMES[LEDGER_QOS_COUNT] = {"-1", "0", "1", "2"};
+
+/* ---- verdict --------------------------------------------------------------------------------- */
+
+enum fault {
+    FAULT_NOTHING, /* no node ever got a word through */
+    FAULT_LOST_UP,
+    FAULT_LOST_DOWN,
+    FAULT_TWICE_UP,
+    FAULT_TWICE_DOWN,
+    FAULTS
+};
+
+static uint64_t lost_with_promise(const struct ledger *l)
+{
+    return l->totals[ledger_index(1)].lost + l->totals[ledger_index(2)].lost;
+}
+
+static void judge(const struct sim *sim, uint64_t faults[FAULTS])
+{
+    const bool observed = sim->broker != NULL;
+    const struct ledger_totals up = ledger_sum(&sim->up);
+    const bool was_heard = sim->ever_connected > 0 || up.arrived > 0 ||
+                           (!observed && up.sent > 0 && sim->counters.unreachable == 0);
+    faults[FAULT_NOTHING] = was_heard ? 0 : 1;
+    faults[FAULT_LOST_UP] = observed ? lost_with_promise(&sim->up) : 0;
+    faults[FAULT_LOST_DOWN] = observed ? lost_with_promise(&sim->down) : 0;
+    faults[FAULT_TWICE_UP] = sim->up.totals[ledger_index(2)].duplicated;
+    faults[FAULT_TWICE_DOWN] = sim->down.totals[ledger_index(2)].duplicated;
+}
+
+bool report_verdict(const struct sim *sim)
+{
+    uint64_t faults[FAULTS];
+    judge(sim, faults);
+    for (unsigned i = 0; i < FAULTS; i++) {
+        if (faults[i] > 0)
+            return false;
+    }
+    return true;
+}
+
+static void print_verdict(const struct sim *sim, FILE *out)
+{
+    static const char *const texts[FAULTS] = {
+        [FAULT_NOTHING] = "no node could reach the gateway",
+        [FAULT_LOST_UP] = "messages were acknowledged to nodes and never arrived at the broker",
+        [FAULT_LOST_DOWN] = "commands were accepted by the broker and never arrived at their node",
+        [FAULT_TWICE_UP] = "QoS 2 messages arrived at the broker more than once",
+        [FAULT_TWICE_DOWN] = "QoS 2 commands arrived at their node more than once",
+    };
+    uint64_t faults[FAULTS];
+    judge(sim, faults);
+    for (unsigned i = 0; i < FAULTS; i++) {
+        if (faults[i] > 0)
+            fprintf(out, "FAILED: %" PRIu64 " x %s\n", faults[i], texts[i]);
+    }
+    if ((faults[FAULT_LOST_UP] > 0 || faults[FAULT_LOST_DOWN] > 0) &&
+        (broker_drops(sim) > 0 || broker_gaps(sim) > 0))
+        fprintf(out,
+                "        (the observer itself dropped %" PRIu64 " messages and lost the broker "
+                "%" PRIu64 " times: some of this may be its own)\n",
+                broker_drops(sim), broker_gaps(sim));
+    if (report_verdict(sim))
+        fprintf(out, "OK: nothing acknowledged was lost, nothing of QoS 2 came twice\n");
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void print_ledger(const struct ledger *l, const char *title, const char *arrival, FILE *out)
+{
+    fprintf(out, "%-10s %10s %10s %8s %10s %6s %6s %9s %9s %9s\n", title, "sent", "acked",
+            "refused", arrival, "lost", "twice", "reordered", "unacked*", "missing");
+    for (unsigned i = 0; i < LEDGER_QOS_COUNT; i++) {
+        const struct ledger_totals *t = &l->totals[i];
+        if (t->sent == 0 && t->arrived == 0 && t->impossible == 0)
+            continue;
+        fprintf(out, "  QoS %-4s %10" PRIu64, QOS_NAMES[i], t->sent);
+        if (i >= ledger_index(1) || t->acknowledged > 0)
+            fprintf(out, " %10" PRIu64, t->acknowledged);
+        else
+            fprintf(out, " %10s", "-");
+        fprintf(out, " %8" PRIu64, t->refused);
+        if (l->observed)
+            fprintf(
+                out,
+                " %10" PRIu64 " %6" PRIu64 " %6" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 "\n",
+                t->arrived, t->lost, t->duplicated, t->reordered, t->arrived_unasked, t->missing);
+        else
+            fprintf(out, " %10s %6s %6s %9s %9s %9s\n", "?", "?", "?", "?", "?", "?");
+        if (t->late > 0 || t->impossible > 0)
+            fprintf(out,
+                    "    too late to be judged: %" PRIu64 ", arrived but never sent: %" PRIu64 "\n",
+                    t->late, t->impossible);
+    }
+}
+
+static double ms(uint64_t us)
+{
+    return (double)us / 1000;
+}
+
+static void print_latency(const struct histogram *h, const char *what, FILE *out)
+{
+    if (h->count > 0)
+        fprintf(out, "  %-34s p50 %9.3f ms   p99 %9.3f ms   max %9.3f ms\n", what,
+                ms(hist_quantile(h, 0.5)), ms(hist_quantile(h, 0.99)), ms(h->max));
+}
+
+struct line {
+    const char *text;
+    uint64_t value;
+};
+
+/* Only what happened is worth a line. */
+static void print_lines(const struct line *lines, size_t n, FILE *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (lines[i].value > 0)
+            fprintf(out, "  %-58s %10" PRIu64 "\n", lines[i].text, lines[i].value);
+    }
+}
+
+static void print_counters(const struct sim *sim, FILE *out)
+{
+    const struct sim_counters *c = &sim->counters;
+    const struct line lines[] = {
+        {"CONNECT refused",                                c->connects_refused           },
+        {"requests given up after all repetitions",        c->timeouts                   },
+        {"disconnected by the gateway",                    c->disconnected_by_gateway    },
+        {"publications refused: congestion",               c->refused_congestion         },
+        {"publications refused: invalid topic id",         c->refused_topic              },
+        {"publications refused: other reasons",            c->refused_other              },
+        {"publications left out: the window stayed shut",  c->skipped                    },
+        {"SUBSCRIBE refused",                              c->subscribe_refused          },
+        {"commands that the broker did not take",          c->commands_refused           },
+        {"commands excused: their node had gone",          ledger_sum(&sim->down).excused},
+        {"wills of nodes that came back or lost contact",  c->wills_possible             },
+        {"wills that nobody expected",                     c->wills_unexpected           },
+        {"messages corrupted",                             c->corrupted                  },
+        {"messages on a wrong topic or at a wrong node",   c->misrouted                  },
+        {"messages of others on our topics",               c->foreign                    },
+        {"our packets repeated",                           c->retransmissions            },
+        {"QoS 2 repetitions of the gateway, recognised",   c->gateway_duplicates         },
+        {"malformed packets from the gateway",             c->malformed                  },
+        {"packets of the gateway out of place",            c->unexpected                 },
+        {"packets lost in the simulated air",              sim->air.lost                 },
+        {"packets doubled in the simulated air",           sim->air.duplicated           },
+        {"packets that the simulated air had no room for", sim->air.overflowed           },
+        {"packets that nobody listened to (ICMP)",         c->unreachable                },
+        {"packets that could not be sent",                 c->send_failures              },
+        {"messages dropped by the observer itself",        broker_drops(sim)             },
+        {"times the observer lost the broker",             broker_gaps(sim)              },
+    };
+    print_lines(lines, sizeof lines / sizeof lines[0], out);
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void print_connects(const struct sim *sim, FILE *out)
+{
+    fprintf(out, "nodes: %" PRIu32 ", connected at least once: %" PRIu32 ", connections: %" PRIu64,
+            sim->n_nodes, sim->ever_connected, sim->counters.connects);
+    if (sim->all_connected_us > 0)
+        fprintf(out, ", all connected after %.3f s",
+                (double)(sim->all_connected_us - sim->start_us) / 1e6);
+    fprintf(out, "\n");
+}
+
+void report_print(const struct sim *sim, FILE *out)
+{
+    const double seconds = run_seconds(sim);
+    const struct ledger_totals up = ledger_sum(&sim->up);
+    fprintf(out, "\n---- ledger after %.1f s (seed %" PRIu64 ", run %08" PRIx32 ") ----\n", seconds,
+            sim->plan.seed, sim->run);
+    print_connects(sim, out);
+    if (up.sent > 0)
+        print_ledger(&sim->up, "up", "at broker", out);
+    if (ledger_sum(&sim->down).sent > 0)
+        print_ledger(&sim->down, "down", "at node", out);
+    if (up.sent > 0)
+        fprintf(out, "  (*) arrived, though the sender was never told so\n");
+    if (sim->counters.wills_expected > 0)
+        fprintf(out, "wills: %" PRIu64 " expected, %" PRIu64 " seen\n",
+                sim->counters.wills_expected, sim->counters.wills_seen);
+    fprintf(out, "latency\n");
+    print_latency(&sim->connack_us, "CONNECT to CONNACK", out);
+    print_latency(&sim->publish_us, "PUBLISH to acknowledgement", out);
+    print_latency(&sim->arrival_us, "PUBLISH to broker (latest of a node)", out);
+    fprintf(out,
+            "rate: %.1f messages/s sent, %.1f/s acknowledged; the simulator took %.2f s of CPU "
+            "(%.0f %% of a core)\n",
+            (double)up.sent / seconds, (double)up.acknowledged / seconds, cpu_seconds(),
+            100 * cpu_seconds() / seconds);
+    print_counters(sim, out);
+    print_verdict(sim, out);
+}
