@@ -206,23 +206,32 @@ static void check_argument(struct config_builder *b, const struct config_line *l
     }
 }
 
-static void open_section(struct config_builder *b, const struct config_line *line)
+/* False, said, when nothing can be made of the header. */
+static bool find_section(struct config_builder *b, const struct config_line *line)
 {
-    b->in_section = true;
-    b->skip = true;
     if (line->name[0] == '\0')
-        return;
+        return false;
     if (++b->n_sections > CONFIG_SECTIONS_MAX) {
         char most[NUMBER_ROOM];
         snprintf(most, sizeof most, "%d", CONFIG_SECTIONS_MAX);
         if (b->n_sections == CONFIG_SECTIONS_MAX + 1)
             config_say1(&b->report, line->at, SAY_TOO_MANY_SECTIONS, most);
-        return;
+        return false;
     }
-    if (!config_section_find(line->name, &b->section)) {
-        char hint[CONFIG_TEXT_ROOM];
-        config_suggest_section(line->name, hint, sizeof hint);
-        config_say2(&b->report, line->at, SAY_UNKNOWN_SECTION, line->name, hint);
+    if (config_section_find(line->name, &b->section))
+        return true;
+    char hint[CONFIG_TEXT_ROOM];
+    config_suggest_section(line->name, hint, sizeof hint);
+    config_say2(&b->report, line->at, SAY_UNKNOWN_SECTION, line->name, hint);
+    return false;
+}
+
+static void open_section(struct config_builder *b, const struct config_line *line)
+{
+    b->in_section = true;
+    b->skip = !find_section(b, line);
+    if (b->skip) {
+        b->report.incomplete = true;
         return;
     }
     if (!line->bad_value)

@@ -120,7 +120,7 @@ static void check_address(struct config_builder *b)
     const struct config_place at =
         somewhere(config_place_of(&b->broker, SECTION_BROKER, "address"));
     if (broker->address == NULL) {
-        if (!config_is_set(&b->broker, SECTION_BROKER, "address"))
+        if (!config_is_set(&b->broker, SECTION_BROKER, "address") && !b->report.incomplete)
             config_say0(&b->report, at, SAY_NO_ADDRESS);
         return; /* else its line was bad, which is said */
     }
@@ -321,7 +321,7 @@ static void check_listens(struct config_builder *b)
 
 static void check_links(struct config_builder *b)
 {
-    if (b->config->n_links == 0)
+    if (b->config->n_links == 0 && !b->report.incomplete)
         config_say0(&b->report, start_of_file, SAY_NO_LINK);
     for (size_t i = 0; i < b->config->n_links; i++)
         check_link(b, i);

@@ -73,6 +73,7 @@ void config_lex_init(struct config_lexer *lx, struct config_report *report, unsi
         struct config_place at = lx->at;
         at.line = 1;
         config_say0(report, at, SAY_UTF16);
+        report->incomplete = true;
         lx->in = rd_of(bytes_of(NULL, 0));
     } else if (text.len >= sizeof bom && memcmp(text.data, bom, sizeof bom) == 0) {
         rd_bytes(&lx->in, sizeof bom);
@@ -104,6 +105,7 @@ static bool is_text(struct config_lexer *lx, struct bytes line)
     if (nul != NULL) {
         config_say0(lx->report, place(lx, line, (size_t)(nul - line.data)), SAY_NUL);
         lx->in = rd_of(bytes_of(NULL, 0));
+        lx->report->incomplete = true;
         return false;
     }
     const size_t start = skip_blanks(line, 0);

@@ -87,10 +87,12 @@ static int load_file(struct config_builder *b, const char *path, bool regular)
     if (rc < 0) {
         config_say1(&b->report, whole, SAY_FILE_UNREADABLE,
                     rc == -EINVAL ? "not a regular file" : strerror(-rc));
+        b->report.incomplete = true;
         return -rc;
     }
     if (rc > 0) {
         config_say1(&b->report, whole, SAY_FILE_TOO_LARGE, "1 MiB");
+        b->report.incomplete = true;
     } else {
         free(b->dir);
         b->dir = directory_of(path);
@@ -173,6 +175,8 @@ static void load_drop_ins(struct config_builder *b)
     const struct config_place at = config_place_of(&b->gateway, SECTION_GATEWAY, "include_dir");
     struct names names = {0};
     const int rc = list_drop_ins(&b->report, b->include_dir, &names);
+    if (rc < 0 || names.n > CONFIG_DROP_INS_MAX)
+        b->report.incomplete = true;
     if (rc < 0) {
         config_say2(&b->report, at, SAY_INCLUDE_UNREADABLE, b->include_dir, strerror(-rc));
     } else if (names.n > CONFIG_DROP_INS_MAX) {

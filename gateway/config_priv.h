@@ -131,6 +131,7 @@ struct config_report {
     size_t n_notes;
     size_t errors; /* said, shown or not */
     size_t warnings;
+    bool incomplete;    /* something was not read: what seems to be missing may be there */
     bool out_of_memory; /* sticky: whoever meets it sets it, config_load() returns it */
 };
 

@@ -55,7 +55,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_TOO_MANY_SECTIONS] = ERROR("more than {} sections; this one and later ones are not read"),
     [SAY_UNKNOWN_KEY] = ERROR("unknown key '{}' in [{}]{}"),
     [SAY_KEY_TWICE] = ERROR("'{}' was already set on line {}; one of the two must go"),
-    [SAY_NO_VALUE] = ERROR("'{}' has no value; leave the line out to get the default"),
+    [SAY_NO_VALUE] = ERROR("'{}' has no value{}"),
     [SAY_VALUE_NOT_TEXT] = ERROR("the value of '{}' holds {}"),
     [SAY_VALUE_TOO_LONG] = ERROR("the value of '{}' is too long: at most {} octets"),
     [SAY_NOT_PLAIN] = ERROR("'{}' won't do for '{}': take letters, digits, '.', '-' and '_' only"),
@@ -86,7 +86,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_ADDRESS_SCHEME] = ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port"),
     [SAY_ADDRESS_TLS] = ERROR("'{}://' is not supported by this version; write mqtt://host:port, "
                               "and use it on a network you trust"),
-    [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong into the address; use username and "
+    [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
     [SAY_PASSWORD_ALONE] = ERROR("password_file needs a username, too: MQTT 3.1.1 knows no "
@@ -97,7 +97,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_PASSWORD_MODE] = WARNING("password_file '{}' can be read by others (mode {}); chmod 600"),
     [SAY_NO_LINK] = ERROR("there is no [link NAME] section, so no node could reach the gateway; "
                           "gateway.conf.example shows one"),
-    [SAY_NO_DRIVER] = ERROR("[link {}] needs a driver: {}"),
+    [SAY_NO_DRIVER] = ERROR("[link {}] needs a driver; this version has {}"),
     [SAY_UNKNOWN_DRIVER] = ERROR("unknown driver '{}'; this version has {}"),
     [SAY_LINK_NEEDS] = ERROR("[link {}] needs '{}', because its driver is {}"),
     [SAY_LINK_REFUSED] = ERROR("[link {}] can't work: {}"),

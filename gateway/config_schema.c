@@ -186,25 +186,33 @@ static unsigned tolerance(const char *name)
     return (unsigned)(strlen(name) + 2) / 3;
 }
 
-void config_suggest_key(enum config_section s, const char *name, char *out, size_t size)
+/* The key nearest to `name`: in section `s` with `here`, else in the others. NULL: none is near. */
+static const struct config_key *nearest_key(enum config_section s, bool here, const char *name)
 {
-    out[0] = '\0';
     const struct config_key *best = NULL;
     unsigned nearest = tolerance(name) + 1;
     for (size_t i = 0; i < config_n_keys; i++) {
-        const struct config_key *key = &config_keys[i];
-        if (key->section != s && strcmp(key->name, name) == 0 && nearest > 0) {
-            snprintf(out, size, "; it belongs into [%s]", section_names[key->section]);
-            nearest = 0;
-        }
-        const unsigned d = distance(name, key->name);
-        if (key->section == s && d < nearest) {
-            best = key;
+        const unsigned d = distance(name, config_keys[i].name);
+        if ((config_keys[i].section == s) == here && d < nearest) {
+            best = &config_keys[i];
             nearest = d;
         }
     }
-    if (best != NULL && out[0] == '\0')
-        snprintf(out, size, "; did you mean '%s'?", best->name);
+    return best;
+}
+
+void config_suggest_key(enum config_section s, const char *name, char *out, size_t size)
+{
+    const struct config_key *here = nearest_key(s, true, name);
+    const struct config_key *there = nearest_key(s, false, name);
+    out[0] = '\0';
+    if (there != NULL && strcmp(there->name, name) == 0)
+        snprintf(out, size, "; it belongs in [%s]", section_names[there->section]);
+    else if (here != NULL)
+        snprintf(out, size, "; did you mean '%s'?", here->name);
+    else if (there != NULL)
+        snprintf(out, size, "; did you mean '%s', which belongs in [%s]?", there->name,
+                 section_names[there->section]);
 }
 
 void config_suggest_section(const char *name, char *out, size_t size)

@@ -415,7 +415,10 @@ bool config_value_read(struct config_report *r, struct config_place at,
 {
     const struct reading in = {.report = r, .at = at, .key = key, .text = text};
     if (text.len == 0) {
-        config_say1(r, at, SAY_NO_VALUE, key->name);
+        char hint[CONFIG_TEXT_ROOM] = "";
+        if (key->fallback != NULL)
+            snprintf(hint, sizeof hint, "; leave the line out for the default, %s", key->fallback);
+        config_say2(r, at, SAY_NO_VALUE, key->name, hint);
         return false;
     }
     switch (key->type) {
