@@ -11,6 +11,7 @@
 #include "app.h"
 #include "config.h"
 #include "report.h"
+#include "system.h"
 
 static const char default_config[] = "/etc/sennet/gateway.conf";
 
@@ -131,6 +132,8 @@ static int act(const struct arguments *a, struct config *config)
 
 int main(int argc, char **argv)
 {
+    if (system_standard_streams() != 0)
+        return EXIT_SYSTEM;
     struct arguments a = {.file = default_config, .action = RUN};
     int code = parse(argc, argv, &a);
     if (code >= 0)

@@ -9,6 +9,10 @@
 /* Milliseconds since 1970, for logs only: this clock jumps. */
 int64_t system_wall_ms(void);
 
+/* Opens /dev/null in place of standard streams that the parent closed: otherwise the next socket
+ * would take their number, and log lines would go into it. 0 or -errno. */
+int system_standard_streams(void);
+
 /* Fills from the kernel's random source. 0 or -errno. */
 int system_random(void *out, size_t size);
 

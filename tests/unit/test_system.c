@@ -72,6 +72,17 @@ START_TEST(a_state_directory_that_cannot_be_is_explained)
 
 END_TEST
 
+START_TEST(closed_standard_streams_are_replaced)
+{
+    close(STDIN_FILENO);
+    close(STDERR_FILENO);
+    ck_assert_int_eq(system_standard_streams(), 0);
+    ck_assert_int_eq(fcntl(STDIN_FILENO, F_GETFL) & O_ACCMODE, O_RDWR);
+    ck_assert_int_eq(write(STDERR_FILENO, "x", 1), 1);
+}
+
+END_TEST
+
 START_TEST(random_numbers_differ)
 {
     uint64_t a[4] = {0}, b[4] = {0};
@@ -161,6 +172,7 @@ int main(void)
     TCase *t = tcase_create("system");
     tcase_add_test(t, a_missing_state_directory_is_made_with_its_parents);
     tcase_add_test(t, a_state_directory_that_cannot_be_is_explained);
+    tcase_add_test(t, closed_standard_streams_are_replaced);
     tcase_add_test(t, random_numbers_differ);
     tcase_add_test(t, the_file_limit_rises_within_the_hard_one);
     tcase_add_test(t, each_failed_attempt_is_told_and_the_outage_now_and_then);
