@@ -157,6 +157,37 @@ START_TEST(messages_out_of_place_do_nothing)
 
 END_TEST
 
+START_TEST(impossible_answers_leave_the_request_open)
+{
+    struct world w;
+    world_init_connected(&w, &WORLD_OPTIONS);
+    w.gw.silent = true;
+    const struct snc_topic topic = {.kind = SN_TOPIC_PREDEFINED, .id = 5};
+    snc_publish(w.c, w.now_ms, &topic, bytes_str("42"), SN_QOS_2, false);
+    snc_register(w.c, w.now_ms, bytes_str("t/a1"));
+    world_settle(&w);
+    const uint16_t publish_id = world_sent(&w, 0).msg_id;
+    const uint16_t register_id = world_sent(&w, 1).msg_id;
+    const struct sn_packet answers[] = {
+  /* QoS 2 is never completed by PUBACK, nor by PUBCOMP before PUBREL was sent. */
+        {.type = SN_PUBACK,   .topic_id = 5,         .msg_id = publish_id},
+        {.type = SN_PUBCOMP,  .msg_id = publish_id },
+ /* 0000 and FFFF are reserved. */
+        {.type = SN_REGACK, .topic_id = 0x0000, .msg_id = register_id                    },
+        {.type = SN_REGACK, .topic_id = 0xFFFF, .msg_id = register_id}
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        world_send(&w, &answers[i]);
+    world_settle(&w);
+    ck_assert_uint_eq(w.event_count, 0);
+    ck_assert(snc_publishing(w.c));
+    world_run(&w, w.now_ms + WORLD_RETRY_MS);
+    ck_assert_uint_eq(w.sent_count, 4);
+    world_deinit(&w);
+}
+
+END_TEST
+
 /* ---- registrations --------------------------------------------------------------------------- */
 
 START_TEST(gateways_register_is_acknowledged_and_names_messages)
@@ -510,6 +541,7 @@ int main(void)
     tcase_add_test(down, unknown_pubrel_and_pubrec_are_answered);
     tcase_add_test(down, unknown_normal_id_is_refused_at_every_qos);
     tcase_add_test(down, messages_out_of_place_do_nothing);
+    tcase_add_test(down, impossible_answers_leave_the_request_open);
 
     TCase *names = tcase_create("registrations");
     tcase_add_test(names, gateways_register_is_acknowledged_and_names_messages);
