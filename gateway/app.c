@@ -27,7 +27,11 @@ enum {
     KERNEL_DROPS_EVERY_MS = 10 * 1000, /* how often the links' counters are looked at */
     DRAIN_STEP_MS = 20,                /* how often a draining gateway looks whether it is done */
     DRAIN_QUIET_MS = 40,               /* nothing under way for so long: drained */
-    DISCONNECT_MS = 1000,              /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
+    /* Links begin to deliver when the first attempt to reach the broker has ended: nodes that speak
+     * in the first second after a restart shall not be told "congestion", which sends them away for
+     * minutes. A broker that does not answer at all delays them no longer than this. */
+    FIRST_ATTEMPT_MS = 2000,
+    DISCONNECT_MS = 1000, /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
 };
 
 static const struct signal_row {
@@ -67,8 +71,10 @@ struct app {
     struct stopping stop;
     int64_t started_ms;
     int64_t watchdog_ms; /* next beat */
+    int64_t ready_ms;    /* when links start at the latest; TIME_NEVER once they have */
     int64_t armed_ms;    /* what the timer is set to */
     bool in_batch;
+    bool broker_answered; /* or is known not to */
 };
 
 /* ---- the turn of the loop ---------------------------------------------------------------------
@@ -86,6 +92,7 @@ static int64_t next_deadline(const struct app *a)
 {
     int64_t next = time_min(pump_next_deadline(&a->pump), a->watchdog_ms);
     next = time_min(next, broker_watch_next_deadline(&a->broker));
+    next = time_min(next, a->ready_ms);
     if (a->stop.why != NULL)
         next = time_min(next, a->stop.step_ms);
     return next;
@@ -119,6 +126,18 @@ static void check_drained(struct app *a, unsigned events)
     a->stop.step_ms = time_add(now_ms, DRAIN_STEP_MS);
 }
 
+/* From now on nodes are heard. */
+static void become_ready(struct app *a)
+{
+    if (a->ready_ms == TIME_NEVER)
+        return;
+    a->ready_ms = TIME_NEVER;
+    for (size_t i = 0; i < a->pump.n_links; i++)
+        a->links[i]->driver->start(a->links[i]);
+    report_ready(&a->log, &a->pump, a->config);
+    notify_ready(&a->notify);
+}
+
 static void turn_end(struct app *a)
 {
     /* What the connection refuses comes back at once, and nodes are answered in the same turn. */
@@ -126,6 +145,8 @@ static void turn_end(struct app *a)
     const unsigned events = pump_broker(&a->pump);
     if (events > 0)
         pump_flush(&a->pump);
+    if (a->broker_answered || a->pump.now_ms >= a->ready_ms)
+        become_ready(a);
     if (events == PUMP_EVENTS_PER_TURN)
         uv_async_send(&a->wake);
     if (a->stop.why != NULL)
@@ -212,6 +233,7 @@ static void say_status(struct app *a)
 static void on_broker(void *owner, const struct up_event *event)
 {
     struct app *a = owner;
+    a->broker_answered = true;
     if (broker_watch_event(&a->broker, a->pump.now_ms, a->pump.wall_ms, event))
         say_status(a);
 }
@@ -445,7 +467,7 @@ static void start_notify(struct app *a)
     a->watchdog_ms = interval_ms > 0 ? time_add(a->pump.now_ms, interval_ms) : TIME_NEVER;
 }
 
-/* 0 when everything listens, otherwise an exit code. */
+/* 0 when every link is open, otherwise an exit code. */
 static int start(struct app *a)
 {
     char error[300];
@@ -464,8 +486,7 @@ static int start(struct app *a)
         rc = start_broker(a);
     if (rc != 0)
         return rc;
-    report_ready(&a->log, &a->pump, a->config);
-    notify_ready(&a->notify);
+    a->ready_ms = time_add(a->pump.now_ms, FIRST_ATTEMPT_MS);
     turn_end(a);
     return 0;
 }
@@ -553,6 +574,7 @@ int app_run(const struct config *config)
     signal(SIGPIPE, SIG_IGN);
     a->config = config;
     a->armed_ms = TIME_NEVER;
+    a->ready_ms = TIME_NEVER;
     a->watchdog_ms = TIME_NEVER;
     a->notify.fd = -1;
     a->pump.sink = &a->sink;

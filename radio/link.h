@@ -55,10 +55,13 @@ struct link_driver {
      * or interface were there; or another negative errno: never. With a sentence in `error`. */
     int (*check)(const struct link_config *config, char *error, size_t error_size);
 
-    /* Opens. 0 and `*out`; or a negative errno with a sentence in `error` (what, why, what to do).
-     */
+    /* Opens, so that nobody else can have it and what arrives waits in the system. 0 and `*out`; or
+     * a negative errno with a sentence in `error` (what, why, what to do). */
     int (*open)(void *loop, const struct link_config *config, const struct link_sink *sink,
                 struct link **out, char *error, size_t error_size);
+
+    /* Begins to deliver what arrives, and what has arrived since open. Once. */
+    void (*start)(struct link *l);
 
     /* Queues one packet. Never fails visibly: what cannot be sent is counted. */
     void (*send)(struct link *l, const struct peer *to, struct bytes packet);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "radio/sources.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +61,5 @@ uint8_t sources_find(const struct sources *s, const union sock_addr *remote)
 
 const union source_address *sources_address(const struct sources *s, uint8_t source)
 {
-    assert(source != SOURCE_ANY && source <= s->n_local);
-    return &s->local[source - 1];
+    return source != SOURCE_ANY && source <= s->n_local ? &s->local[source - 1] : NULL;
 }

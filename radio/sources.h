@@ -47,7 +47,8 @@ void sources_note(struct sources *s, const union sock_addr *remote,
 /* A number for sources_address(); SOURCE_ANY when unknown. O(1). */
 uint8_t sources_find(const struct sources *s, const union sock_addr *remote);
 
-/* The address behind a number from sources_find() that is not SOURCE_ANY. */
+/* The address behind a number from sources_find(); NULL for SOURCE_ANY, and for a number given out
+ * before everything was forgotten. */
 const union source_address *sources_address(const struct sources *s, uint8_t source);
 
 #endif

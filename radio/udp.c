@@ -75,6 +75,7 @@ struct udp {
     int fd;
     sa_family_t family;
     uint16_t index;
+    bool started; /* packets are wanted */
     bool closing;
     size_t max_packet;
     uint32_t overflow; /* the kernel's drop counter, as last seen */
@@ -99,16 +100,19 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void wait_for_events(struct udp *u)
 {
-    const int events = UV_READABLE | (u->out.blocked ? UV_WRITABLE : 0);
+    const int events = (u->started ? UV_READABLE : 0) | (u->out.blocked ? UV_WRITABLE : 0);
+    if (events == 0) {
+        uv_poll_stop(&u->poll);
+        return;
+    }
     const int rc = uv_poll_start(&u->poll, events, on_poll);
     assert(rc == 0);
     (void)rc;
 }
 
 /* Makes the datagram leave with the address of ours that the node talked to. */
-static void put_source(const struct udp *u, struct msghdr *h, uint8_t source)
+static void put_source(const struct udp *u, struct msghdr *h, const union source_address *from)
 {
-    const union source_address *from = sources_address(u->sources, source);
     struct cmsghdr *c = CMSG_FIRSTHDR(h);
     if (u->family == AF_INET) {
         const struct in_pktinfo info = {.ipi_spec_dst = from->ip4};
@@ -140,10 +144,12 @@ static unsigned prepare_send(struct udp *u)
                              .msg_namelen = sock_len(&o->to),
                              .msg_iov = &s->iov[n],
                              .msg_iovlen = 1};
-        if (o->source != SOURCE_ANY) {
+        const union source_address *from =
+            u->sources != NULL ? sources_address(u->sources, o->source) : NULL;
+        if (from != NULL) {
             h->msg_control = &s->control[n];
             h->msg_controllen = sizeof s->control[n];
-            put_source(u, h, o->source);
+            put_source(u, h, from);
         }
     }
     return n;
@@ -449,7 +455,7 @@ static struct udp *new_udp(const struct link_config *config, const struct link_s
 }
 
 /* Binds and registers with the loop; on failure the caller frees. */
-static int start(struct udp *u, uv_loop_t *loop, const union sock_addr *address)
+static int bind_to(struct udp *u, uv_loop_t *loop, const union sock_addr *address)
 {
     u->family = address->any.sa_family;
     u->fd = sock_open_udp(address);
@@ -465,7 +471,6 @@ static int start(struct udp *u, uv_loop_t *loop, const union sock_addr *address)
     if (rc != 0)
         return rc;
     u->poll.data = u;
-    wait_for_events(u);
     return 0;
 }
 
@@ -494,7 +499,7 @@ static int udp_open(void *loop, const struct link_config *config, const struct l
     struct udp *u = new_udp(config, sink, sock_is_wildcard(&address));
     if (u == NULL)
         return sock_explain(ENOMEM, config->listen, error, error_size);
-    rc = start(u, loop, &address);
+    rc = bind_to(u, loop, &address);
     if (rc != 0) {
         if (u->fd >= 0)
             close(u->fd);
@@ -504,6 +509,13 @@ static int udp_open(void *loop, const struct link_config *config, const struct l
     *out = &u->base;
     report_up(u, config);
     return 0;
+}
+
+static void udp_start(struct link *l)
+{
+    struct udp *u = udp_of(l);
+    u->started = true;
+    wait_for_events(u);
 }
 
 static const struct link_counters *udp_counters(const struct link *l)
@@ -536,6 +548,7 @@ const struct link_driver link_udp = {
     .name = "udp",
     .check = udp_check,
     .open = udp_open,
+    .start = udp_start,
     .send = udp_send,
     .flush = udp_flush,
     .counters = udp_counters,

@@ -119,7 +119,10 @@ static int try_open(struct world *w, const char *listen, char *error, size_t siz
                                        .receive_buffer_bytes = 1 << 21};
     const struct link_sink sink = {
         .owner = w, .packet = on_packet, .batch_end = on_batch_end, .event = on_event};
-    return link_udp.open(&w->loop, &config, &sink, &w->link, error, size);
+    const int rc = link_udp.open(&w->loop, &config, &sink, &w->link, error, size);
+    if (rc == 0)
+        link_udp.start(w->link);
+    return rc;
 }
 
 static void start_loop(struct world *w)
