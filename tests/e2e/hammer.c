@@ -106,8 +106,12 @@ static size_t make_packet(struct rng *r, uint8_t *buf)
         .topic = bytes_str(pick_text(r)),
         .data = bytes_of(data, rng_below(r, sizeof data)),
     };
-    if (rng_below(r, 3) == 0)
-        p.type = SN_CONNECT;
+    if (rng_below(r, 24) == 0) /* else it hardly ever gets through unharmed */
+        p = (struct sn_packet){.type = SN_CONNECT,
+                               .clean = true,
+                               .protocol_id = SN_PROTOCOL_ID,
+                               .duration_s = 60,
+                               .client_id = bytes_str(pick_text(r))};
     size_t n = 0;
     if (rng_below(r, 10) == 0) { /* behind a forwarder, or several */
         const struct sn_envelope env = {.node_id = bytes_of(data, rng_below(r, 5))};
