@@ -33,10 +33,10 @@ static bool is_connected(const struct sim_node *n)
     return n->state == NODE_SUBSCRIBING || n->state == NODE_ACTIVE;
 }
 
-/* Section 6.8: without a connection only QoS -1 is possible, and that needs none. */
-static bool is_talker(const struct sim_group *g)
+/* QoS -1 needs no connection (section 6.8), and such a node has nothing else to say. */
+static bool is_talker(const struct sim *sim, const struct sim_group *g)
 {
-    return g->qos == -1 && !g->wills && g->downlink <= 0;
+    return g->qos == -1 && !g->wills && g->downlink <= 0 && !sim->options.connect_only;
 }
 
 static bool wants_commands(const struct sim *sim, const struct sim_node *n)
@@ -196,7 +196,7 @@ void node_start(struct sim *sim, struct sim_node *n)
             return;
         }
     }
-    if (is_talker(n->group)) {
+    if (is_talker(sim, n->group)) {
         enter(sim, n, NODE_TALKING);
         node_schedule(sim, n);
         node_pump(sim, n);

@@ -24,7 +24,7 @@ enum {
     MAX_COLUMNS = 300,
     MIN_ROWS = 12,
     MAX_ROWS = 120,
-    FIXED_ROWS = 6, /* heads and blank lines */
+    FIXED_ROWS = 7, /* heads and blank lines, and one so that nothing scrolls */
 };
 
 struct recent {
@@ -162,8 +162,8 @@ static void put_head(const struct sim *sim, struct sim_table *t)
              phase_text(sim));
     put_line(t,
              "nodes %" PRIu32 "/%" PRIu32 "  sent %" PRIu64 "  acked %" PRIu64 "  arrived %" PRIu64
-             "  refused %" PRIu64 "  lost %" PRIu64 "  down %" PRIu64 "/%" PRIu64 "  wills %" PRIu64
-             "/%" PRIu64,
+             "  refused %" PRIu64 "  unseen %" PRIu64 "  down %" PRIu64 "/%" PRIu64
+             "  wills %" PRIu64 "/%" PRIu64,
              sim->connected, sim->n_nodes, up.sent, up.acknowledged, up.arrived, up.refused,
              up.lost, down.arrived, down.sent, sim->counters.wills_seen,
              sim->counters.wills_expected);
@@ -220,7 +220,7 @@ void progress_line(const struct sim *sim)
     const struct ledger_totals down = ledger_sum(&sim->down);
     fprintf(stderr,
             "%4.0fs %s: nodes %" PRIu32 "/%" PRIu32 ", sent %" PRIu64 ", acked %" PRIu64
-            ", arrived %" PRIu64 ", refused %" PRIu64 ", lost %" PRIu64 ", down %" PRIu64
+            ", arrived %" PRIu64 ", refused %" PRIu64 ", unseen %" PRIu64 ", down %" PRIu64
             "/%" PRIu64 ", p99 %.1f ms\n",
             sim->start_us > 0 ? (double)(sim->now_us - sim->start_us) / 1e6 : 0.0, phase_text(sim),
             sim->connected, sim->n_nodes, up.sent, up.acknowledged, up.arrived, up.refused, up.lost,
