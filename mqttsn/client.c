@@ -221,9 +221,10 @@ static void ask_close(struct sn_engine *e, struct sn_client *c, enum sn_close_ho
 
 void sn_client_reset(struct sn_engine *e, struct sn_client *c)
 {
-    if (c->open)
+    if (c->open || c->connection != 0) /* the broker side knows it, present or stored */
         ask_close(e, c, SN_CLOSE_NORMAL, true);
     drop_content(e, c);
+    c->connection = 0;
     c->key = fresh_key(e, sn_client_slot(c->key));
     c->has_last_sub = false;
     c->has_regacked = false;

@@ -225,6 +225,17 @@ static void on_searchgw(struct sn_engine *e, const struct peer *from)
         sn_send(e, from, &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id});
 }
 
+/* Any message is one, whatever becomes of it. In the middle of a will dialogue none is: supervision
+ * there counts our own repetitions. */
+static void note_sign_of_life(const struct sn_engine *e, struct sn_client *c,
+                              const struct sn_packet *p)
+{
+    if (!sn_client_connected(c))
+        return;
+    c->heard_ms = e->now_ms;
+    c->idle = c->idle && p->type == SN_WILLMSG;
+}
+
 static void route(struct sn_engine *e, struct sn_client *c, const struct peer *from,
                   const struct sn_packet *p)
 {
@@ -241,12 +252,7 @@ static void route(struct sn_engine *e, struct sn_client *c, const struct peer *f
             sn_count(e, SN_STAT_IGNORED_STATE);
         return;
     }
-    /* A sign of life, in whatever state. In the middle of a will dialogue it is none: supervision
-     * there counts our own repetitions. */
-    if (c->state != SN_ST_CONNECTING) {
-        c->heard_ms = e->now_ms;
-        c->idle = c->idle && p->type == SN_WILLMSG;
-    }
+    note_sign_of_life(e, c, p);
     if ((r->states >> c->state & 1) == 0) {
         sn_count(e, SN_STAT_IGNORED_STATE);
         return;
@@ -285,12 +291,15 @@ static void on_message(struct sn_engine *e, const struct peer *from, const struc
         return;
     }
     struct sn_client *c = sn_client_by_peer(e, from);
-    if (p->type == SN_PINGREQ && (c == NULL || c->state != SN_ST_CONNECTING))
+    if (p->type == SN_PINGREQ && (c == NULL || c->state != SN_ST_CONNECTING)) {
         sn_on_pingreq(e, c, from, p);
-    else if (p->type == SN_PUBLISH && p->qos == SN_QOS_MINUS_1)
+    } else if (p->type == SN_PUBLISH && p->qos == SN_QOS_MINUS_1) {
+        if (c != NULL)
+            note_sign_of_life(e, c, p);
         sn_on_publish_qos_minus_1(e, c, from, p);
-    else
+    } else {
         route(e, c, from, p);
+    }
 }
 
 /* ---- entries -----------------------------------------------------------------------------------

@@ -65,16 +65,19 @@ void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *
     sn_down_resume(e, c);
 }
 
-/* Always answered: the reply may have been lost, and some clients wait for it for ever. */
+/* Answered however often it comes: the reply may have been lost, and some clients wait for it for
+ * ever. Only who is still connecting can't be put to sleep. */
 void sn_on_disconnect(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
+    if (p->duration_s > 0 && !sn_client_connected(c)) {
+        sn_count(e, SN_STAT_IGNORED_STATE); /* repeated, it finds the node connected */
+        return;
+    }
     sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     if (p->duration_s == 0) { /* a zero duration is none */
         sn_client_apply(e, c, SN_CE_DISCONNECT);
         return;
     }
-    if (!sn_client_connected(c))
-        return;
     c->sleep_s = p->duration_s;
     sn_client_apply(e, c, SN_CE_SLEEP);
 }

@@ -19,7 +19,7 @@
 #include "sim/world.h"
 
 enum {
-    STORY_WORDS = 32,
+    STORY_WORDS = 64,
     STORY_LINE = 4096,
     STORY_NAME = 32,
     STORY_NODES = 16,
