@@ -56,37 +56,52 @@ static void name_peer(struct net *n, const struct addrinfo *to)
                  host, service);
 }
 
-int net_open(struct net *n, const char *host, uint16_t port, const char *bind_address, char *why,
-             size_t why_size)
+int net_next(struct net *n)
 {
-    char service[8];
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
-    struct addrinfo *list;
-    const int failure = getaddrinfo(host, service, &hints, &list);
-    if (failure != 0) {
-        snprintf(why, why_size, "cannot resolve host '%s': %s", host, gai_strerror(failure));
-        return -EHOSTUNREACH;
-    }
     int result = -EADDRNOTAVAIL;
-    for (const struct addrinfo *to = list; to != NULL && result < 0; to = to->ai_next) {
-        result = try_address(to, bind_address);
+    while (n->next != NULL && result < 0) {
+        const struct addrinfo *to = n->next;
+        n->next = to->ai_next;
+        result = try_address(to, n->bind_address);
         if (result >= 0)
             name_peer(n, to);
     }
-    freeaddrinfo(list);
-    if (result < 0) {
-        snprintf(why, why_size, "cannot open a UDP socket to %s port %u%s%s: %s", host,
-                 (unsigned)port, bind_address != NULL ? " from " : "",
-                 bind_address != NULL ? bind_address : "", strerror(-result));
+    if (result < 0)
         return result;
-    }
+    if (n->fd >= 0)
+        close(n->fd);
     n->fd = result;
     return 0;
 }
 
+int net_open(struct net *n, const char *host, uint16_t port, const char *bind_address, char *why,
+             size_t why_size)
+{
+    *n = (struct net){.fd = -1, .bind_address = bind_address};
+    char service[8];
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
+    const int failure = getaddrinfo(host, service, &hints, &n->list);
+    if (failure != 0) {
+        snprintf(why, why_size, "cannot resolve host '%s': %s", host, gai_strerror(failure));
+        return -EHOSTUNREACH;
+    }
+    n->next = n->list;
+    const int result = net_next(n);
+    if (result < 0) {
+        snprintf(why, why_size, "cannot open a UDP socket to %s port %u%s%s: %s", host,
+                 (unsigned)port, bind_address != NULL ? " from " : "",
+                 bind_address != NULL ? bind_address : "", strerror(-result));
+        net_close(n);
+    }
+    return result;
+}
+
 void net_close(struct net *n)
 {
-    close(n->fd);
-    n->fd = -1;
+    if (n->fd >= 0)
+        close(n->fd);
+    if (n->list != NULL)
+        freeaddrinfo(n->list);
+    *n = (struct net){.fd = -1};
 }

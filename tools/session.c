@@ -47,14 +47,8 @@ static int catch_signals(struct session *s)
     return 0;
 }
 
-int session_open(struct session *s, const struct cli_options *options)
+static struct snc *make_machine(const struct cli_options *options)
 {
-    *s = (struct session){.options = options, .signals = -1, .net.fd = -1};
-    char why[256];
-    if (net_open(&s->net, options->host, options->port, options->bind_address, why, sizeof why)) {
-        cli_complain(options, "%s", why);
-        return EXIT_UNAVAILABLE;
-    }
     const char *payload = options->will_payload != NULL ? options->will_payload : "";
     const struct snc_options machine = {.client_id = options->client_id,
                                         .clean = !options->keep_session,
@@ -65,8 +59,19 @@ int session_open(struct session *s, const struct cli_options *options)
                                         .will_retain = options->will_retain,
                                         .retry_ms = options->retry_ms,
                                         .retry_count = options->retry_count};
+    return snc_new(&machine, net_now_ms());
+}
+
+int session_open(struct session *s, const struct cli_options *options)
+{
+    *s = (struct session){.options = options, .signals = -1, .net.fd = -1};
+    char why[256];
+    if (net_open(&s->net, options->host, options->port, options->bind_address, why, sizeof why)) {
+        cli_complain(options, "%s", why);
+        return EXIT_UNAVAILABLE;
+    }
     const int failure = catch_signals(s);
-    s->snc = failure == 0 ? snc_new(&machine, net_now_ms()) : NULL;
+    s->snc = failure == 0 ? make_machine(options) : NULL;
     if (s->snc == NULL) {
         cli_complain(options, "cannot start: %s", strerror(failure != 0 ? -failure : ENOMEM));
         session_close(s);
@@ -81,8 +86,7 @@ void session_close(struct session *s)
     s->snc = NULL;
     if (s->signals >= 0)
         close(s->signals);
-    if (s->net.fd >= 0)
-        net_close(&s->net);
+    net_close(&s->net);
 }
 
 /* ---- socket ---------------------------------------------------------------------------------- */
@@ -167,7 +171,7 @@ enum session_result session_wait(struct session *s, int input_fd, int64_t until_
         struct snc_event event;
         if (snc_peek_event(s->snc, &event))
             return SESSION_EVENT;
-        if (s->broken)
+        if (s->broken || (s->choosing && s->refused && s->net.next != NULL))
             return SESSION_BROKEN;
         if (looked && until_ms <= now_ms)
             return SESSION_TIME;
@@ -206,13 +210,34 @@ void session_explain(const struct session *s, const struct snc_event *event)
         cli_complain(s->options, "gateway at %s ended the connection", s->net.name);
 }
 
+/* Nothing listens at this address. True when the machine is connecting, there or still here. */
+static bool try_next_address(struct session *s)
+{
+    s->refused = false;
+    if (net_next(&s->net) != 0)
+        return true;
+    snc_free(s->snc);
+    s->snc = make_machine(s->options);
+    if (s->snc == NULL) {
+        cli_complain(s->options, "out of memory");
+        s->broken = true;
+        return false;
+    }
+    return snc_connect(s->snc, net_now_ms()) == 0;
+}
+
 enum session_result session_connect(struct session *s, int64_t until_ms)
 {
     if (snc_connect(s->snc, net_now_ms()) != 0) {
         cli_complain(s->options, "the client id or the will is too long for a packet");
         return SESSION_BROKEN;
     }
-    const enum session_result result = session_wait(s, -1, until_ms);
+    enum session_result result;
+    s->choosing = true;
+    do
+        result = session_wait(s, -1, until_ms);
+    while (result == SESSION_BROKEN && !s->broken && try_next_address(s));
+    s->choosing = false;
     if (result != SESSION_EVENT)
         return result;
     struct snc_event event;

@@ -17,9 +17,10 @@ struct session {
     const struct cli_options *options;
     struct snc *snc;
     struct net net;
-    int signals;  /* signalfd */
-    bool refused; /* the host told that nothing listens at the port */
-    bool broken;  /* complained already; nothing more can be sent */
+    int signals;   /* signalfd */
+    bool refused;  /* the host told that nothing listens at the port */
+    bool choosing; /* connecting: a refusal leads to the host's next address */
+    bool broken;   /* complained already; nothing more can be sent */
 };
 
 enum session_result {
