@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From lines to struct config. Within one file a key may be set once; a later file (a drop-in)
- * overrides an earlier one. Sections of one name in one file are one section, except [link NAME],
- * which may stand only once at all: links are numbered, and peers named after them.
+ * overrides an earlier one. Sections of one name are one section, at its first place, except [link
+ * NAME], which may stand only once: two of one name are more likely two links than one.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -129,8 +129,7 @@ static void open_client(struct config_builder *b, const struct config_line *line
 {
     struct config *c = b->config;
     for (b->object = 0; b->object < c->n_clients; b->object++) {
-        if (b->clients[b->object].at.file == b->file &&
-            same_text(c->clients[b->object].glob, line->value))
+        if (same_text(c->clients[b->object].glob, line->value))
             return;
     }
     if (!config_grow(&b->report, &c->clients, c->n_clients, sizeof *c->clients) ||
@@ -149,7 +148,7 @@ static void open_topics(struct config_builder *b, const struct config_line *line
     struct config *c = b->config;
     const char *wanted = line->value_len > 0 ? line->value : NULL;
     for (b->object = 0; b->object < c->n_topics; b->object++) {
-        if (b->topics[b->object].at.file == b->file && same_text(c->topics[b->object].glob, wanted))
+        if (same_text(c->topics[b->object].glob, wanted))
             return;
     }
     if (!config_grow(&b->report, &c->topics, c->n_topics, sizeof *c->topics) ||
@@ -347,7 +346,7 @@ static bool is_topic(struct config_report *r, const struct config_line *line)
     return false;
 }
 
-/* Doubles are found by config_check(), once for all. */
+/* Doubles are dealt with by config_check(), once for all. */
 static void read_topic(struct config_builder *b, const struct config_line *line)
 {
     struct config_report *r = &b->report;

@@ -339,9 +339,31 @@ static int by_topic_id(const void *one, const void *two)
     return a->index < b->index ? -1 : 1;
 }
 
+static void say_topic_twice(struct config_builder *b, const struct config_topic_origin *first,
+                            const struct config_topic_origin *again, const char *topic)
+{
+    char id[NUMBER_ROOM];
+    char line[NUMBER_ROOM];
+    snprintf(id, sizeof id, "%u", again->topic_id);
+    snprintf(line, sizeof line, "%u", first->at.line);
+    config_say3(&b->report, again->at, SAY_TOPIC_TWICE, id, topic, line);
+}
+
+/* Entries without a topic go; the order of the others stays. */
+static void compact(struct config_topics *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_entries; i++) {
+        if (t->entries[i].topic != NULL)
+            t->entries[n++] = t->entries[i];
+    }
+    t->n_entries = n;
+}
+
+/* An id twice in one file is a mistake; a later file replaces what an earlier one said. */
 static void check_topics(struct config_builder *b, size_t i)
 {
-    const struct config_topics *t = &b->config->topics[i];
+    struct config_topics *t = &b->config->topics[i];
     struct config_topic_origin *o = b->topics[i].entries;
     if (t->n_entries < 2)
         return;
@@ -349,13 +371,15 @@ static void check_topics(struct config_builder *b, size_t i)
     for (size_t k = 1; k < t->n_entries; k++) {
         if (o[k].topic_id != o[k - 1].topic_id)
             continue;
-        char id[NUMBER_ROOM];
-        char line[NUMBER_ROOM];
-        snprintf(id, sizeof id, "%u", o[k].topic_id);
-        snprintf(line, sizeof line, "%u", o[k - 1].at.line);
-        config_say3(&b->report, o[k].at, SAY_TOPIC_TWICE, id, t->entries[o[k - 1].index].topic,
-                    line);
+        struct sn_predefined *kept = &t->entries[o[k - 1].index];
+        if (o[k].at.file == o[k - 1].at.file)
+            say_topic_twice(b, &o[k - 1], &o[k], kept->topic);
+        free((void *)(uintptr_t)kept->topic);
+        kept->topic = t->entries[o[k].index].topic;
+        t->entries[o[k].index].topic = NULL;
+        o[k].index = o[k - 1].index;
     }
+    compact(t);
 }
 
 /* ---- names that are not given ---------------------------------------------------------------- */

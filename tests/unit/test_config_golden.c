@@ -105,6 +105,7 @@ static void set_up(void)
     snprintf(command, sizeof command, "cp -r '%s/.' %s", GOLDEN_DIR, work_dir);
     ck_assert_int_eq(system(command), 0);
     ck_assert_int_eq(chdir(work_dir), 0);
+    ck_assert_int_eq(system("printf 'correct horse\\r\\n' > secrets/crlf"), 0);
     ck_assert_int_eq(system("chmod 600 secrets/* && chmod 644 secrets/open"), 0);
     make_inputs();
     make_crowd();

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gateway.conf.example and gateway.conf(5) say what the table of keys says, and nothing less. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "config_priv.h"
+
+static const char minimal[] = "[broker]\naddress = 127.0.0.1\n"
+                              "[link a]\ndriver = udp\nlisten = 127.0.0.1:1884\n";
+
+/* Loads text that must be good, and quiet. */
+static struct config *parse(const char *text)
+{
+    char *said = NULL;
+    size_t len = 0;
+    FILE *errors = open_memstream(&said, &len);
+    struct config *c = NULL;
+    const int rc = config_parse("text", bytes_str(text), errors, &c);
+    fclose(errors);
+    ck_assert_msg(rc == 0 && len == 0, "code %d: %s", rc, said);
+    free(said);
+    return c;
+}
+
+/* A document of the source tree. */
+static char *document(const char *path)
+{
+    char *text = NULL;
+    size_t len = 0;
+    unsigned mode = 0;
+    ck_assert_int_eq(config_read_file(path, CONFIG_FILE_MAX, true, &text, &len, &mode), 0);
+    return text;
+}
+
+/* The text of every field with a default. */
+static char *values(enum config_section s, const void *object)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        if (config_keys[i].section != s || config_keys[i].fallback == NULL)
+            continue;
+        fprintf(f, "%s = ", config_keys[i].name);
+        config_value_write(&config_keys[i], object, f);
+        fputc('\n', f);
+    }
+    fclose(f);
+    return text;
+}
+
+static void check_same_values(enum config_section s, const void *a, const void *b)
+{
+    char *one = values(s, a);
+    char *two = values(s, b);
+    ck_assert_str_eq(one, two);
+    free(one);
+    free(two);
+}
+
+/* Where the part on `section` of the example starts: its first header, live or commented. */
+static const char *example_section(const char *text, enum config_section s)
+{
+    char header[CONFIG_TEXT_ROOM];
+    snprintf(header, sizeof header, "\n[%s", config_section_name(s));
+    const char *at = strstr(text, header);
+    ck_assert_msg(at != NULL, "the example has no [%s]", config_section_name(s));
+    return at + 1;
+}
+
+START_TEST(the_example_loads_without_a_word)
+{
+    char *text = document(EXAMPLE);
+    struct config *c = parse(text);
+    struct config *plain = parse(minimal);
+    /* Nothing in it may change a default. */
+    check_same_values(SECTION_GATEWAY, c, plain);
+    check_same_values(SECTION_LINK, &c->links[0], &plain->links[0]);
+    check_same_values(SECTION_BROKER, &c->broker, &plain->broker);
+    free(text);
+    config_free(c);
+    config_free(plain);
+}
+
+END_TEST
+
+/* Takes the '#' from lines that are keys or headers: prose has a blank behind it. */
+static void uncomment(char *text)
+{
+    char *to = text;
+    bool line_starts = true;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (line_starts && from[0] == '#' && strchr(" \n", from[1]) == NULL)
+            from++;
+        line_starts = *from == '\n';
+        *to++ = *from;
+    }
+    *to = '\0';
+}
+
+START_TEST(every_commented_line_of_the_example_is_good)
+{
+    char *text = document(EXAMPLE);
+    uncomment(text);
+    struct config *c = parse(text);
+    ck_assert_uint_eq(c->n_links, 2);
+    ck_assert_uint_eq(c->n_topics, 2);
+    ck_assert_ptr_nonnull(c->broker.password_file);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        if (config_keys[i].section == SECTION_CLIENT)
+            ck_assert(config_value_is_set(&config_keys[i], &c->clients[0]));
+    }
+    free(text);
+    config_free(c);
+}
+
+END_TEST
+
+START_TEST(the_example_shows_every_key_with_its_default)
+{
+    char *text = document(EXAMPLE);
+    uncomment(text);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        char line[CONFIG_TEXT_ROOM];
+        const char *fallback = key->fallback != NULL ? key->fallback : "";
+        snprintf(line, sizeof line, "\n%s = %s%s", key->name, fallback,
+                 key->fallback != NULL ? "\n" : "");
+        const char *part = example_section(text, key->section);
+        const char *at = strstr(part, line);
+        ck_assert_msg(at != NULL, "the example lacks, in [%s]: %s",
+                      config_section_name(key->section), line + 1);
+    }
+    free(text);
+}
+
+END_TEST
+
+START_TEST(the_manual_page_describes_every_key)
+{
+    char *text = document(MANUAL);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        char header[CONFIG_TEXT_ROOM];
+        char entry[CONFIG_TEXT_ROOM];
+        char range[CONFIG_TEXT_ROOM];
+        snprintf(header, sizeof header, "\n## [%s", config_section_name(key->section));
+        snprintf(entry, sizeof entry, "\n*%s* ", key->name);
+        const char *part = strstr(text, header);
+        ck_assert_msg(part != NULL, "no part on %s", header + 1);
+        const char *at = strstr(part, entry);
+        const char *end = strstr(part + 1, "\n## [");
+        ck_assert_msg(at != NULL && (end == NULL || at < end), "no %s in %s", key->name, header);
+        if (key->type != TYPE_NUMBER && key->type != TYPE_DURATION && key->type != TYPE_SIZE)
+            continue;
+        config_range_print(key, range, sizeof range);
+        const char *told = strstr(at, range);
+        const char *next = strstr(at + 1, "\n\n");
+        ck_assert_msg(told != NULL && told < next, "%s: the range is %s", key->name, range);
+        if (key->fallback == NULL)
+            continue;
+        snprintf(entry, sizeof entry, "Default: %s.", key->fallback);
+        told = strstr(at, entry);
+        ck_assert_msg(told != NULL && told < next, "%s: %s", key->name, entry);
+    }
+    free(text);
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("config_docs");
+    TCase *documents = tcase_create("documents");
+    tcase_add_test(documents, the_example_loads_without_a_word);
+    tcase_add_test(documents, every_commented_line_of_the_example_is_good);
+    tcase_add_test(documents, the_example_shows_every_key_with_its_default);
+    tcase_add_test(documents, the_manual_page_describes_every_key);
+    suite_add_tcase(suite, documents);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
