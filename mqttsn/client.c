@@ -327,6 +327,12 @@ static void log_transition(struct sn_engine *e, const struct sn_client *c, enum 
     log_end(&e->log);
 }
 
+/* A stored session begins when it is first accepted. */
+static bool is_kept(const struct sn_client *c)
+{
+    return !c->clean && c->connection != 0;
+}
+
 /* The connection is over: tell the broker side, which owns publishing the will. */
 static void close_upstream(struct sn_engine *e, struct sn_client *c, enum sn_client_event why)
 {
@@ -341,7 +347,7 @@ static void close_upstream(struct sn_engine *e, struct sn_client *c, enum sn_cli
     const bool will_due = lost && !(why == SN_CE_REPLACED && c->clean);
     if (will_due && c->will != NULL)
         sn_count(e, SN_STAT_WILLS);
-    ask_close(e, c, will_due ? SN_CLOSE_LOST : SN_CLOSE_NORMAL, c->clean);
+    ask_close(e, c, will_due ? SN_CLOSE_LOST : SN_CLOSE_NORMAL, !is_kept(c));
 }
 
 bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_event event)
@@ -361,8 +367,7 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
         sn_connecting_free(e, c);
     if (new == SN_ST_DISCONNECTED || new == SN_ST_LOST) {
         close_upstream(e, c, event);
-        const bool never_accepted = c->connection == 0;
-        if (c->clean || never_accepted) {
+        if (!is_kept(c)) {
             sn_client_free(e, c);
             return false;
         }

@@ -84,12 +84,12 @@ struct sn_topic {
     struct sn_topic *next; /* of this client */
     struct sn_name *name;
     uint32_t slot;
-    uint16_t id;       /* normal topic id, 0 while none is assigned */
-    uint16_t alias;    /* predefined id or short name, by `kind` */
-    uint8_t kind;      /* how the client wants it delivered: of its latest SUBSCRIBE */
-    uint16_t known_in; /* connection in which the client knows `id`; 0 = in none */
-    bool given;        /* the client itself asked for `id` (REGACK, SUBACK) */
-    bool refused;      /* the client refused a REGISTER of it in this connection */
+    uint16_t id;         /* normal topic id, 0 while none is assigned */
+    uint16_t alias;      /* predefined id or short name, by `kind` */
+    uint8_t kind;        /* how the client wants it delivered: of its latest SUBSCRIBE */
+    uint16_t known_in;   /* connection in which the client knows `id`; 0 = in none */
+    uint16_t refused_in; /* connection in which the client refused a REGISTER of it */
+    bool given;          /* the client itself asked for `id` (REGACK, SUBACK) */
 };
 
 /* Finds or makes the client's entry for a name. NULL: over max_topics or out of memory. */

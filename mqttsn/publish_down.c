@@ -135,11 +135,16 @@ static struct sn_down *down_of(struct sn_engine *e, struct sn_client *c)
 static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
 {
     const struct sn_client_options *o = &d->client->profile->options;
+    const uint32_t stays = d->phase != SN_DN_IDLE ? cost_of(head(d)) : 0;
+    if (stays + cost > o->max_queue_bytes)
+        return; /* all others would go, and in vain */
     while (d->n_queued > 0 &&
            (d->n_queued >= o->max_queue || d->queued_bytes + cost > o->max_queue_bytes)) {
-        struct list *victim = list_first(&d->queue);
-        if (d->phase != SN_DN_IDLE)
-            victim = victim->next;
+        if (d->phase == SN_DN_IDLE) {
+            head_dropped(e, d, SN_STAT_DROP_QUEUE_FULL);
+            continue;
+        }
+        struct list *victim = list_first(&d->queue)->next;
         if (victim == &d->queue)
             return;
         message_drop(e, d, container_of(victim, struct sn_message, link), SN_STAT_DROP_QUEUE_FULL);
@@ -160,8 +165,8 @@ static bool enqueue(struct sn_engine *e, struct sn_client *c, struct sn_name *na
                              .qos = r->qos,
                              .retain = r->retain};
     const uint32_t cost = cost_of(m);
-    make_room(e, d, cost);
     const struct sn_client_options *o = &c->profile->options;
+    make_room(e, d, cost);
     if (d->n_queued >= o->max_queue || d->queued_bytes + cost > o->max_queue_bytes ||
         !sn_charge(e, cost)) {
         free(m);
@@ -203,6 +208,12 @@ static struct sn_packet publish_packet(const struct sn_topic *t, struct bytes da
 static bool is_known(const struct sn_client *c, const struct sn_topic *t)
 {
     return t->kind != SN_TOPIC_NORMAL || (t->id != 0 && t->known_in == c->connection);
+}
+
+/* The node has said no to this name in this connection, and not asked for it since. */
+static bool is_refused(const struct sn_client *c, const struct sn_topic *t)
+{
+    return t->refused_in == c->connection;
 }
 
 static bool fits(const struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
@@ -255,6 +266,7 @@ static void enter(struct sn_engine *e, struct sn_down *d, int phase, const struc
         d->msg_id = sn_client_msg_id(d->client);
     d->phase = phase;
     d->tries = 0;
+    d->stalled = false;
     send_phase(e, d, m, t);
 }
 
@@ -275,7 +287,7 @@ static bool start_head(struct sn_engine *e, struct sn_down *d)
     struct sn_client *c = d->client;
     struct sn_message *m = head(d);
     struct sn_topic *t = topic_of(e, c, m->name);
-    if (t == NULL || t->refused) {
+    if (t == NULL || is_refused(c, t)) {
         head_dropped(e, d, t == NULL ? SN_STAT_DROP_NO_MEMORY : SN_STAT_DROP_REFUSED_BY_CLIENT);
         return false;
     }
@@ -382,7 +394,7 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
             return;
         }
         if (d->rounds >= ROUNDS_WITHOUT_REGACK) {
-            t->refused = true;
+            t->refused_in = c->connection;
             head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
             sn_down_run(e, c);
             return;
@@ -412,7 +424,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     if (r->qos != SN_QOS_0 || !queue_empty || !reachable(c))
         return false;
     const struct sn_topic *t = sn_topic_find(e, c, name);
-    if (t == NULL || t->refused || !is_known(c, t))
+    if (t == NULL || is_refused(c, t) || !is_known(c, t))
         return false;
     const struct sn_packet publish = publish_packet(t, body_bytes(body), r->qos, r->retain);
     if (!fits(e, c, &publish))
@@ -420,6 +432,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     sn_count(e, SN_STAT_PUBLISH_DOWN_QOS0);
     sn_count(e, SN_STAT_DELIVERED);
     sn_reply(e, c, &publish);
+    report_done(e, c, r->delivery_id, false);
     return true;
 }
 
@@ -499,7 +512,7 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         d->phase = SN_DN_IDLE; /* and the PUBLISH follows */
         d->stalled = false;
     } else {
-        t->refused = true; /* it does not want this name (section 6.10) */
+        t->refused_in = c->connection; /* it does not want this name (section 6.10) */
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
     }
     sn_down_run(e, c);

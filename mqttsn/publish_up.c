@@ -64,17 +64,24 @@ static struct sn_name *resolve(struct sn_engine *e, const struct sn_client *c,
     return NULL;
 }
 
+/* The broker may answer when the node has gone; it asks again when it is back. */
+static void answer(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
+{
+    if (sn_client_connected(c))
+        sn_reply(e, c, p);
+}
+
 static void puback(struct sn_engine *e, const struct sn_client *c, uint16_t topic_id,
                    uint16_t msg_id, uint8_t code)
 {
-    sn_reply(e, c,
-             &(struct sn_packet){
-                 .type = SN_PUBACK, .topic_id = topic_id, .msg_id = msg_id, .return_code = code});
+    answer(e, c,
+           &(struct sn_packet){
+               .type = SN_PUBACK, .topic_id = topic_id, .msg_id = msg_id, .return_code = code});
 }
 
 static void pubrec(struct sn_engine *e, const struct sn_client *c, uint16_t msg_id)
 {
-    sn_reply(e, c, &(struct sn_packet){.type = SN_PUBREC, .msg_id = msg_id});
+    answer(e, c, &(struct sn_packet){.type = SN_PUBREC, .msg_id = msg_id});
 }
 
 /* Refusals of QoS 0 are allowed (section 6.6) but must not turn into a stream of their own. */
@@ -153,19 +160,22 @@ static struct sn_up_entry *place(struct sn_engine *e, struct sn_client *c)
 {
     const uint32_t max_open = c->profile->options.max_inflight;
     struct sn_up_entry *oldest = NULL;
+    struct sn_up_entry *unused = NULL;
     uint32_t open = 0;
     const uint16_t capacity = c->up != NULL ? c->up->capacity : 0;
     for (uint16_t i = 0; i < capacity; i++) {
         struct sn_up_entry *x = &c->up->entries[i];
         if (x->state == SN_UP_FREE)
-            return x;
-        if (is_open(x))
+            unused = x;
+        else if (is_open(x))
             open++;
         else if (oldest == NULL || x->done_ms < oldest->done_ms)
             oldest = x;
     }
     if (open >= max_open)
         return NULL;
+    if (unused != NULL)
+        return unused;
     if (oldest != NULL && capacity - open > REMEMBERED)
         return oldest;
     if (grow(e, c, (uint16_t)(max_open + REMEMBERED)))

@@ -28,7 +28,7 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
     }
     if (ack.return_code == SN_ACCEPTED) {
         t->given = true;
-        t->refused = false;
+        t->refused_in = 0;
         t->known_in = c->connection;
         ack.topic_id = t->id;
     }
@@ -149,7 +149,7 @@ static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct
         s->topic_id = p->topic_id;
     }
     t->kind = (uint8_t)p->topic_kind;
-    t->refused = false;
+    t->refused_in = 0;
     s->topic = t;
     return true;
 }
