@@ -77,6 +77,7 @@ struct mqtt_options mqtt_defaults(void)
     return (struct mqtt_options){
         .keepalive_s = 60,
         .window = 100,
+        .window_qos2 = 16,
         .max_queued = 65536,
         .max_queued_bytes = (size_t)64 << 20,
         .max_inbox = 65536,
@@ -148,8 +149,11 @@ struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *a
     m->wake = wake;
     m->wake_arg = arg;
     m->socket = -1;
-    struct list *const lists[] = {&m->staged,    &m->refused, &m->taken, &m->queue,
-                                  &m->in_flight, &m->orphans, &m->inbox};
+    struct list *const lists[] = {&m->refused, &m->taken, &m->in_flight, &m->orphans, &m->inbox};
+    for (enum lane lane = 0; lane < LANES; lane++) {
+        list_init(&m->staged[lane]);
+        list_init(&m->queue[lane]);
+    }
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     init_threading(m);
@@ -169,10 +173,12 @@ static void free_text(const char *text)
 void mqtt_free(struct mqtt *m)
 {
     item_free(m->borrowed);
-    items_free(&m->staged);
+    for (enum lane lane = 0; lane < LANES; lane++) {
+        items_free(&m->staged[lane]);
+        items_free(&m->queue[lane]);
+    }
     items_free(&m->refused);
     items_free(&m->taken);
-    items_free(&m->queue);
     items_free(&m->in_flight);
     items_free(&m->orphans);
     items_free(&m->inbox);
@@ -202,7 +208,8 @@ void mqtt_stop(struct mqtt *m, int64_t drain_ms)
 
     pthread_mutex_lock(&m->lock);
     atomic_store(&m->online, false);
-    splice(&m->queue, &m->staged);
+    for (enum lane lane = 0; lane < LANES; lane++)
+        splice(&m->queue[lane], &m->staged[lane]);
     m->stopping = true;
     m->stop_at_ms = stop_at_ms;
     pthread_cond_signal(&m->work);
@@ -284,20 +291,24 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
     it->event.body = body_ref(request->body);
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);
-    list_push_back(&m->staged, &it->link);
+    list_push_back(&m->staged[item_lane(it)], &it->link);
 }
 
 void mqtt_flush(struct mqtt *m)
 {
-    if (list_empty(&m->staged) && list_empty(&m->refused))
+    const bool submitted =
+        !list_empty(&m->staged[LANE_PLAIN]) || !list_empty(&m->staged[LANE_QOS2]);
+    if (!submitted && list_empty(&m->refused))
         return;
     pthread_mutex_lock(&m->lock);
-    if (!list_empty(&m->staged)) {
-        splice(&m->queue, &m->staged);
-        /* While the worker waits for room, its wake-up comes with the room. */
-        if (!m->starved)
-            pthread_cond_signal(&m->work);
+    bool fits = false;
+    for (enum lane lane = 0; lane < LANES; lane++) {
+        /* What waited before waits for room, and is woken by it. */
+        fits = fits || (!list_empty(&m->staged[lane]) && list_empty(&m->queue[lane]));
+        splice(&m->queue[lane], &m->staged[lane]);
     }
+    if (fits || !m->starved)
+        pthread_cond_signal(&m->work);
     for (struct list *link; (link = list_pop_front(&m->refused)) != NULL;)
         inbox_push(m, container_of(link, struct item, link));
     pthread_mutex_unlock(&m->lock);

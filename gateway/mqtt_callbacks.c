@@ -173,11 +173,28 @@ unsigned mqtt_window_used(const struct mqtt *m)
     return atomic_load_explicit(&m->in_flight_count, memory_order_relaxed) + m->resuming;
 }
 
+unsigned mqtt_window_room(const struct mqtt *m, enum lane lane)
+{
+    const unsigned used = mqtt_window_used(m);
+    const unsigned room = used < m->options.window ? m->options.window - used : 0;
+    if (lane == LANE_PLAIN)
+        return room;
+    const unsigned room2 =
+        m->qos2_count < m->options.window_qos2 ? m->options.window_qos2 - m->qos2_count : 0;
+    return room2 < room ? room2 : room;
+}
+
 /* Lock held. Refills of half a window: one wake-up of the worker per answer would cost more than
  * all the rest. */
 static void give_room(struct mqtt *m)
 {
-    if (m->starved && mqtt_window_used(m) <= m->options.window / 2) {
+    const struct mqtt_options *const o = &m->options;
+    const bool plain = !list_empty(&m->queue[LANE_PLAIN]) &&
+                       mqtt_window_room(m, LANE_PLAIN) >= (o->window + 1) / 2;
+    const bool qos2 = !list_empty(&m->queue[LANE_QOS2]) && m->qos2_count <= o->window_qos2 / 2 &&
+                      mqtt_window_room(m, LANE_QOS2) > 0;
+
+    if (m->starved && (plain || qos2)) {
         m->starved = false;
         pthread_cond_signal(&m->work);
     } else if (m->stopping && mqtt_window_used(m) == 0) {
@@ -193,6 +210,8 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
 
     list_unlink(&it->link);
     it->event.result = result;
+    if (item_lane(it) == LANE_QOS2)
+        m->qos2_count--;
     switch (it->state) {
     case ITEM_QUEUED: /* not given to Paho: can't be answered by it */
         break;

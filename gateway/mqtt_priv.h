@@ -41,6 +41,9 @@ enum item_state {
     ITEM_IN_DOUBT,  /* QoS 2, answered UP_IN_DOUBT: what Paho tells later is the second answer */
 };
 
+/* QoS 2 has a window, and so a queue, of its own: it must not hold up the rest. */
+enum lane { LANE_PLAIN, LANE_QOS2, LANES };
+
 struct item {
     struct list link;
     struct mqtt *m;
@@ -68,9 +71,9 @@ struct mqtt {
     pthread_t thread;
 
     /* Loop thread. */
-    struct list staged;  /* submitted since the last flush */
-    struct list refused; /* the same, answered already */
-    struct list taken;   /* events out of the inbox */
+    struct list staged[LANES]; /* submitted since the last flush */
+    struct list refused;       /* the same, answered already */
+    struct list taken;         /* events out of the inbox */
     struct item *borrowed;
 
     /* Any thread. */
@@ -88,8 +91,9 @@ struct mqtt {
     pthread_cond_t work;  /* for the worker */
     pthread_cond_t ended; /* for mqtt_stop() */
     /* All below under `lock`. */
-    struct list queue;     /* waiting for the window */
-    struct list in_flight; /* in_flight_count of them */
+    struct list queue[LANES]; /* waiting for the window */
+    struct list in_flight;    /* in_flight_count of them */
+    unsigned qos2_count;      /* QoS 2 among them and among the orphans */
     struct list orphans;
     unsigned resuming; /* orphans that Paho will send again: they fill the window too */
     unsigned stranded; /* orphans that Paho may never answer */
@@ -110,6 +114,11 @@ struct mqtt {
     bool finished; /* the worker has let go of everything but this structure */
     bool forsaken; /* mqtt_stop() is gone: the worker frees it */
 };
+
+static inline enum lane item_lane(const struct item *it)
+{
+    return it->request == UP_PUBLISH && it->event.qos == 2 ? LANE_QOS2 : LANE_PLAIN;
+}
 
 static inline int64_t mqtt_now_ms(void)
 {
@@ -148,8 +157,9 @@ int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *mes
  * why. False when the socket is not known. */
 bool mqtt_cut(struct mqtt *m, const char *why);
 
-/* Lock held: places taken in the window. */
+/* Lock held: places taken in the window; and how many more of this lane fit. */
 unsigned mqtt_window_used(const struct mqtt *m);
+unsigned mqtt_window_room(const struct mqtt *m, enum lane lane);
 
 /* ---- mqtt_worker.c ------------------------------------------------------------------------------
  */

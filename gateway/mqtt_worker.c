@@ -76,13 +76,15 @@ static void discharge(struct mqtt *m, struct item *it)
 /* Lock held. Everything that waits for the window is answered UP_BUSY. */
 static void refuse_queue(struct mqtt *m)
 {
-    for (struct list *link; (link = list_pop_front(&m->queue)) != NULL;) {
-        struct item *const it = container_of(link, struct item, link);
-        discharge(m, it);
-        body_unref(it->event.body);
-        it->event.body = NULL;
-        it->event.result = UP_BUSY;
-        inbox_push(m, it);
+    for (enum lane lane = 0; lane < LANES; lane++) {
+        for (struct list *link; (link = list_pop_front(&m->queue[lane])) != NULL;) {
+            struct item *const it = container_of(link, struct item, link);
+            discharge(m, it);
+            body_unref(it->event.body);
+            it->event.body = NULL;
+            it->event.result = UP_BUSY;
+            inbox_push(m, it);
+        }
     }
 }
 
@@ -267,6 +269,8 @@ static void not_taken(struct mqtt *m, struct item *it, int rc)
     pthread_mutex_lock(&m->lock);
     list_unlink(&it->link);
     atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    if (item_lane(it) == LANE_QOS2)
+        m->qos2_count--;
     const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
     it->event.result = ours ? UP_REFUSED : UP_BUSY;
     inbox_push(m, it);
@@ -305,26 +309,40 @@ static void give_to_paho(struct worker *w, struct item *it)
 }
 
 /* Lock held. */
-static unsigned room(const struct worker *w)
+static bool can_hand_over(const struct worker *w, enum lane lane)
 {
-    const unsigned used = mqtt_window_used(w->m);
-    return used < w->m->options.window && !w->hold ? w->m->options.window - used : 0;
+    return !w->hold && !list_empty(&w->m->queue[lane]) && mqtt_window_room(w->m, lane) > 0;
 }
 
+/* Lock held. */
+static struct item *take_one(struct mqtt *m, enum lane lane)
+{
+    struct item *const it = container_of(list_pop_front(&m->queue[lane]), struct item, link);
+    it->state = ITEM_IN_FLIGHT;
+    discharge(m, it);
+    list_push_back(&m->in_flight, &it->link);
+    atomic_fetch_add_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    if (lane == LANE_QOS2)
+        m->qos2_count++;
+    return it;
+}
+
+/* The lanes take turns while both have something to send. */
 static unsigned take_batch(struct worker *w, struct item *batch[BATCH])
 {
     struct mqtt *const m = w->m;
     unsigned n = 0;
 
     pthread_mutex_lock(&m->lock);
-    const unsigned most = room(w) < BATCH ? room(w) : BATCH;
-    for (struct list *link; n < most && (link = list_pop_front(&m->queue)) != NULL; n++) {
-        batch[n] = container_of(link, struct item, link);
-        batch[n]->state = ITEM_IN_FLIGHT;
-        discharge(m, batch[n]);
-        list_push_back(&m->in_flight, link);
+    for (bool more = true; more;) {
+        more = false;
+        for (enum lane lane = 0; lane < LANES; lane++) {
+            if (n < BATCH && can_hand_over(w, lane)) {
+                batch[n++] = take_one(m, lane);
+                more = true;
+            }
+        }
     }
-    atomic_fetch_add_explicit(&m->in_flight_count, n, memory_order_relaxed);
     pthread_mutex_unlock(&m->lock);
     return n;
 }
@@ -344,6 +362,12 @@ static void hand_over(struct worker *w)
  */
 
 /* Lock held. */
+static bool queued(const struct mqtt *m)
+{
+    return !list_empty(&m->queue[LANE_PLAIN]) || !list_empty(&m->queue[LANE_QOS2]);
+}
+
+/* Lock held. */
 static bool has_work(const struct worker *w)
 {
     const struct mqtt *const m = w->m;
@@ -352,7 +376,9 @@ static bool has_work(const struct worker *w)
         return true;
     if (m->stopping && (!w->saw_stop || mqtt_window_used(m) == 0))
         return true;
-    return !list_empty(&m->queue) && (w->phase != ONLINE || room(w) > 0);
+    if (w->phase != ONLINE)
+        return queued(m);
+    return can_hand_over(w, LANE_PLAIN) || can_hand_over(w, LANE_QOS2);
 }
 
 /* Sleeps until there is work or something is due; returns what the callbacks noted. */
@@ -364,7 +390,7 @@ static struct notes wait_for_work(struct worker *w, char why[WHY_MAX])
 
     pthread_mutex_lock(&m->lock);
     while (!has_work(w)) {
-        m->starved = w->phase == ONLINE && !list_empty(&m->queue);
+        m->starved = w->phase == ONLINE && queued(m);
         if (pthread_cond_timedwait(&m->work, &m->lock, &until) != 0)
             break;
     }
@@ -453,7 +479,7 @@ static bool may_go_on(struct worker *w)
     struct mqtt *const m = w->m;
 
     pthread_mutex_lock(&m->lock);
-    const bool drained = atomic_load(&m->in_flight_count) == 0 && list_empty(&m->queue);
+    const bool drained = atomic_load(&m->in_flight_count) == 0 && !queued(m);
     const bool end =
         m->stopping && (w->phase != ONLINE || drained || mqtt_now_ms() >= m->stop_at_ms);
     if (m->stopping && m->stop_at_ms < w->due_ms)

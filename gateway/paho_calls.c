@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <unistd.h>
 
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
  * the callback that follows it in the same thread. */
@@ -14,6 +15,13 @@ struct paho_calls paho_last_calls(void)
 {
     return last;
 }
+
+static _Thread_local bool has_polled;
+
+enum {
+    POLL_MS = 100,   /* new connections and blocked writes wait that long at most */
+    SLEEP_US = 25000 /* while there is no socket at all */
+};
 
 static bool transient(int error)
 {
@@ -31,11 +39,23 @@ ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
     return -1;
 }
 
+/* A broker that uses Nagle's algorithm (mosquitto, by default) holds its second answer back until
+ * the first is acknowledged, which the kernel would put off for up to 40 ms. The option does not
+ * last, so it is set for each packet: Paho reads the two octets of a header one by one, the rest at
+ * once. */
+static void acknowledge_now(int fd)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
 {
     const ssize_t got = recv(fd, buffer, len, flags);
     if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
         return got;
+    if (got > 0 && len > 1)
+        acknowledge_now(fd);
     last.socket = fd;
     last.receive_error = got > 0 ? -1 : 0;
     if (got < 0)
@@ -67,4 +87,21 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
     last.connect_error = 0;
     last.resolve_error = getaddrinfo(node, service, hints, result);
     return last.resolve_error;
+}
+
+int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    const int rc = poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
+    has_polled = timeout_ms > 0;
+    return rc;
+}
+
+/* Paho means well: it sleeps because nothing came. But poll() has waited already. */
+int sennet_paho_usleep(useconds_t us)
+{
+    if (has_polled) {
+        has_polled = false;
+        return 0;
+    }
+    return usleep(us < SLEEP_US ? us : SLEEP_US);
 }

@@ -2,21 +2,24 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which five undefined symbols (writev, recv,
- * connect, getsockopt, getaddrinfo) are renamed to the functions below; nothing else in the process
- * is affected. That gives three things which Paho's API does not:
+ * The build makes a copy of Paho's static archive in which seven undefined symbols (writev, recv,
+ * connect, getsockopt, getaddrinfo, poll, usleep) are renamed to the functions below; nothing else
+ * in the process is affected. That gives what Paho's API does not:
  *
  *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
  *    PUBLISH whose first write fails, while its resend list still points at them; after the
  *    reconnect it publishes what lies there now, or crashes (upstream #1621, #1622, #1401). Here
  *    such a write "would block", the socket is shut down, and Paho's reading side finds the end.
- *  - TCP_NODELAY on Paho's sockets: without it a lone message waits 20 ms for the peer's ack.
+ *  - Latency. Paho leaves Nagle's algorithm on; it looks only once a second whether a connection is
+ *    established or a blocked write can go on; and after a second of silence it sleeps 100 ms, in
+ *    which it hears nothing.
  *  - What exactly went wrong (resolver, connect, receive), and which socket a callback is about.
  */
 #ifndef SENNET_GATEWAY_PAHO_CALLS_H
 #define SENNET_GATEWAY_PAHO_CALLS_H
 
 #include <netdb.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -41,5 +44,7 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                             struct addrinfo **result);
+int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int sennet_paho_usleep(useconds_t us);
 
 #endif

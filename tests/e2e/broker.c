@@ -106,7 +106,9 @@ static void write_config(const struct broker *b, const char *more)
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     /* As root mosquitto would change to a user who can't read the directory. */
-    fprintf(f, "listener %u 127.0.0.1\nuser root\npersistence false\n%s\n", b->port, more);
+    fprintf(f,
+            "listener %u 127.0.0.1\nuser root\npersistence false\nmax_queued_messages 200000\n%s\n",
+            b->port, more);
     ck_assert_int_eq(fclose(f), 0);
 }
 

@@ -42,7 +42,7 @@ static bool send_all(int fd, const char *data, size_t len)
 /* False at the end of the connection. */
 static bool carry(int from, int to, atomic_size_t *count)
 {
-    char buffer[65536];
+    static _Thread_local char buffer[65536];
     const ssize_t n = recv(from, buffer, sizeof buffer, 0);
     if (n <= 0 || !send_all(to, buffer, (size_t)n))
         return false;

@@ -104,7 +104,7 @@ static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len,
         f->connections[f->connection_count] =
             (struct fake_connection){.at_ms = at_ms,
                                      .clean = len > 9 && (body[7] & 2) != 0,
-                                     .keepalive = len > 9 ? (uint16_t)(body[8] << 8 | body[9]) : 0};
+                                     .keepalive = len > 9 ? (uint16_t)((unsigned)body[8] << 8 | body[9]) : 0};
     f->connection_count++;
     pthread_mutex_unlock(&f->lock);
 }

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "e2e/mqtt_probe.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t probe_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void wake(void *arg)
+{
+    struct probe *const p = arg;
+    const uint64_t one = 1;
+    atomic_fetch_add(&p->wakes, 1);
+    ck_assert_int_eq(write(p->event_fd, &one, sizeof one), sizeof one);
+}
+
+struct mqtt_options probe_options(struct probe *p, uint16_t port)
+{
+    struct mqtt_options o = mqtt_defaults();
+    snprintf(p->address, sizeof p->address, "mqtt://127.0.0.1:%u", port);
+    o.address = p->address;
+    o.client_id = "sennet-test";
+    o.backoff_min_ms = 50;
+    o.backoff_max_ms = 200;
+    o.seed = 42;
+    return o;
+}
+
+void probe_start(struct probe *p, const struct mqtt_options *options)
+{
+    /* options->address may point into the probe: mqtt_start() copies it below. */
+    char address[sizeof p->address];
+    memcpy(address, p->address, sizeof address);
+    *p = (struct probe){.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    memcpy(p->address, address, sizeof address);
+    ck_assert_int_ge(p->event_fd, 0);
+    p->answers = calloc(PROBE_TOKENS, sizeof *p->answers);
+    p->copies = calloc(PROBE_TOKENS, sizeof *p->copies);
+    ck_assert(p->answers != NULL && p->copies != NULL);
+    p->m = mqtt_start(options, wake, p);
+    ck_assert_ptr_nonnull(p->m);
+}
+
+void probe_stop(struct probe *p, int64_t drain_ms)
+{
+    mqtt_stop(p->m, drain_ms);
+    close(p->event_fd);
+    free(p->answers);
+    free(p->copies);
+}
+
+static void count(struct probe *p, const struct up_event *e)
+{
+    ck_assert_uint_lt(e->token, PROBE_TOKENS);
+    struct probe_answers *const a = &p->answers[e->token];
+    switch (e->result) {
+    case UP_OK:
+        a->ok++;
+        p->ok++;
+        break;
+    case UP_BUSY:
+        a->busy++;
+        p->busy++;
+        break;
+    case UP_REFUSED:
+        a->refused++;
+        p->refused++;
+        break;
+    case UP_IN_DOUBT:
+        a->doubt++;
+        p->doubt++;
+        break;
+    }
+}
+
+static void keep_text(char *to, size_t size, struct bytes from)
+{
+    const size_t len = from.len < size - 1 ? from.len : size - 1;
+    if (len > 0)
+        memcpy(to, from.data, len);
+    to[len] = '\0';
+}
+
+static void take_message(struct probe *p, const struct up_event *e)
+{
+    p->messages++;
+    p->last = *e;
+    keep_text(p->last_topic, sizeof p->last_topic, e->topic);
+    keep_text(p->last_body, sizeof p->last_body, body_bytes(e->body));
+    const unsigned long number = strtoul(p->last_body, NULL, 10);
+    if (number < PROBE_TOKENS)
+        p->copies[number]++;
+}
+
+static void take(struct probe *p, const struct up_event *e)
+{
+    switch (e->type) {
+    case UP_CONNECTED:
+        p->connected++;
+        p->session_present = e->session_present;
+        break;
+    case UP_DISCONNECTED:
+        p->disconnected++;
+        p->lost_at_ms = probe_now_ms();
+        snprintf(p->why, sizeof p->why, "%s", e->why);
+        break;
+    case UP_SUBSCRIBED:
+        p->subscribed++;
+        p->granted = e->qos;
+        count(p, e);
+        break;
+    case UP_PUBLISHED:
+    case UP_UNSUBSCRIBED:
+        count(p, e);
+        break;
+    case UP_MESSAGE:
+        take_message(p, e);
+        break;
+    }
+}
+
+void probe_turn(struct probe *p, int ms)
+{
+    uint64_t wakes;
+    struct pollfd fd = {.fd = p->event_fd, .events = POLLIN};
+    mqtt_flush(p->m);
+    if (poll(&fd, 1, ms) <= 0 || read(p->event_fd, &wakes, sizeof wakes) <= 0)
+        return;
+    for (struct up_event e; mqtt_next_event(p->m, &e);)
+        take(p, &e);
+}
+
+void probe_publish(struct probe *p, uint64_t token, const char *topic, uint8_t qos, size_t len)
+{
+    char text[512];
+    ck_assert_uint_lt(len, sizeof text);
+    memset(text, 'a' + (int)(token % 26), sizeof text);
+    const int digits = snprintf(text, sizeof text, "%llu", (unsigned long long)token);
+    text[digits] = ' ';
+    struct body *body = body_new(bytes_of(text, len > (size_t)digits ? len : (size_t)digits));
+    ck_assert_ptr_nonnull(body);
+    mqtt_submit(p->m, &(struct up_request){.type = UP_PUBLISH,
+                                           .token = token,
+                                           .topic = bytes_str(topic),
+                                           .body = body,
+                                           .qos = qos});
+    body_unref(body);
+}
+
+void probe_subscribe(struct probe *p, uint64_t token, const char *filter, uint8_t qos)
+{
+    mqtt_submit(p->m,
+                &(struct up_request){
+                    .type = UP_SUBSCRIBE, .token = token, .topic = bytes_str(filter), .qos = qos});
+    mqtt_flush(p->m);
+}
+
+void probe_unsubscribe(struct probe *p, uint64_t token, const char *filter)
+{
+    mqtt_submit(p->m, &(struct up_request){
+                          .type = UP_UNSUBSCRIBE, .token = token, .topic = bytes_str(filter)});
+    mqtt_flush(p->m);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One MQTT connection of the gateway under test, with a loop that only counts what comes back. It
+ * drains only when it was woken: a lost wake-up is a test that times out.
+ */
+#ifndef SENNET_TESTS_E2E_MQTT_PROBE_H
+#define SENNET_TESTS_E2E_MQTT_PROBE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <check.h>
+
+#include "mqtt.h"
+
+enum { PROBE_TOKENS = 120000 };
+
+/* How often each token was answered how. */
+struct probe_answers {
+    uint8_t ok, busy, refused, doubt;
+};
+
+struct probe {
+    struct mqtt *m;
+    int event_fd;
+    atomic_uint wakes;
+    char address[64];
+    unsigned connected;
+    unsigned disconnected;
+    bool session_present; /* of the latest connection */
+    char why[200];        /* of the latest loss */
+    int64_t lost_at_ms;
+    struct probe_answers *answers; /* PROBE_TOKENS, by token */
+    unsigned ok, busy, refused, doubt;
+    unsigned subscribed;
+    uint8_t granted; /* of the latest SUBSCRIBED */
+    unsigned messages;
+    uint16_t *copies;     /* PROBE_TOKENS, by the number that a message begins with */
+    struct up_event last; /* MESSAGE; without its pointers */
+    char last_topic[128];
+    char last_body[128];
+};
+
+int64_t probe_now_ms(void);
+
+/* Options for fast tests: small backoff, client id of its own. */
+struct mqtt_options probe_options(struct probe *p, uint16_t port);
+void probe_start(struct probe *p, const struct mqtt_options *options);
+void probe_stop(struct probe *p, int64_t drain_ms);
+
+/* Takes events, if any come within `ms`. */
+void probe_turn(struct probe *p, int ms);
+
+/* A PUBLISH whose payload is the decimal token, filled up to `len` octets with one letter. */
+void probe_publish(struct probe *p, uint64_t token, const char *topic, uint8_t qos, size_t len);
+void probe_subscribe(struct probe *p, uint64_t token, const char *filter, uint8_t qos);
+void probe_unsubscribe(struct probe *p, uint64_t token, const char *filter);
+
+#define PROBE_UNTIL(p, condition, ms)                                                              \
+    do {                                                                                           \
+        const int64_t until_ = probe_now_ms() + (ms);                                              \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(probe_now_ms() < until_,                                                 \
+                          "not within %d ms: %s (ok %u busy %u refused %u doubt %u, up %u "        \
+                          "down %u, messages %u, why '%s')",                                       \
+                          (int)(ms), #condition, (p)->ok, (p)->busy, (p)->refused, (p)->doubt,     \
+                          (p)->connected, (p)->disconnected, (p)->messages, (p)->why);             \
+            probe_turn((p), 20);                                                                   \
+        }                                                                                          \
+    } while (0)
+
+#endif
