@@ -371,8 +371,9 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
             sn_client_free(e, c);
             return false;
         }
-        sn_subs_clear(e, c);
     }
+    if (!is_connected)
+        sn_subs_clear(e, c); /* their answers would find another connection */
     if (new != SN_ST_ACTIVE &&new != SN_ST_AWAKE)
         sn_down_pause(e, c);
     c->heard_ms = e->now_ms;

@@ -152,7 +152,7 @@ static bool put_value(struct cursor *c, struct story_word *w)
             return false;
     }
     w->value = bytes_of(c->line->text + start, c->line->used - start);
-    if (!w->quoted && story_word_is(w, "*"))
+    if (!w->quoted && bytes_equal(w->value, bytes_str("*")))
         w->unset = "";
     return true;
 }
