@@ -161,8 +161,8 @@ static void show_capture(struct dump *d, FILE *in, const char *name)
     }
     if (result == PCAP_BROKEN) {
         fflush(stdout);
-        fprintf(stderr, "sennet-dump: %s cannot be read%s: %s\n", name,
-                ferror(in) ? "" : " to its end", ferror(in) ? strerror(errno) : p.why);
+        fprintf(stderr, "sennet-dump: %s: not a whole capture: %s\n", name,
+                ferror(in) ? strerror(errno) : p.why);
         d->unreadable = true;
     }
     pcap_close(&p);
