@@ -358,6 +358,8 @@ static void on_published(struct shared *s, const struct up_event *event)
         on_will_published(s, event);
         return;
     }
+    if (event->result == UP_OK) /* there is room, and wills may have found none */
+        send_waiting_wills(s);
     emit(s, &(struct sn_event){.type = SN_EV_PUBLISHED,
                                .client = client,
                                .token = token,

@@ -258,7 +258,9 @@ void resubscribe(struct shared *s, bool session_present)
         }
         if (list_empty(&f->subs))
             retire(s, f);
-        else if (!f->upstream && !f->in_flight)
+        else if (f->in_flight)
+            f->again = true; /* lost with the old connection; its answer is still to come */
+        else if (!f->upstream)
             send_subscribe(s, f);
     }
 }

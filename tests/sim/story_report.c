@@ -53,6 +53,6 @@ void story_log(void *arg, const struct log_record *record)
 {
     struct story *s = arg;
     char *line = s->logged[s->n_logged++ % STORY_PAST];
-    snprintf(line, STORY_PAST_LINE, "%10.3f  %s %s %.300s", seconds(s), log_level_name(record->level),
-             record->event, record->text);
+    snprintf(line, STORY_PAST_LINE, "%10.3f  %s %s %.300s", seconds(s),
+             log_level_name(record->level), record->event, record->text);
 }
