@@ -51,6 +51,7 @@ enum will_state {
     WILL_NONE,
     WILL_DUE,      /* vanished: must be seen at the broker */
     WILL_POSSIBLE, /* the connection broke in a way that the gateway may see differently */
+    WILL_EARLY,    /* seen while we believed in the connection: perhaps we hear of its end next */
 };
 
 enum { NODE_TOPIC_MAX = SIM_NAME_MAX + 24 };
@@ -176,6 +177,7 @@ struct sim {
     enum run_phase phase;
     int64_t phase_ms; /* since when */
     unsigned interrupts;
+    bool drain_cut;            /* by its time or by the user, with something still under way */
     struct sim_broker *broker; /* NULL: none */
     struct sim_table *table;   /* NULL: plain lines */
 

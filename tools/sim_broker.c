@@ -234,13 +234,21 @@ static bool is_its_topic(const struct sim_node *n, const struct payload *p, stru
 
 static void on_will(struct sim *sim, struct sim_node *n)
 {
-    if (n->will == WILL_DUE)
+    switch (n->will) {
+    case WILL_DUE:
         sim->counters.wills_seen++;
-    else if (n->will == WILL_POSSIBLE)
+        n->will = WILL_NONE;
+        break;
+    case WILL_POSSIBLE:
         sim->counters.wills_possible++;
-    else
+        n->will = WILL_NONE;
+        break;
+    case WILL_NONE:
+    case WILL_EARLY:
         sim->counters.wills_unexpected++;
-    n->will = WILL_NONE;
+        n->will = WILL_EARLY;
+        break;
+    }
 }
 
 static void on_reading(struct sim *sim, struct sim_node *n, const struct payload *p)

@@ -95,7 +95,9 @@ static void end_session(struct sim *sim, struct sim_node *n)
         n->open.is_open = false;
         sim->publishing--;
     }
-    ledger_excuse_node(&sim->down, n->number);
+    /* At the end of the run everybody leaves, after the draining: no excuse for what is missing. */
+    if (sim->phase == RUN_GOING || sim->phase == RUN_DRAINING)
+        ledger_excuse_node(&sim->down, n->number);
 }
 
 static void wait_and_retry(struct sim *sim, struct sim_node *n)
@@ -318,6 +320,18 @@ static void on_message(struct sim *sim, struct sim_node *n, const struct snc_eve
     }
 }
 
+/* The gateway may have lost us first, and have said so to the broker already. */
+static void will_was_possible(struct sim *sim, struct sim_node *n)
+{
+    if (n->will == WILL_EARLY) {
+        sim->counters.wills_unexpected--;
+        sim->counters.wills_possible++;
+        n->will = WILL_NONE;
+    } else if (n->will == WILL_NONE) {
+        n->will = WILL_POSSIBLE;
+    }
+}
+
 static void on_ended(struct sim *sim, struct sim_node *n, const struct snc_event *event)
 {
     if (event->type == SNC_TIMEOUT)
@@ -327,8 +341,8 @@ static void on_ended(struct sim *sim, struct sim_node *n, const struct snc_event
     if (event->type == SNC_DISCONNECTED && event->by_gateway)
         sim->counters.disconnected_by_gateway++;
     const bool wanted = n->state == NODE_LEAVING;
-    if (!wanted && n->group->wills && is_connected(n) && n->will == WILL_NONE)
-        n->will = WILL_POSSIBLE; /* the gateway may have lost us first */
+    if (!wanted && n->group->wills && is_connected(n))
+        will_was_possible(sim, n);
     end_session(sim, n);
     if (wanted)
         enter(sim, n, NODE_OFF);

@@ -70,6 +70,9 @@ static void print_verdict(const struct sim *sim, FILE *out)
                 "        (the observer itself dropped %" PRIu64 " messages and lost the broker "
                 "%" PRIu64 " times: some of this may be its own)\n",
                 broker_drops(sim), broker_gaps(sim));
+    if (faults[FAULT_LOST_DOWN] > 0 && sim->drain_cut)
+        fprintf(out, "        (the draining was cut off: some may still wait in the gateway; see "
+                     "--drain)\n");
     if (report_verdict(sim))
         fprintf(out, "OK: nothing acknowledged was lost, nothing of QoS 2 came twice\n");
 }

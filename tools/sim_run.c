@@ -163,6 +163,7 @@ static bool is_drained(const struct sim *sim)
 
 static void leave(struct sim *sim)
 {
+    sim->drain_cut = !is_drained(sim);
     enter(sim, RUN_LEAVING);
     for (uint32_t i = 0; i < sim->n_nodes; i++)
         node_leave(sim, &sim->nodes[i]);
