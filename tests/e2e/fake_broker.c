@@ -165,7 +165,7 @@ static bool on_packet(struct fake_broker *f, int fd, uint8_t first, const uint8_
         pthread_mutex_unlock(&f->lock);
         return false;
     }
-    if (b.mute)
+    if (b.mute && first >> 4 != PINGREQ)
         return true;
     switch (first >> 4) {
     case PUBREL:

@@ -18,7 +18,7 @@ struct fake_behaviour {
     int connack; /* return code; FAKE_SILENT: no answer at all; FAKE_DROP: close at once */
     bool session_present;
     bool deaf;            /* reads nothing more after the CONNACK */
-    bool mute;            /* acknowledges nothing after the CONNACK */
+    bool mute;            /* answers nothing but pings after the CONNACK */
     uint8_t suback;       /* 0x80 = failure */
     int ack_delay_ms;     /* each PUBACK and PUBREC waits that long */
     unsigned reset_after; /* PUBLISHes, then the connection is reset; 0 = never */
