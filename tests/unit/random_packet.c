@@ -18,9 +18,13 @@ static struct bytes random_bytes(struct rng *rng, size_t longest)
 {
     static uint8_t pool[POOL];
     static bool filled;
-    for (size_t i = 0; !filled && i < POOL; i++)
-        pool[i] = (uint8_t)rng_next(rng);
-    filled = true;
+    if (!filled) {
+        struct rng own; /* the same content and cost for every caller's sequence */
+        rng_seed(&own, 1);
+        for (size_t i = 0; i < POOL; i++)
+            pool[i] = (uint8_t)rng_next(&own);
+        filled = true;
+    }
     const size_t len = (size_t)rng_below(rng, longest + 1);
     return bytes_of(pool + rng_below(rng, POOL - len + 1), len);
 }
