@@ -154,8 +154,8 @@ struct sn_up_entry {
     uint16_t topic_id;
     uint16_t token;
     uint8_t qos;
-    uint64_t print; /* of topic and data: tells a repetition from a reused msg id */
-    int64_t done_ms;
+    uint64_t print;      /* of topic and data: tells a repetition from a reused msg id */
+    int64_t answered_ms; /* by PUBREC, PUBACK or PUBCOMP, latest */
 };
 
 struct sn_up {

@@ -17,7 +17,8 @@
 
 enum {
     FIRST_ENTRIES = 4,
-    REMEMBERED = 3, /* finished exchanges kept at least, beside the open ones */
+    REMEMBERED = 3,   /* finished exchanges kept at least, beside the open ones */
+    COPIES_MS = 2000, /* how late a copy made by the air may come */
 };
 
 static size_t up_size(uint16_t capacity)
@@ -154,40 +155,60 @@ static bool grow(struct sn_engine *e, struct sn_client *c, uint16_t most)
     return true;
 }
 
+/* How long a client may still repeat what we have answered. */
+static bool is_recent(const struct sn_engine *e, const struct sn_up_entry *x)
+{
+    const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(2));
+    return e->now_ms - x->answered_ms <= patience_ms;
+}
+
+static bool is_older(const struct sn_up_entry *x, const struct sn_up_entry *than)
+{
+    return than == NULL || x->answered_ms < than->answered_ms;
+}
+
 /* A place for a new exchange: a free one, else the oldest finished one if enough of them stay, else
- * one in a bigger table. NULL when max_inflight exchanges are open or memory is short. */
+ * one in a bigger table. When max_inflight exchanges are open, one that the node has abandoned
+ * after our PUBREC must make room. NULL when there is none, or memory is short. */
 static struct sn_up_entry *place(struct sn_engine *e, struct sn_client *c)
 {
     const uint32_t max_open = c->profile->options.max_inflight;
-    struct sn_up_entry *oldest = NULL;
+    struct sn_up_entry *finished = NULL; /* the oldest ... */
+    struct sn_up_entry *received = NULL; /* ... of each */
     struct sn_up_entry *unused = NULL;
     uint32_t open = 0;
     const uint16_t capacity = c->up != NULL ? c->up->capacity : 0;
     for (uint16_t i = 0; i < capacity; i++) {
         struct sn_up_entry *x = &c->up->entries[i];
+        open += is_open(x);
         if (x->state == SN_UP_FREE)
             unused = x;
-        else if (is_open(x))
-            open++;
-        else if (oldest == NULL || x->done_ms < oldest->done_ms)
-            oldest = x;
+        else if (x->state == SN_UP_DONE && is_older(x, finished))
+            finished = x;
+        else if (x->state == SN_UP_RECEIVED && is_older(x, received))
+            received = x;
     }
     if (open >= max_open)
-        return NULL;
+        return received != NULL && !is_recent(e, received) ? received : NULL;
     if (unused != NULL)
         return unused;
-    if (oldest != NULL && capacity - open > REMEMBERED)
-        return oldest;
+    if (finished != NULL && capacity - open > REMEMBERED)
+        return finished;
     if (grow(e, c, (uint16_t)(max_open + REMEMBERED)))
         return &c->up->entries[capacity];
-    return oldest;
+    return finished;
 }
 
-/* How long a client may still repeat what we have answered. */
-static bool is_recent(const struct sn_engine *e, const struct sn_up_entry *x)
+/* A message like the one of a finished exchange: the node repeats it because our answer was lost,
+ * or the air has copied it on its way (link layers do when they lose an acknowledgement). A copy is
+ * not marked, but soon; what is neither is a new message with a reused id. At QoS 1 a copy may
+ * pass. */
+static bool is_repetition(const struct sn_engine *e, const struct sn_up_entry *x,
+                          const struct sn_packet *p)
 {
-    const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(2));
-    return e->now_ms - x->done_ms <= patience_ms;
+    if (p->dup)
+        return is_recent(e, x);
+    return p->qos == SN_QOS_2 && e->now_ms - x->answered_ms <= COPIES_MS;
 }
 
 /* Handles the message as a repetition of a known exchange; false when it is a new one. */
@@ -196,7 +217,7 @@ static bool answered_again(struct sn_engine *e, struct sn_client *c, struct sn_u
 {
     if (x == NULL || x->print != print)
         return false;
-    if (x->state == SN_UP_DONE && !(p->dup && is_recent(e, x)))
+    if (x->state == SN_UP_DONE && !is_repetition(e, x, p))
         return false;
     sn_count(e, SN_STAT_PUBLISH_UP_DUPLICATE);
     if (x->state == SN_UP_PENDING)
@@ -205,7 +226,7 @@ static bool answered_again(struct sn_engine *e, struct sn_client *c, struct sn_u
         puback(e, c, p->topic_id, p->msg_id, SN_ACCEPTED);
         return true;
     }
-    x->state = SN_UP_RECEIVED;
+    x->answered_ms = e->now_ms;
     pubrec(e, c, p->msg_id);
     return true;
 }
@@ -312,13 +333,13 @@ static struct sn_up_entry *pending_with(struct sn_up *up, uint16_t token)
 
 static void published(struct sn_engine *e, struct sn_client *c, struct sn_up_entry *x)
 {
+    x->answered_ms = e->now_ms;
     if (x->qos == SN_QOS_2) {
         x->state = SN_UP_RECEIVED;
         pubrec(e, c, x->msg_id);
         return;
     }
     x->state = SN_UP_DONE;
-    x->done_ms = e->now_ms;
     puback(e, c, x->topic_id, x->msg_id, SN_ACCEPTED);
 }
 
@@ -349,7 +370,7 @@ void sn_on_pubrel(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     struct sn_up_entry *x = find(c->up, p->msg_id, SN_QOS_2);
     if (x != NULL && x->state == SN_UP_RECEIVED) {
         x->state = SN_UP_DONE;
-        x->done_ms = e->now_ms;
+        x->answered_ms = e->now_ms;
     }
     sn_reply(e, c, &(struct sn_packet){.type = SN_PUBCOMP, .msg_id = p->msg_id});
 }
