@@ -216,15 +216,19 @@ static const char *round_trip(const struct sn_packet *p)
     const size_t len = sn_encode(p, NULL, 0);
     uint8_t *buf = malloc(len);
     struct sn_packet got;
+    uint8_t *plain = malloc(len);
     const char *wrong = NULL;
-    if (len == 0 || sn_encode(p, buf, len) != len)
+    if (len == 0 || sn_encode(p, buf, len) != len || sn_encode(&want, plain, len) != len)
         wrong = "encode";
+    else if (memcmp(buf, plain, len) != 0)
+        wrong = "something that the message does not use was sent";
     else if (sn_decode(bytes_of(buf, len), &got) != SN_DECODED)
         wrong = "decode";
     else if ((buf[0] == 1) != (len > 255) || len == 256 || len == 257)
         wrong = "not the shortest form";
     else
         wrong = packet_difference(&got, &want);
+    free(plain);
     free(buf);
     return wrong;
 }

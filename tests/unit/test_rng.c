@@ -100,6 +100,23 @@ START_TEST(every_value_is_about_equally_likely)
 
 END_TEST
 
+START_TEST(a_bound_that_does_not_divide_the_range_favours_nobody)
+{
+    /* Without rejection the lowest third would come half of the time. */
+    enum { DRAWS = 30000 };
+
+    const uint64_t third = UINT64_C(1) << 62;
+    unsigned low = 0;
+    struct rng r;
+    rng_seed(&r, 1);
+    for (unsigned i = 0; i < DRAWS; i++)
+        low += rng_below(&r, 3 * third) < third;
+    ck_assert_uint_gt(low, DRAWS / 3 - 500);
+    ck_assert_uint_lt(low, DRAWS / 3 + 500);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("rng");
@@ -110,6 +127,7 @@ int main(void)
     tcase_add_test(tc, a_seed_of_zero_is_as_good_as_any);
     tcase_add_test(tc, numbers_stay_below_their_bound);
     tcase_add_test(tc, every_value_is_about_equally_likely);
+    tcase_add_test(tc, a_bound_that_does_not_divide_the_range_favours_nobody);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
