@@ -58,7 +58,7 @@ fi
 unit=$root$unitdir/sennetd.service
 if ! [ -f "$unit" ]; then
     complain "$unitdir/sennetd.service was not installed"
-elif grep -n '@' "$unit"; then
+elif grep -n '@[A-Z_]*@' "$unit"; then
     complain "the unit has a variable that was not replaced"
 elif ! grep -q "^ExecStart=$sbindir/sennetd " "$unit"; then
     complain "the unit does not start $sbindir/sennetd: $(grep ^ExecStart= "$unit")"
