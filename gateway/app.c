@@ -143,10 +143,10 @@ static void turn_end(struct app *a)
     /* What the connection refuses comes back at once, and nodes are answered in the same turn. */
     pump_flush(&a->pump);
     const unsigned events = pump_broker(&a->pump);
-    if (events > 0)
-        pump_flush(&a->pump);
     if (a->broker_answered || a->pump.now_ms >= a->ready_ms)
         become_ready(a);
+    if (events > 0 || log_peek(&a->log) != NULL)
+        pump_flush(&a->pump);
     if (events == PUMP_EVENTS_PER_TURN)
         uv_async_send(&a->wake);
     if (a->stop.why != NULL)
