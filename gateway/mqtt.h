@@ -57,7 +57,7 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request);
 void mqtt_flush(struct mqtt *m);
 
 /* Loop thread. The next event, borrowed until the following call; false when the inbox is empty.
- * Drain it fully: wake-ups coalesce. */
+ * Drain it fully: wake-ups coalesce. UP_DISCONNECTED comes before the answers to what was open. */
 bool mqtt_next_event(struct mqtt *m, struct up_event *out);
 
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker

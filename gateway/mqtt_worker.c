@@ -53,17 +53,15 @@ struct worker {
 /* ---- answers of our own -------------------------------------------------------------------------
  */
 
-static void tell_disconnected(struct mqtt *m, const char *why)
+static struct item *disconnected_item(struct mqtt *m, const char *why)
 {
     const size_t len = strlen(why);
-    struct item *it = item_new(m, len);
+    struct item *const it = item_new(m, len);
     if (it == NULL)
-        return;
+        return NULL;
     memcpy(it->text, why, len);
     it->event = (struct up_event){.type = UP_DISCONNECTED, .why = it->text};
-    pthread_mutex_lock(&m->lock);
-    inbox_push(m, it);
-    pthread_mutex_unlock(&m->lock);
+    return it;
 }
 
 /* Lock held. */
@@ -108,9 +106,9 @@ static void orphan(struct mqtt *m, struct item *it, struct item *answer)
     inbox_push(m, answer);
 }
 
-/* The connection is gone: everything open is answered at once. Only the worker adds to in_flight,
- * so it can only shrink while the answers are allocated. */
-static void answer_everything(struct mqtt *m)
+/* The connection is gone: the loop hears that, and the answer to everything that is open, at once.
+ * Only the worker adds to in_flight, so it can only shrink while the answers are allocated. */
+static void answer_everything(struct mqtt *m, const char *why)
 {
     struct list spare;
     list_init(&spare);
@@ -119,8 +117,11 @@ static void answer_everything(struct mqtt *m)
         if (it != NULL)
             list_push_back(&spare, &it->link);
     }
+    struct item *const news = disconnected_item(m, why);
 
     pthread_mutex_lock(&m->lock);
+    if (news != NULL)
+        inbox_push(m, news);
     struct list *link;
     while ((link = list_first(&m->in_flight)) != NULL && !list_empty(&spare)) {
         struct list *const answer = list_pop_front(&spare);
@@ -138,8 +139,7 @@ static void failed(struct worker *w, const char *why)
 {
     const int64_t now_ms = mqtt_now_ms();
 
-    answer_everything(w->m);
-    tell_disconnected(w->m, why);
+    answer_everything(w->m, why);
     w->phase = WAITING;
     w->due_ms = time_add(now_ms, backoff_failed(&w->backoff, now_ms));
 }

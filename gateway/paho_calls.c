@@ -105,3 +105,20 @@ int sennet_paho_usleep(useconds_t us)
     }
     return usleep(us < SLEEP_US ? us : SLEEP_US);
 }
+
+/* Paho has one condition variable and holds its mutex around both calls; this belongs to them. */
+static bool signalled;
+
+int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
+{
+    signalled = true;
+    return pthread_cond_signal(cond);
+}
+
+int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+                                       const struct timespec *until)
+{
+    const int rc = signalled ? 0 : pthread_cond_timedwait(cond, mutex, until);
+    signalled = false;
+    return rc;
+}

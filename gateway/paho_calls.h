@@ -2,9 +2,10 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which seven undefined symbols (writev, recv,
- * connect, getsockopt, getaddrinfo, poll, usleep) are renamed to the functions below; nothing else
- * in the process is affected. That gives what Paho's API does not:
+ * The build makes a copy of Paho's static archive in which nine undefined symbols (writev, recv,
+ * connect, getsockopt, getaddrinfo, poll, usleep, pthread_cond_signal, pthread_cond_timedwait) are
+ * renamed to the functions below; nothing else in the process is affected. That gives what Paho's
+ * API does not:
  *
  *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
  *    PUBLISH whose first write fails, while its resend list still points at them; after the
@@ -12,7 +13,8 @@
  *    such a write "would block", the socket is shut down, and Paho's reading side finds the end.
  *  - Latency. Paho leaves Nagle's algorithm on; it looks only once a second whether a connection is
  *    established or a blocked write can go on; and after a second of silence it sleeps 100 ms, in
- *    which it hears nothing.
+ *    which it hears nothing. And its sending thread, between looking at its queue and going to
+ *    sleep, misses the signal of what is queued then: that message waits a second.
  *  - What exactly went wrong (resolver, connect, receive), and which socket a callback is about.
  */
 #ifndef SENNET_GATEWAY_PAHO_CALLS_H
@@ -20,11 +22,13 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* What the latest calls of this thread met. Meaningful inside of a callback of Paho: Paho makes the
  * call and then the callback in one thread, in one go. */
@@ -46,5 +50,8 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
                             struct addrinfo **result);
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int sennet_paho_usleep(useconds_t us);
+int sennet_paho_pthread_cond_signal(pthread_cond_t *cond);
+int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+                                       const struct timespec *until);
 
 #endif
