@@ -154,8 +154,7 @@ static void turn_end(struct app *a)
     arm(a);
 }
 
-/* ---- links ------------------------------------------------------------------------------------
- */
+/* ---- links ----------------------------------------------------------------------------------- */
 
 static void on_packet(void *owner, const struct peer *from, struct bytes packet)
 {
@@ -208,8 +207,7 @@ static void on_link_event(void *owner, uint16_t link, int level, const char *eve
     log_end(&a->log);
 }
 
-/* ---- the broker -------------------------------------------------------------------------------
- */
+/* ---- the broker ------------------------------------------------------------------------------ */
 
 /* Called from Paho's and the worker's threads. */
 static void on_foreign_wake(void *arg)
@@ -238,8 +236,7 @@ static void on_broker(void *owner, const struct up_event *event)
         say_status(a);
 }
 
-/* ---- timer and signals ------------------------------------------------------------------------
- */
+/* ---- timer and signals ----------------------------------------------------------------------- */
 
 static void beat_watchdog(struct app *a)
 {
@@ -311,8 +308,7 @@ static void on_signal(uv_signal_t *handle, int number)
     turn_end(a);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------
- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 /* Says why the start failed; returns `code`. */
 static int refuse(struct app *a, int code, const char *what, const char *why)
@@ -491,8 +487,7 @@ static int start(struct app *a)
     return 0;
 }
 
-/* ---- stopping ---------------------------------------------------------------------------------
- */
+/* ---- stopping -------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
@@ -546,8 +541,7 @@ static void finish(struct app *a)
     free(a->kernel_drops);
 }
 
-/* ---- outside ----------------------------------------------------------------------------------
- */
+/* ---- outside --------------------------------------------------------------------------------- */
 
 static int run(struct app *a)
 {

@@ -17,8 +17,7 @@
 
 enum { MINUTE_MS = 60000 };
 
-/* ---- lines ------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 const char *logsink_time(int64_t wall_ms, char out[static LOGSINK_TIME_SIZE])
 {
@@ -201,8 +200,7 @@ bool logsink_is_journal(const char *journal_stream, int fd)
     return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void logsink_init(struct logsink *s, const struct logsink_options *options)
 {
@@ -257,8 +255,7 @@ static struct log_record own(enum log_level level, const char *event, const char
     return record;
 }
 
-/* ---- repetition -------------------------------------------------------------------------------
- */
+/* ---- repetition ------------------------------------------------------------------------------ */
 
 static void summarise(struct logsink *s, struct logsink_quota *q, int64_t wall_ms)
 {

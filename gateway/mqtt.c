@@ -18,8 +18,7 @@
 
 enum { STOP_GRACE_MS = 1900 };
 
-/* ---- items --------------------------------------------------------------------------------------
- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 struct item *item_new(struct mqtt *m, size_t len)
 {
@@ -69,8 +68,7 @@ static void splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-/* ---- start and stop -----------------------------------------------------------------------------
- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 struct mqtt_options mqtt_defaults(void)
 {
@@ -228,8 +226,7 @@ void mqtt_stop(struct mqtt *m, int64_t drain_ms)
     }
 }
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static enum up_event_type answer_type(enum up_request_type request)
 {
@@ -314,8 +311,7 @@ void mqtt_flush(struct mqtt *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- events -------------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void take_inbox(struct mqtt *m)
 {
@@ -341,8 +337,7 @@ bool mqtt_next_event(struct mqtt *m, struct up_event *out)
     return true;
 }
 
-/* ---- figures ------------------------------------------------------------------------------------
- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 int64_t mqtt_heartbeat_ms(const struct mqtt *m)
 {

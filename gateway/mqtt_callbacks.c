@@ -18,8 +18,7 @@ enum {
     INBOX_HARD_FACTOR = 4,
 };
 
-/* ---- the connection -----------------------------------------------------------------------------
- */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 static const char *refusal(int connack)
 {
@@ -165,8 +164,7 @@ bool mqtt_cut(struct mqtt *m, const char *why)
     return true;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 unsigned mqtt_window_used(const struct mqtt *m)
 {
@@ -274,8 +272,7 @@ void on_failure(void *context, MQTTAsync_failureData *data)
     item_free(unwanted);
 }
 
-/* ---- messages -----------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static struct item *message_item(struct mqtt *m, const char *topic, size_t len,
                                  const MQTTAsync_message *message)

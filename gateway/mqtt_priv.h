@@ -127,8 +127,7 @@ static inline int64_t mqtt_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- mqtt.c -------------------------------------------------------------------------------------
- */
+/* ---- mqtt.c ---------------------------------------------------------------------------------- */
 
 /* An item with room for a terminated text of `len` octets; NULL (counted) when out of memory. */
 struct item *item_new(struct mqtt *m, size_t len);
@@ -141,8 +140,7 @@ void mqtt_free(struct mqtt *m);
 /* Lock held: hands an item to the loop. */
 void inbox_push(struct mqtt *m, struct item *it);
 
-/* ---- mqtt_callbacks.c ---------------------------------------------------------------------------
- */
+/* ---- mqtt_callbacks.c ------------------------------------------------------------------------ */
 
 /* Paho's callbacks; `context` is the connection or, for answers, the item. */
 void on_connected(void *context, MQTTAsync_successData *data);
@@ -161,8 +159,7 @@ bool mqtt_cut(struct mqtt *m, const char *why);
 unsigned mqtt_window_used(const struct mqtt *m);
 unsigned mqtt_window_room(const struct mqtt *m, enum lane lane);
 
-/* ---- mqtt_worker.c ------------------------------------------------------------------------------
- */
+/* ---- mqtt_worker.c --------------------------------------------------------------------------- */
 
 void *mqtt_worker(void *arg);
 

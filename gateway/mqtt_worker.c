@@ -50,8 +50,7 @@ struct worker {
     bool saw_stop;
 };
 
-/* ---- answers of our own -------------------------------------------------------------------------
- */
+/* ---- answers of our own ---------------------------------------------------------------------- */
 
 static struct item *disconnected_item(struct mqtt *m, const char *why)
 {
@@ -132,8 +131,7 @@ static void answer_everything(struct mqtt *m, const char *why)
     items_free(&spare);
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------
- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 static void failed(struct worker *w, const char *why)
 {
@@ -218,8 +216,7 @@ static bool too_many_stranded(struct mqtt *m)
     return many;
 }
 
-/* ---- online -------------------------------------------------------------------------------------
- */
+/* ---- online ---------------------------------------------------------------------------------- */
 
 /* Milliseconds since the broker last sent anything; 0 when that can't be known. Paho itself gives a
  * broker 2.5 keep-alives before it notices; the kernel knows when data last came. */
@@ -358,8 +355,7 @@ static void hand_over(struct worker *w)
     }
 }
 
-/* ---- the loop -----------------------------------------------------------------------------------
- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Lock held. */
 static bool queued(const struct mqtt *m)

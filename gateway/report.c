@@ -8,8 +8,7 @@
 #include "mqttsn/stats.h"
 #include "version.h"
 
-/* ---- counters ---------------------------------------------------------------------------------
- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 /* Pairs spread over as many records as they need. */
 struct page {
@@ -116,8 +115,7 @@ void report_counters(struct log_ring *lg, const struct pump *p)
     page_end(&page);
 }
 
-/* ---- the beginning and the end ----------------------------------------------------------------
- */
+/* ---- the beginning and the end --------------------------------------------------------------- */
 
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config)
 {
@@ -157,8 +155,7 @@ void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, 
     log_end(lg);
 }
 
-/* ---- versions ---------------------------------------------------------------------------------
- */
+/* ---- versions -------------------------------------------------------------------------------- */
 
 void report_version(FILE *out)
 {

@@ -61,8 +61,7 @@ enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
     return state;
 }
 
-/* ---- finding -----------------------------------------------------------------------------------
- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 struct sn_client *sn_client_by_id(struct sn_engine *e, struct bytes client_id)
 {
@@ -94,8 +93,7 @@ struct sn_client *sn_client_by_key(struct sn_engine *e, uint64_t key)
     return e->slots[slot];
 }
 
-/* ---- slots and keys ----------------------------------------------------------------------------
- */
+/* ---- slots and keys -------------------------------------------------------------------------- */
 
 static bool slots_grow(struct sn_engine *e)
 {
@@ -147,8 +145,7 @@ static void release_slot(struct sn_engine *e, const struct sn_client *c)
     e->free_slots[e->n_free++] = slot;
 }
 
-/* ---- life cycle --------------------------------------------------------------------------------
- */
+/* ---- life cycle ------------------------------------------------------------------------------ */
 
 struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
                                 const struct sn_profile *profile)
@@ -247,8 +244,7 @@ uint16_t sn_client_msg_id(struct sn_client *c)
     return c->next_msg_id;
 }
 
-/* ---- supervision -------------------------------------------------------------------------------
- */
+/* ---- supervision ----------------------------------------------------------------------------- */
 
 /* Section 7.2: a tenth more for durations above one minute, half more for the others. */
 static int64_t tolerant_ms(uint16_t duration_s)
@@ -310,8 +306,7 @@ void sn_client_due(struct sn_engine *e, struct sn_client *c)
         expire(e, c);
 }
 
-/* ---- transitions -------------------------------------------------------------------------------
- */
+/* ---- transitions ----------------------------------------------------------------------------- */
 
 static void log_transition(struct sn_engine *e, const struct sn_client *c, enum sn_state old,
                            enum sn_client_event why)

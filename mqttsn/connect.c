@@ -53,8 +53,7 @@ static uint32_t print_of(const struct sn_engine *e, struct bytes raw)
     return (uint32_t)hash_bytes(&e->config.hash_seed, raw);
 }
 
-/* ---- the dialogue ------------------------------------------------------------------------------
- */
+/* ---- the dialogue ---------------------------------------------------------------------------- */
 
 /* Each step has T_retry of its own. */
 static void watch_step(struct sn_engine *e, struct sn_client *c)
@@ -301,8 +300,7 @@ void sn_connect_due(struct sn_engine *e, struct sn_client *c)
     watch_step(e, c);
 }
 
-/* ---- the answer --------------------------------------------------------------------------------
- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* The will of the dialogue becomes the session's; an empty topic has deleted it. */
 static void adopt_will(struct sn_engine *e, struct sn_client *c)

@@ -12,8 +12,7 @@
 
 #include "mqttsn/engine_priv.h"
 
-/* ---- configuration -----------------------------------------------------------------------------
- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 struct sn_engine_config sn_engine_defaults(void)
 {
@@ -110,8 +109,7 @@ static int copy_lists(struct sn_engine *e, const struct sn_engine_config *from)
     return 0;
 }
 
-/* ---- life cycle --------------------------------------------------------------------------------
- */
+/* ---- life cycle ------------------------------------------------------------------------------ */
 
 struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t now_ms)
 {
@@ -164,8 +162,7 @@ void sn_engine_free(struct sn_engine *e)
     free(e);
 }
 
-/* ---- routing -----------------------------------------------------------------------------------
- */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 typedef void handler(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
 
@@ -302,8 +299,7 @@ static void on_message(struct sn_engine *e, const struct peer *from, const struc
     }
 }
 
-/* ---- entries -----------------------------------------------------------------------------------
- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void fire_due(struct sn_engine *e, int64_t now_ms)
 {
@@ -443,8 +439,7 @@ void sn_engine_farewell(struct sn_engine *e, int64_t now_ms)
     }
 }
 
-/* ---- looking in --------------------------------------------------------------------------------
- */
+/* ---- looking in ------------------------------------------------------------------------------ */
 
 struct log_ring *sn_engine_log(struct sn_engine *e)
 {

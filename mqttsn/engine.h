@@ -32,8 +32,7 @@
 #include "mqttsn/port.h"
 #include "mqttsn/stats.h"
 
-/* ---- configuration: everything is copied by sn_engine_new() -----------------------------------
- */
+/* ---- configuration: everything is copied by sn_engine_new() ---------------------------------- */
 
 /* Three-valued switches of [client GLOB] sections: unset falls through to the link, then default.
  */
@@ -107,8 +106,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
 /* Frees everything; outputs not yet taken are lost. NULL is ignored. */
 void sn_engine_free(struct sn_engine *e);
 
-/* ---- inputs ------------------------------------------------------------------------------------
- */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
 /* One datagram (possibly an envelope) as it arrived from `from`. O(1) plus output. */
 void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
@@ -123,8 +121,7 @@ void sn_engine_advance(struct sn_engine *e, int64_t now_ms);
 /* Says DISCONNECT to every connected node (shutdown); sessions stay as they are. O(clients). */
 void sn_engine_farewell(struct sn_engine *e, int64_t now_ms);
 
-/* ---- outputs -----------------------------------------------------------------------------------
- */
+/* ---- outputs --------------------------------------------------------------------------------- */
 
 int64_t sn_engine_next_deadline(const struct sn_engine *e);
 
@@ -145,8 +142,7 @@ void sn_engine_done_request(struct sn_engine *e);
  */
 struct log_ring *sn_engine_log(struct sn_engine *e);
 
-/* ---- looking in --------------------------------------------------------------------------------
- */
+/* ---- looking in ------------------------------------------------------------------------------ */
 
 const struct sn_stats *sn_engine_stats(const struct sn_engine *e);
 

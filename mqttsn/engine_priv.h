@@ -26,8 +26,7 @@
 
 struct sn_client;
 
-/* ---- names.c: one copy of every topic name, however many clients use it ------------------------
- */
+/* ---- names.c: one copy of every topic name, however many clients use it ---------------------- */
 
 struct sn_name {
     struct hmap_node node;
@@ -53,8 +52,7 @@ static inline struct bytes sn_name_bytes(const struct sn_name *name)
     return bytes_of(name->text, name->len);
 }
 
-/* ---- profile.c: what [client GLOB] and [topics GLOB] say about a client id ---------------------
- */
+/* ---- profile.c: what [client GLOB] and [topics GLOB] say about a client id ------------------- */
 
 struct sn_alias {
     uint16_t topic_id;
@@ -76,8 +74,7 @@ const struct sn_profile *sn_profile_get(struct sn_engine *e, struct bytes client
 /* O(log aliases); NULL when the id is not predefined. */
 struct sn_name *sn_profile_alias(const struct sn_profile *p, uint16_t topic_id);
 
-/* ---- topics.c: a client's topic ids ------------------------------------------------------------
- */
+/* ---- topics.c: a client's topic ids ---------------------------------------------------------- */
 
 struct sn_topic {
     struct hmap_node node; /* in engine.topics by (client slot, name) */
@@ -102,8 +99,7 @@ bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topi
 struct sn_topic *sn_topic_by_id(const struct sn_engine *e, const struct sn_client *c, uint16_t id);
 void sn_topics_clear(struct sn_engine *e, struct sn_client *c);
 
-/* ---- the session record ------------------------------------------------------------------------
- */
+/* ---- the session record ---------------------------------------------------------------------- */
 
 enum sn_state {
     SN_ST_DISCONNECTED,
@@ -248,8 +244,7 @@ static inline struct bytes sn_client_id(const struct sn_client *c)
     return bytes_of(c->id, c->id_len);
 }
 
-/* ---- the engine --------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 enum { SN_LIMITER_BUCKETS = 4096 };
 
@@ -333,8 +328,7 @@ static inline void sn_refund(struct sn_engine *e, size_t n)
 void *sn_alloc(struct sn_engine *e, size_t n);
 void sn_free(struct sn_engine *e, void *ptr, size_t n);
 
-/* ---- client.c ----------------------------------------------------------------------------------
- */
+/* ---- client.c -------------------------------------------------------------------------------- */
 
 extern const char *const sn_state_names[SN_ST_COUNT];
 
@@ -372,8 +366,7 @@ static inline bool sn_client_connected(const struct sn_client *c)
     return c->state == SN_ST_ACTIVE || c->state == SN_ST_ASLEEP || c->state == SN_ST_AWAKE;
 }
 
-/* ---- outbox.c ----------------------------------------------------------------------------------
- */
+/* ---- outbox.c -------------------------------------------------------------------------------- */
 
 /* Queues a packet; drops it, counted, when the outbox is full. False when it was too large for the
  * link, which the caller may want to know. */
@@ -390,14 +383,12 @@ bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_nam
             struct body *body);
 void sn_outbox_deinit(struct sn_engine *e);
 
-/* ---- limiter.c ---------------------------------------------------------------------------------
- */
+/* ---- limiter.c ------------------------------------------------------------------------------- */
 
 /* May we answer this address now? 1/s with a burst of 3 per address, 1,000/s in all. */
 bool sn_limiter_allow(struct sn_engine *e, const struct peer *from);
 
-/* ---- conversations -----------------------------------------------------------------------------
- */
+/* ---- conversations --------------------------------------------------------------------------- */
 
 /* Handlers of arriving messages; `c` is the session of the address. */
 void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,

@@ -142,8 +142,7 @@ void sn_engine_done_packet(struct sn_engine *e)
     }
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static bool requests_reserve(struct sn_requests *q)
 {

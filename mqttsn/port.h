@@ -40,8 +40,7 @@ struct sn_will_view {
     bool retain;
 };
 
-/* ---- engine -> broker side --------------------------------------------------------------------
- */
+/* ---- engine -> broker side ------------------------------------------------------------------- */
 
 enum sn_request_type {
     SN_REQ_OPEN,      /* answered by SN_EV_OPENED */
@@ -107,8 +106,7 @@ struct sn_request {
     };
 };
 
-/* ---- broker side -> engine --------------------------------------------------------------------
- */
+/* ---- broker side -> engine ------------------------------------------------------------------- */
 
 enum sn_event_type {
     SN_EV_UPSTREAM, /* the broker became reachable or unreachable */

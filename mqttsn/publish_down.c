@@ -31,8 +31,7 @@ static uint32_t cost_of(const struct sn_message *m)
     return (uint32_t)(sizeof *m + m->name->len + body_bytes(m->body).len);
 }
 
-/* ---- the queue ---------------------------------------------------------------------------------
- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 static void report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
                         bool dropped)
@@ -182,8 +181,7 @@ static bool enqueue(struct sn_engine *e, struct sn_client *c, struct sn_name *na
     return true;
 }
 
-/* ---- sending -----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static bool reachable(const struct sn_client *c)
 {
@@ -413,8 +411,7 @@ void sn_down_due(struct sn_engine *e, struct sn_down *d)
         again(e, d);
 }
 
-/* ---- a message arrives for nodes ---------------------------------------------------------------
- */
+/* ---- a message arrives for nodes ------------------------------------------------------------- */
 
 /* The common case costs no queueing: QoS 0 to a node that listens and knows the topic. */
 static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
@@ -473,8 +470,7 @@ void sn_on_message(struct sn_engine *e, const struct sn_event *event)
         sn_name_unref(e, name);
 }
 
-/* ---- the node's answers ------------------------------------------------------------------------
- */
+/* ---- the node's answers ---------------------------------------------------------------------- */
 
 /* The request under way, if it is in `phase` and the msg id is its. */
 static struct sn_down *matching(struct sn_engine *e, struct sn_client *c, int phase,

@@ -33,8 +33,7 @@ void sn_up_clear(struct sn_engine *e, struct sn_client *c)
     c->up = NULL;
 }
 
-/* ---- what the topic id means -------------------------------------------------------------------
- */
+/* ---- what the topic id means ----------------------------------------------------------------- */
 
 /* The topic's name, or NULL with the return code for the node. */
 static struct sn_name *resolve(struct sn_engine *e, const struct sn_client *c,
@@ -118,8 +117,7 @@ static bool forward(struct sn_engine *e, uint64_t client, uint16_t token, struct
     return queued;
 }
 
-/* ---- the table of exchanges --------------------------------------------------------------------
- */
+/* ---- the table of exchanges ------------------------------------------------------------------ */
 
 static struct sn_up_entry *find(struct sn_up *up, uint16_t msg_id, uint8_t qos)
 {
@@ -319,8 +317,7 @@ void sn_on_publish_qos_minus_1(struct sn_engine *e, struct sn_client *c, const s
     sn_name_unref(e, name);
 }
 
-/* ---- answers of the broker side, and the end of QoS 2 ------------------------------------------
- */
+/* ---- answers of the broker side, and the end of QoS 2 ---------------------------------------- */
 
 static struct sn_up_entry *pending_with(struct sn_up *up, uint16_t token)
 {

@@ -12,8 +12,7 @@
 
 enum { OPEN_MAX_SUBS = 4 }; /* a conforming client has one open */
 
-/* ---- REGISTER ----------------------------------------------------------------------------------
- */
+/* ---- REGISTER -------------------------------------------------------------------------------- */
 
 void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
@@ -35,8 +34,7 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
     sn_reply(e, c, &ack);
 }
 
-/* ---- SUBSCRIBE and UNSUBSCRIBE -----------------------------------------------------------------
- */
+/* ---- SUBSCRIBE and UNSUBSCRIBE --------------------------------------------------------------- */
 
 static void suback(struct sn_engine *e, const struct sn_client *c, uint16_t msg_id,
                    uint16_t topic_id, uint8_t qos, uint8_t code)

@@ -93,8 +93,7 @@ static struct udp *udp_of(const struct link *l)
     return (struct udp *)(uintptr_t)u;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
@@ -272,8 +271,7 @@ static void udp_flush(struct link *l)
         send_queue(u);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 /* The lengths are in-and-out arguments, so what the last call has used is filled in again. */
 static void prepare_receive(struct udp *u)
@@ -396,8 +394,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* ---- opening and closing ----------------------------------------------------------------------
- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static void report_up(struct udp *u, const struct link_config *config)
 {

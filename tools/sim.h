@@ -189,14 +189,12 @@ struct sim {
     struct sim_counters counters;
 };
 
-/* ---- sim_args.c -------------------------------------------------------------------------------
- */
+/* ---- sim_args.c ------------------------------------------------------------------------------ */
 
 /* 0 to go on; otherwise -1 - exit code: everything has been said. */
 int sim_args(struct sim *sim, int argc, char **argv);
 
-/* ---- sim_node.c -------------------------------------------------------------------------------
- */
+/* ---- sim_node.c ------------------------------------------------------------------------------ */
 
 void node_init(struct sim *sim, struct sim_node *n, uint32_t number, const struct sim_group *group);
 void node_deinit(struct sim *sim, struct sim_node *n);
@@ -221,8 +219,7 @@ void nodes_connect(struct sim *sim);
 
 const char *node_state_name(enum node_state state);
 
-/* ---- sim_publish.c ----------------------------------------------------------------------------
- */
+/* ---- sim_publish.c --------------------------------------------------------------------------- */
 
 /* Publishes what is due and possible. */
 void node_publish(struct sim *sim, struct sim_node *n);
@@ -232,8 +229,7 @@ void node_schedule(struct sim *sim, struct sim_node *n);
 
 void node_published(struct sim *sim, struct sim_node *n, const struct snc_event *event);
 
-/* ---- sim_net.c --------------------------------------------------------------------------------
- */
+/* ---- sim_net.c ------------------------------------------------------------------------------- */
 
 /* Room for `n_nodes` sockets, epoll, signals. False when the system refuses (said on stderr). */
 bool net_init(struct sim *sim);
@@ -247,8 +243,7 @@ void net_send(struct sim *sim, struct sim_node *n, struct bytes packet);
 void net_wait(struct sim *sim, int64_t until_ms);
 void net_read_clock(struct sim *sim);
 
-/* ---- sim_broker.c -----------------------------------------------------------------------------
- */
+/* ---- sim_broker.c ---------------------------------------------------------------------------- */
 
 /* False when it could not be started (said on stderr). */
 bool broker_start(struct sim *sim);
@@ -273,8 +268,7 @@ uint64_t broker_drops(const struct sim *sim);
 uint64_t broker_gaps(const struct sim *sim);
 void broker_command(struct sim *sim, struct sim_node *n);
 
-/* ---- sim_run.c --------------------------------------------------------------------------------
- */
+/* ---- sim_run.c ------------------------------------------------------------------------------- */
 
 /* Moves phases on, fires scenario events. Call after every wake-up. */
 void run_step(struct sim *sim);
@@ -286,8 +280,7 @@ void run_interrupt(struct sim *sim);
 /* Seconds of the phase in which nodes publish, so far or in all; never 0. */
 double run_seconds(const struct sim *sim);
 
-/* ---- sim_table.c ------------------------------------------------------------------------------
- */
+/* ---- sim_table.c ----------------------------------------------------------------------------- */
 
 struct sim_table *table_new(struct sim *sim);
 void table_free(struct sim_table *t);
@@ -296,8 +289,7 @@ void table_resize(struct sim_table *t);
 void table_draw(struct sim *sim);
 void progress_line(const struct sim *sim);
 
-/* ---- sim_report.c, sim_json.c ------------------------------------------------------------------
- */
+/* ---- sim_report.c, sim_json.c ---------------------------------------------------------------- */
 
 /* True when nothing acknowledged was lost, nothing of QoS 2 came twice, and anything was done. */
 bool report_verdict(const struct sim *sim);

@@ -42,8 +42,7 @@ enum { AIR_COPIES_MAX = 2 };
 unsigned air_decide(struct air_path *path, const struct air_settings *settings,
                     int64_t delays_ms[AIR_COPIES_MAX]);
 
-/* ---- packets under way ------------------------------------------------------------------------
- */
+/* ---- packets under way ----------------------------------------------------------------------- */
 
 enum { AIR_FLYING_MAX = 200000 };
 

@@ -43,7 +43,7 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
  * which is what MQTT 3.1.1 section 1.5.3 demands of every string. O(len). */
 bool bytes_is_utf8(struct bytes text);
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct reader {
     const uint8_t *at;
@@ -118,7 +118,7 @@ static inline bool rd_close(const struct reader *r)
     return !r->failed && r->at == r->end;
 }
 
-/* ---- writing ------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* With `buf` NULL the writer only counts: run an encoder twice to learn its length first. */
 struct writer {

@@ -36,8 +36,7 @@ void shared_release(struct shared *s, void *ptr, size_t n)
     free(ptr);
 }
 
-/* ---- wills -------------------------------------------------------------------------------------
- */
+/* ---- wills ----------------------------------------------------------------------------------- */
 
 static void will_clear(struct will *w)
 {
@@ -137,8 +136,7 @@ static void send_waiting_wills(struct shared *s)
     }
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------
- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 static struct session *session_of(const struct shared *s, uint64_t key)
 {
@@ -244,8 +242,7 @@ static void on_publish(struct shared *s, const struct sn_request *request)
                                .published = {.qos = request->publish.qos}});
 }
 
-/* ---- entries -----------------------------------------------------------------------------------
- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
 {

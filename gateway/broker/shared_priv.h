@@ -17,8 +17,7 @@
 
 #include "broker/shared.h"
 
-/* ---- filter_tree.c -----------------------------------------------------------------------------
- */
+/* ---- filter_tree.c --------------------------------------------------------------------------- */
 
 /* One level of one or more filters; `+` and `#` are levels like others, found faster. */
 struct level {
@@ -74,8 +73,7 @@ static inline struct bytes filter_text(const struct filter *f)
     return bytes_of(f->text, f->len);
 }
 
-/* ---- sessions and subscriptions ----------------------------------------------------------------
- */
+/* ---- sessions and subscriptions -------------------------------------------------------------- */
 
 struct will {
     struct body *topic; /* a body for its shared text */
@@ -121,8 +119,7 @@ void resubscribe(struct shared *s, bool session_present);
 void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained);
 void subscriptions_deinit(struct shared *s);
 
-/* ---- replay.c ----------------------------------------------------------------------------------
- */
+/* ---- replay.c -------------------------------------------------------------------------------- */
 
 /* Retained messages arrive with RETAIN=1 because *somebody* subscribed; a window says who that was.
  * It remembers (by hash) the topics already passed on, since two replays of one filter may overlap.
@@ -143,8 +140,7 @@ void replay_close(struct shared *s, struct sub *sub);
 bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash);
 void replay_due(struct shared *s, struct replay *r);
 
-/* ---- shared_queue.c ----------------------------------------------------------------------------
- */
+/* ---- shared_queue.c -------------------------------------------------------------------------- */
 
 struct event_queue {
     struct sn_event *ring;
@@ -163,8 +159,7 @@ void emit(struct shared *s, const struct sn_event *event);
 bool ask_upstream(struct shared *s, const struct up_request *request);
 void queues_deinit(struct shared *s);
 
-/* ---- the machine -------------------------------------------------------------------------------
- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 /* A will that waits for the broker's acknowledgement, or for the broker. */
 struct due_will {

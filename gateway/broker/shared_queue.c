@@ -70,8 +70,7 @@ void shared_done_event(struct shared *s)
     s->has_message = false;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* In front of each topic. */
 struct parcel {

@@ -44,8 +44,7 @@ static struct sub *sub_find(const struct session *n, const struct filter *f)
     return NULL;
 }
 
-/* ---- telling the broker ------------------------------------------------------------------------
- */
+/* ---- telling the broker ---------------------------------------------------------------------- */
 
 static void answer(struct shared *s, const struct sub *sub, enum sn_outcome outcome)
 {
@@ -107,8 +106,7 @@ static void sub_remove(struct shared *s, struct sub *sub)
         retire(s, f);
 }
 
-/* ---- requests of sessions ----------------------------------------------------------------------
- */
+/* ---- requests of sessions -------------------------------------------------------------------- */
 
 static struct sub *sub_new(struct shared *s, struct session *n, struct bytes text)
 {
@@ -189,8 +187,7 @@ void unsubscribe_all(struct shared *s, struct session *n)
         sub_remove(s, sub_at_session(list_first(&n->subs)));
 }
 
-/* ---- answers of the broker ---------------------------------------------------------------------
- */
+/* ---- answers of the broker ------------------------------------------------------------------- */
 
 static void log_refused(struct shared *s, const struct filter *f)
 {
@@ -265,8 +262,7 @@ void resubscribe(struct shared *s, bool session_present)
     }
 }
 
-/* ---- matching ----------------------------------------------------------------------------------
- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 static struct sn_recipient *recipient_of(struct shared *s, struct session *n)
 {

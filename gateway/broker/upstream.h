@@ -12,8 +12,7 @@
 #include "base/body.h"
 #include "base/bytes.h"
 
-/* ---- session -> connection ---------------------------------------------------------------------
- */
+/* ---- session -> connection ------------------------------------------------------------------- */
 
 enum up_request_type { UP_PUBLISH, UP_SUBSCRIBE, UP_UNSUBSCRIBE };
 
@@ -27,8 +26,7 @@ struct up_request {
     bool retain;        /* PUBLISH */
 };
 
-/* ---- connection -> session ---------------------------------------------------------------------
- */
+/* ---- connection -> session ------------------------------------------------------------------- */
 
 enum up_event_type {
     UP_CONNECTED,    /* session_present tells whether the broker kept our subscriptions */

@@ -45,8 +45,7 @@ uint16_t free_udp_port(void)
     return port;
 }
 
-/* ---- the process -------------------------------------------------------------------------------
- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 static const char *program(void)
 {
@@ -185,8 +184,7 @@ int daemon_run(char *const arguments[], char *output, size_t output_size)
     return wait_for_end(pid);
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------
- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 void node_open(struct node *n, uint16_t port)
 {

@@ -61,8 +61,7 @@ static int udp_to(uint16_t port)
     return fd;
 }
 
-/* ---- hostile packets ---------------------------------------------------------------------------
- */
+/* ---- hostile packets ------------------------------------------------------------------------- */
 
 static const char *pick_text(struct rng *r)
 {
@@ -167,8 +166,7 @@ static void attack(struct hammer *h, uint64_t datagrams)
     }
 }
 
-/* ---- the node and the broker -------------------------------------------------------------------
- */
+/* ---- the node and the broker ----------------------------------------------------------------- */
 
 static void wake(void *arg)
 {

@@ -33,8 +33,7 @@ static void stop_both(void)
     broker_stop(&broker);
 }
 
-/* ---- publishing --------------------------------------------------------------------------------
- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 START_TEST(publishes_of_every_qos_and_topic_kind_arrive_at_the_broker)
 {
@@ -180,8 +179,7 @@ START_TEST(the_will_of_a_lost_node_is_published_and_that_of_a_leaving_one_is_not
 
 END_TEST
 
-/* ---- the broker goes away ----------------------------------------------------------------------
- */
+/* ---- the broker goes away -------------------------------------------------------------------- */
 
 START_TEST(without_a_broker_nodes_are_refused_at_once_and_accepted_when_it_comes)
 {
@@ -268,8 +266,7 @@ START_TEST(a_stopped_broker_is_noticed_within_one_and_a_half_keep_alives)
 
 END_TEST
 
-/* ---- strangers and garbage ---------------------------------------------------------------------
- */
+/* ---- strangers and garbage ------------------------------------------------------------------- */
 
 START_TEST(strangers_are_told_to_connect_within_limits_and_garbage_is_counted)
 {
@@ -295,8 +292,7 @@ START_TEST(strangers_are_told_to_connect_within_limits_and_garbage_is_counted)
 
 END_TEST
 
-/* ---- the command line --------------------------------------------------------------------------
- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static char config_path[128];
 static char config_directory[64];

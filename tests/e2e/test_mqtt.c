@@ -36,8 +36,7 @@ static void connect_probe(struct probe *p, const char *client_id)
     PROBE_UNTIL(p, p->connected == 1, SOON_MS);
 }
 
-/* ---- the ordinary day ---------------------------------------------------------------------------
- */
+/* ---- the ordinary day ------------------------------------------------------------------------ */
 
 START_TEST(publishes_are_answered_and_arrive_once)
 {
@@ -216,8 +215,7 @@ START_TEST(a_lone_message_does_not_wait_for_more)
 
 END_TEST
 
-/* ---- credentials --------------------------------------------------------------------------------
- */
+/* ---- credentials ----------------------------------------------------------------------------- */
 
 START_TEST(a_wrong_password_is_named_and_a_right_one_connects)
 {
@@ -243,8 +241,7 @@ START_TEST(a_wrong_password_is_named_and_a_right_one_connects)
 
 END_TEST
 
-/* ---- bad days -----------------------------------------------------------------------------------
- */
+/* ---- bad days -------------------------------------------------------------------------------- */
 
 START_TEST(a_stopped_broker_is_noticed_within_one_and_a_half_keep_alives)
 {
@@ -345,8 +342,7 @@ START_TEST(the_session_of_an_earlier_process_is_purged)
 
 END_TEST
 
-/* ---- the cable ----------------------------------------------------------------------------------
- */
+/* ---- the cable ------------------------------------------------------------------------------- */
 
 static void connect_by_cable(struct cable *c, struct probe *p)
 {
@@ -481,8 +477,7 @@ START_TEST(a_flapping_cable_under_load_confuses_no_answer)
 
 END_TEST
 
-/* ---- bounds and ends ----------------------------------------------------------------------------
- */
+/* ---- bounds and ends ------------------------------------------------------------------------- */
 
 START_TEST(a_full_queue_refuses_exactly_the_surplus)
 {

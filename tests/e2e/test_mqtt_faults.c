@@ -17,8 +17,7 @@ enum { SOON_MS = 10000, TEST_TIMEOUT_S = 60, RESOLVER_HANGS_MS = 3500 };
 static struct fake_broker fake;
 static struct probe probe;
 
-/* ---- the resolver (linker option --wrap) --------------------------------------------------------
- */
+/* ---- the resolver (linker option --wrap) ----------------------------------------------------- */
 
 int __real_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result);
@@ -57,8 +56,7 @@ static void stop_both(void)
     fake_stop(&fake);
 }
 
-/* ---- no connection ------------------------------------------------------------------------------
- */
+/* ---- no connection --------------------------------------------------------------------------- */
 
 START_TEST(a_refused_port_is_named)
 {
@@ -178,8 +176,7 @@ START_TEST(a_connection_that_dies_young_does_not_reset_the_backoff)
 
 END_TEST
 
-/* ---- the connection -----------------------------------------------------------------------------
- */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 START_TEST(the_first_connection_purges_and_only_later_ones_resume)
 {

@@ -7,8 +7,7 @@
 
 #include "sim/story_priv.h"
 
-/* ---- printing packets --------------------------------------------------------------------------
- */
+/* ---- printing packets ------------------------------------------------------------------------ */
 
 static void print_bytes(struct bytes b, char *out, size_t size)
 {
@@ -52,8 +51,7 @@ static const char *name_of_peer(const struct story *s, const struct peer *peer)
     return "(nobody)";
 }
 
-/* ---- nothing unasked ---------------------------------------------------------------------------
- */
+/* ---- nothing unasked ------------------------------------------------------------------------- */
 
 static void check_nothing_left(struct story *s)
 {
@@ -74,8 +72,7 @@ static void check_nothing_left(struct story *s)
     }
 }
 
-/* ---- time --------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void wait_until(struct story *s, int64_t until_ms)
 {
@@ -113,8 +110,7 @@ static void on_deadline(struct story *s, const struct story_line *line)
         story_fail(s, "the next deadline is in %lld ms", (long long)(next - s->world.now_ms));
 }
 
-/* ---- packets -----------------------------------------------------------------------------------
- */
+/* ---- packets --------------------------------------------------------------------------------- */
 
 static bool is_hex_form(const struct story_line *line)
 {
@@ -219,8 +215,7 @@ static void on_expect(struct story *s, const struct story_node *node, const stru
     free(wanted);
 }
 
-/* ---- counters and gauges -----------------------------------------------------------------------
- */
+/* ---- counters and gauges --------------------------------------------------------------------- */
 
 static void on_count(struct story *s, const struct story_line *line)
 {
@@ -272,8 +267,7 @@ static void on_gauge(struct story *s, const struct story_line *line)
     story_fail(s, "gauge NAME NUMBER, with a known name");
 }
 
-/* ---- lines -------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void start(struct story *s)
 {

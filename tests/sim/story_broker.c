@@ -28,8 +28,7 @@ static const char *const ask_names[ASK_TYPES] = {
     [ASK_CLOSE] = "CLOSE",
 };
 
-/* ---- clients by name ---------------------------------------------------------------------------
- */
+/* ---- clients by name ------------------------------------------------------------------------- */
 
 static struct story_client *find_client(struct story *s, struct bytes name)
 {
@@ -102,8 +101,7 @@ static void put_client(const struct story *s, struct text *t, uint64_t key)
     text_word(t, "?");
 }
 
-/* ---- printing ----------------------------------------------------------------------------------
- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static void put_message(struct text *t, const struct sim_ask *a, const char *key)
 {
@@ -163,8 +161,7 @@ void story_print_ask(const struct story *s, const struct sim_ask *a, char *out, 
     }
 }
 
-/* ---- expected requests -------------------------------------------------------------------------
- */
+/* ---- expected requests ----------------------------------------------------------------------- */
 
 struct expected {
     struct sim_ask ask;
@@ -335,8 +332,7 @@ void story_expect_ask(struct story *s, const struct story_line *line)
     body_unref(x.ask.data);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 enum { MOST_RECIPIENTS = 8 };
 

@@ -51,8 +51,7 @@ static const char *keep_text(struct story *s, struct bytes text)
     return copy;
 }
 
-/* ---- keys --------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 enum kind { K_U8, K_UNSIGNED, K_U32, K_U64, K_TIME, K_SWITCH };
 
@@ -161,8 +160,7 @@ static void set_keys(struct story *s, const struct key *keys, void *object,
     }
 }
 
-/* ---- lines -------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void on_option(struct story *s, const struct story_line *line)
 {
@@ -249,8 +247,7 @@ static void on_broker_kind(struct story *s, const struct story_line *line)
     s->config.has_shared = story_word_is(&line->words[1], "shared");
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------
- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 struct story_node *story_node(struct story *s, const struct story_word *w)
 {

@@ -36,8 +36,7 @@ enum {
 
 struct story;
 
-/* ---- words -------------------------------------------------------------------------------------
- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 /* `value`, or `key=value`. */
 struct story_word {
@@ -85,8 +84,7 @@ bool story_number_or_hole(struct story *s, const struct story_word *w, uint64_t 
                           struct story_hole *hole);
 void story_fill(struct story *s, const struct story_hole *hole, uint64_t value);
 
-/* ---- packets and requests ----------------------------------------------------------------------
- */
+/* ---- packets and requests -------------------------------------------------------------------- */
 
 struct story_packet {
     struct sn_packet p;
@@ -106,8 +104,7 @@ void story_tell(struct story *s, const struct story_line *line);
 void story_upstream(struct story *s, const struct story_line *line);
 void story_print_ask(const struct story *s, const struct sim_ask *a, char *out, size_t size);
 
-/* ---- the header --------------------------------------------------------------------------------
- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 struct story_node {
     char name[STORY_NAME];
@@ -133,8 +130,7 @@ void story_config_deinit(struct story_config *c);
 bool story_config_line(struct story *s, const struct story_line *line);
 struct story_node *story_node(struct story *s, const struct story_word *w);
 
-/* ---- the story ---------------------------------------------------------------------------------
- */
+/* ---- the story ------------------------------------------------------------------------------- */
 
 /* Keys under which a client id was opened, oldest first: `dev1` is the latest, `dev1@1` the first.
  */

@@ -5,8 +5,7 @@
 
 #include "sim/story_priv.h"
 
-/* ---- variables ---------------------------------------------------------------------------------
- */
+/* ---- variables ------------------------------------------------------------------------------- */
 
 const struct story_variable *story_get(const struct story *s, const char *name)
 {
@@ -44,8 +43,7 @@ void story_unset(struct story *s, const char *name)
     }
 }
 
-/* ---- splitting ---------------------------------------------------------------------------------
- */
+/* ---- splitting ------------------------------------------------------------------------------- */
 
 struct cursor {
     struct story *s;
@@ -195,8 +193,7 @@ bool story_split(struct story *s, struct bytes text, struct story_line *line)
     }
 }
 
-/* ---- meanings ----------------------------------------------------------------------------------
- */
+/* ---- meanings -------------------------------------------------------------------------------- */
 
 bool story_word_is(const struct story_word *w, const char *text)
 {

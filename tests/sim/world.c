@@ -16,8 +16,7 @@ static struct body *copy_bytes(struct bytes from)
     return from.len > 0 ? must(body_new(from)) : NULL;
 }
 
-/* ---- taking outputs ----------------------------------------------------------------------------
- */
+/* ---- taking outputs -------------------------------------------------------------------------- */
 
 static void collect_packet(struct sim_world *w, const struct sn_outgoing *out)
 {
@@ -155,8 +154,7 @@ static void pump(struct sim_world *w)
         drain_log(w, shared_log(w->shared));
 }
 
-/* ---- life cycle and inputs ---------------------------------------------------------------------
- */
+/* ---- life cycle and inputs ------------------------------------------------------------------- */
 
 void sim_init(struct sim_world *w, const struct sn_engine_config *config,
               const struct shared_config *shared, int64_t now_ms)

@@ -36,8 +36,7 @@ static const char *format(const struct logsink_options *o, const struct log_reco
     return line;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 START_TEST(a_text_line_has_time_level_event_and_pairs)
 {
@@ -184,8 +183,7 @@ START_TEST(the_journal_is_known_by_device_and_inode)
 
 END_TEST
 
-/* ---- repetition and writing -------------------------------------------------------------------
- */
+/* ---- repetition and writing ------------------------------------------------------------------ */
 
 struct pipe_sink {
     struct logsink sink;

@@ -13,8 +13,7 @@
 
 #include "pump.h"
 
-/* ---- the connection ---------------------------------------------------------------------------
- */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 enum { EVENTS = 4096, SENT = 64 };
 
@@ -72,8 +71,7 @@ void mqtt_flush(struct mqtt *m)
     m->flushes++;
 }
 
-/* ---- the link ---------------------------------------------------------------------------------
- */
+/* ---- the link -------------------------------------------------------------------------------- */
 
 struct fake_link {
     struct link base;
@@ -100,8 +98,7 @@ static void fake_flush(struct link *l)
 static const struct link_driver fake_driver = {
     .name = "fake", .send = fake_send, .flush = fake_flush};
 
-/* ---- a gateway --------------------------------------------------------------------------------
- */
+/* ---- a gateway ------------------------------------------------------------------------------- */
 
 struct world {
     struct pump pump;

@@ -12,8 +12,19 @@
 #include "radio/sources.h"
 #include "unit/suite.h"
 
-/* ---- addresses --------------------------------------------------------------------------------
- */
+/* socket() is wrapped (linker option) to see that nobody opens one. */
+int __real_socket(int domain, int type, int protocol);
+int __wrap_socket(int domain, int type, int protocol);
+
+static int last_socket;
+
+int __wrap_socket(int domain, int type, int protocol)
+{
+    last_socket = __real_socket(domain, type, protocol);
+    return last_socket;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 START_TEST(addresses_are_read_and_printed_back)
 {

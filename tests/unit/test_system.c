@@ -17,8 +17,7 @@
 #include "broker_watch.h"
 #include "system.h"
 
-/* ---- the state directory ----------------------------------------------------------------------
- */
+/* ---- the state directory --------------------------------------------------------------------- */
 
 static char base[100];
 
@@ -105,8 +104,7 @@ START_TEST(the_file_limit_rises_within_the_hard_one)
 
 END_TEST
 
-/* ---- the broker -------------------------------------------------------------------------------
- */
+/* ---- the broker ------------------------------------------------------------------------------ */
 
 static struct log_ring ring;
 static struct broker_watch watch;

@@ -17,7 +17,7 @@
 
 #include "radio/link.h"
 #include "radio/sockaddr.h"
-#include "radio/sources.h"
+#include "unit/suite.h"
 
 enum { SAFETY_MS = 10000, MAX_PACKET = 512 };
 
@@ -197,8 +197,7 @@ static void hear(const struct world *w, const char *text)
     ck_assert_int_eq(n, (ssize_t)strlen(text));
 }
 
-/* ---- traffic ----------------------------------------------------------------------------------
- */
+/* ---- traffic --------------------------------------------------------------------------------- */
 
 static const char *const echo_addresses[] = {"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"};
 static const char *const echo_talk_to[] = {NULL, NULL, "127.0.0.2:0", "[::1]:0"};
@@ -324,8 +323,7 @@ START_TEST(what_cannot_be_sent_is_counted)
 
 END_TEST
 
-/* ---- a busy or angry system -------------------------------------------------------------------
- */
+/* ---- a busy or angry system ------------------------------------------------------------------ */
 
 /* The address of the node, as the link hears it. */
 static const struct peer *meet(struct world *w)
@@ -505,8 +503,7 @@ START_TEST(kernel_drops_are_counted)
 
 END_TEST
 
-/* ---- opening and closing ----------------------------------------------------------------------
- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 START_TEST(a_port_in_use_is_explained)
 {
@@ -597,9 +594,5 @@ int main(void)
     tcase_add_test(t, both_families_can_share_a_port);
     tcase_add_test(t, closing_within_a_batch_ends_it);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }
