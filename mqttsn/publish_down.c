@@ -387,7 +387,7 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
         struct sn_topic *t = sn_topic_find(e, c, head(d)->name);
         if (t->given) { /* it asked for this id itself: it will understand */
             t->known_in = c->connection;
-            set_idle(e, d);
+            d->phase = SN_DN_IDLE; /* and the PUBLISH follows, under its id */
             sn_down_run(e, c);
             return;
         }
