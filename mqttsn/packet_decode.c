@@ -42,6 +42,45 @@ static enum sn_topic_kind flags_kind(uint8_t flags)
     return (enum sn_topic_kind)(flags & 3);
 }
 
+static void read_nothing(struct reader *r, struct sn_packet *p)
+{
+    (void)r;
+    (void)p;
+}
+
+static void read_advertise(struct reader *r, struct sn_packet *p)
+{
+    p->gw_id = rd_u8(r);
+    p->duration_s = rd_u16(r);
+}
+
+static void read_searchgw(struct reader *r, struct sn_packet *p)
+{
+    p->radius = rd_u8(r);
+}
+
+static void read_gwinfo(struct reader *r, struct sn_packet *p)
+{
+    p->gw_id = rd_u8(r);
+    p->data = rd_rest(r);
+}
+
+static void read_connect(struct reader *r, struct sn_packet *p)
+{
+    const uint8_t flags = rd_u8(r);
+    p->will = (flags & FLAG_WILL) != 0;
+    p->clean = (flags & FLAG_CLEAN) != 0;
+    p->protocol_id = rd_u8(r);
+    p->duration_s = rd_u16(r);
+    p->client_id = rd_rest(r);
+}
+
+static void read_return_code(struct reader *r, struct sn_packet *p)
+{
+    p->return_code = rd_u8(r);
+    rd_rest(r); /* nothing, or the octet more that the layout allows */
+}
+
 static void read_will_topic(struct reader *r, struct sn_packet *p)
 {
     /* The empty form deletes the will (section 5.4.7). Flags in front of a zero-length topic can
@@ -56,6 +95,26 @@ static void read_will_topic(struct reader *r, struct sn_packet *p)
     p->topic = rd_rest(r);
 }
 
+static void read_will_message(struct reader *r, struct sn_packet *p)
+{
+    p->data = rd_rest(r);
+}
+
+static void read_register(struct reader *r, struct sn_packet *p)
+{
+    p->topic_id = rd_u16(r);
+    p->msg_id = rd_u16(r);
+    p->topic = rd_rest(r);
+}
+
+/* REGACK and PUBACK. */
+static void read_acknowledgement(struct reader *r, struct sn_packet *p)
+{
+    p->topic_id = rd_u16(r);
+    p->msg_id = rd_u16(r);
+    p->return_code = rd_u8(r);
+}
+
 static void read_publish(struct reader *r, struct sn_packet *p)
 {
     const uint8_t flags = rd_u8(r);
@@ -68,13 +127,16 @@ static void read_publish(struct reader *r, struct sn_packet *p)
     p->data = rd_rest(r);
 }
 
-/* SUBSCRIBE and UNSUBSCRIBE: by name to the end of the frame, or by exactly two octets. With the
- * reserved type the topic cannot be interpreted; the engine refuses it with an answer. */
-static void read_subscription(struct reader *r, struct sn_packet *p, bool is_subscribe)
+static void read_msg_id(struct reader *r, struct sn_packet *p)
 {
-    const uint8_t flags = rd_u8(r);
-    p->dup = is_subscribe && (flags & FLAG_DUP) != 0;
-    p->qos = is_subscribe ? flags_qos(flags) : SN_QOS_0;
+    p->msg_id = rd_u16(r);
+}
+
+/* SUBSCRIBE and UNSUBSCRIBE behind their flags: by name to the end of the frame, or by exactly two
+ * octets. With the reserved type the topic cannot be interpreted; the engine refuses it with an
+ * answer. */
+static void read_filter(struct reader *r, struct sn_packet *p, uint8_t flags)
+{
     p->topic_kind = flags_kind(flags);
     p->msg_id = rd_u16(r);
     if (p->topic_kind == SN_TOPIC_PREDEFINED || p->topic_kind == SN_TOPIC_SHORT)
@@ -83,92 +145,68 @@ static void read_subscription(struct reader *r, struct sn_packet *p, bool is_sub
         p->topic = rd_rest(r);
 }
 
-static void read_body(struct reader *r, struct sn_packet *p)
+static void read_subscribe(struct reader *r, struct sn_packet *p)
 {
-    uint8_t flags;
-    switch (p->type) {
-    case SN_ADVERTISE:
-        p->gw_id = rd_u8(r);
-        p->duration_s = rd_u16(r);
-        break;
-    case SN_SEARCHGW:
-        p->radius = rd_u8(r);
-        break;
-    case SN_GWINFO:
-        p->gw_id = rd_u8(r);
-        p->data = rd_rest(r);
-        break;
-    case SN_CONNECT:
-        flags = rd_u8(r);
-        p->will = (flags & FLAG_WILL) != 0;
-        p->clean = (flags & FLAG_CLEAN) != 0;
-        p->protocol_id = rd_u8(r);
-        p->duration_s = rd_u16(r);
-        p->client_id = rd_rest(r);
-        break;
-    case SN_CONNACK:
-    case SN_WILLMSGRESP:
-        p->return_code = rd_u8(r);
-        break;
-    case SN_WILLTOPICRESP:
-        p->return_code = rd_u8(r);
-        rd_rest(r); /* the layout allows one octet more */
-        break;
-    case SN_WILLTOPIC:
-    case SN_WILLTOPICUPD:
-        read_will_topic(r, p);
-        break;
-    case SN_WILLMSG:
-    case SN_WILLMSGUPD:
-        p->data = rd_rest(r);
-        break;
-    case SN_REGISTER:
-        p->topic_id = rd_u16(r);
-        p->msg_id = rd_u16(r);
-        p->topic = rd_rest(r);
-        break;
-    case SN_REGACK:
-    case SN_PUBACK:
-        p->topic_id = rd_u16(r);
-        p->msg_id = rd_u16(r);
-        p->return_code = rd_u8(r);
-        break;
-    case SN_PUBLISH:
-        read_publish(r, p);
-        break;
-    case SN_PUBREC:
-    case SN_PUBREL:
-    case SN_PUBCOMP:
-    case SN_UNSUBACK:
-        p->msg_id = rd_u16(r);
-        break;
-    case SN_SUBSCRIBE:
-        read_subscription(r, p, true);
-        break;
-    case SN_UNSUBSCRIBE:
-        read_subscription(r, p, false);
-        break;
-    case SN_SUBACK:
-        p->qos = flags_qos(rd_u8(r));
-        p->topic_id = rd_u16(r);
-        p->msg_id = rd_u16(r);
-        p->return_code = rd_u8(r);
-        break;
-    case SN_PINGREQ:
-        p->client_id = rd_rest(r);
-        break;
-    case SN_DISCONNECT:
-        p->has_duration = rd_left(r) > 0;
-        p->duration_s = p->has_duration ? rd_u16(r) : 0;
-        break;
-    case SN_WILLTOPICREQ:
-    case SN_WILLMSGREQ:
-    case SN_PINGRESP:
-    case SN_TYPE_COUNT:
-    case SN_FORWARD:
-        break;
-    }
+    const uint8_t flags = rd_u8(r);
+    p->dup = (flags & FLAG_DUP) != 0;
+    p->qos = flags_qos(flags);
+    read_filter(r, p, flags);
 }
+
+static void read_unsubscribe(struct reader *r, struct sn_packet *p)
+{
+    const uint8_t flags = rd_u8(r);
+    read_filter(r, p, flags);
+}
+
+static void read_suback(struct reader *r, struct sn_packet *p)
+{
+    p->qos = flags_qos(rd_u8(r));
+    read_acknowledgement(r, p);
+}
+
+static void read_pingreq(struct reader *r, struct sn_packet *p)
+{
+    p->client_id = rd_rest(r);
+}
+
+static void read_disconnect(struct reader *r, struct sn_packet *p)
+{
+    p->has_duration = rd_left(r) > 0;
+    if (p->has_duration)
+        p->duration_s = rd_u16(r);
+}
+
+/* For every type that has a layout. */
+static void (*const body_readers[SN_TYPE_COUNT])(struct reader *r, struct sn_packet *p) = {
+    [SN_ADVERTISE] = read_advertise,
+    [SN_SEARCHGW] = read_searchgw,
+    [SN_GWINFO] = read_gwinfo,
+    [SN_CONNECT] = read_connect,
+    [SN_CONNACK] = read_return_code,
+    [SN_WILLTOPICREQ] = read_nothing,
+    [SN_WILLTOPIC] = read_will_topic,
+    [SN_WILLMSGREQ] = read_nothing,
+    [SN_WILLMSG] = read_will_message,
+    [SN_REGISTER] = read_register,
+    [SN_REGACK] = read_acknowledgement,
+    [SN_PUBLISH] = read_publish,
+    [SN_PUBACK] = read_acknowledgement,
+    [SN_PUBCOMP] = read_msg_id,
+    [SN_PUBREC] = read_msg_id,
+    [SN_PUBREL] = read_msg_id,
+    [SN_SUBSCRIBE] = read_subscribe,
+    [SN_SUBACK] = read_suback,
+    [SN_UNSUBSCRIBE] = read_unsubscribe,
+    [SN_UNSUBACK] = read_msg_id,
+    [SN_PINGREQ] = read_pingreq,
+    [SN_PINGRESP] = read_nothing,
+    [SN_DISCONNECT] = read_disconnect,
+    [SN_WILLTOPICUPD] = read_will_topic,
+    [SN_WILLTOPICRESP] = read_return_code,
+    [SN_WILLMSGUPD] = read_will_message,
+    [SN_WILLMSGRESP] = read_return_code,
+};
 
 enum sn_decode_result sn_decode(struct bytes in, struct sn_packet *out)
 {
@@ -184,7 +222,7 @@ enum sn_decode_result sn_decode(struct bytes in, struct sn_packet *out)
         return SN_BAD_BODY;
     *out = (struct sn_packet){.type = (enum sn_type)type};
     struct reader r = rd_of(body);
-    read_body(&r, out);
+    body_readers[type](&r, out);
     return rd_close(&r) ? SN_DECODED : SN_BAD_BODY;
 }
 

@@ -24,15 +24,84 @@ enum {
     USES_UNSUBSCRIBE = 0x03,
 };
 
+static void write_nothing(struct writer *w, const struct sn_packet *p)
+{
+    (void)w;
+    (void)p;
+}
+
+static void write_advertise(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, p->gw_id);
+    wr_u16(w, p->duration_s);
+}
+
+static void write_searchgw(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, p->radius);
+}
+
+static void write_gwinfo(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, p->gw_id);
+    wr_bytes(w, p->data);
+}
+
+static void write_connect(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, flags_masked(p, USES_CONNECT));
+    wr_u8(w, p->protocol_id);
+    wr_u16(w, p->duration_s);
+    wr_bytes(w, p->client_id);
+}
+
+static void write_return_code(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, p->return_code);
+}
+
 static void write_will_topic(struct writer *w, const struct sn_packet *p)
 {
     if (p->topic.len == 0)
-        return;
+        return; /* the empty form */
     wr_u8(w, flags_masked(p, USES_WILL));
     wr_bytes(w, p->topic);
 }
 
-static void write_subscription(struct writer *w, const struct sn_packet *p, uint8_t mask)
+static void write_will_message(struct writer *w, const struct sn_packet *p)
+{
+    wr_bytes(w, p->data);
+}
+
+static void write_register(struct writer *w, const struct sn_packet *p)
+{
+    wr_u16(w, p->topic_id);
+    wr_u16(w, p->msg_id);
+    wr_bytes(w, p->topic);
+}
+
+/* REGACK and PUBACK. */
+static void write_acknowledgement(struct writer *w, const struct sn_packet *p)
+{
+    wr_u16(w, p->topic_id);
+    wr_u16(w, p->msg_id);
+    wr_u8(w, p->return_code);
+}
+
+static void write_publish(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, flags_masked(p, USES_PUBLISH));
+    wr_u16(w, p->topic_id);
+    wr_u16(w, p->msg_id);
+    wr_bytes(w, p->data);
+}
+
+static void write_msg_id(struct writer *w, const struct sn_packet *p)
+{
+    wr_u16(w, p->msg_id);
+}
+
+static void write_filter(struct writer *w, const struct sn_packet *p, uint8_t mask)
 {
     wr_u8(w, flags_masked(p, mask));
     wr_u16(w, p->msg_id);
@@ -42,96 +111,70 @@ static void write_subscription(struct writer *w, const struct sn_packet *p, uint
         wr_bytes(w, p->topic);
 }
 
-static void write_body(struct writer *w, const struct sn_packet *p)
+static void write_subscribe(struct writer *w, const struct sn_packet *p)
 {
-    switch (p->type) {
-    case SN_ADVERTISE:
-        wr_u8(w, p->gw_id);
-        wr_u16(w, p->duration_s);
-        break;
-    case SN_SEARCHGW:
-        wr_u8(w, p->radius);
-        break;
-    case SN_GWINFO:
-        wr_u8(w, p->gw_id);
-        wr_bytes(w, p->data);
-        break;
-    case SN_CONNECT:
-        wr_u8(w, flags_masked(p, USES_CONNECT));
-        wr_u8(w, p->protocol_id);
-        wr_u16(w, p->duration_s);
-        wr_bytes(w, p->client_id);
-        break;
-    case SN_CONNACK:
-    case SN_WILLTOPICRESP:
-    case SN_WILLMSGRESP:
-        wr_u8(w, p->return_code);
-        break;
-    case SN_WILLTOPIC:
-    case SN_WILLTOPICUPD:
-        write_will_topic(w, p);
-        break;
-    case SN_WILLMSG:
-    case SN_WILLMSGUPD:
-        wr_bytes(w, p->data);
-        break;
-    case SN_REGISTER:
-        wr_u16(w, p->topic_id);
-        wr_u16(w, p->msg_id);
-        wr_bytes(w, p->topic);
-        break;
-    case SN_REGACK:
-    case SN_PUBACK:
-        wr_u16(w, p->topic_id);
-        wr_u16(w, p->msg_id);
-        wr_u8(w, p->return_code);
-        break;
-    case SN_PUBLISH:
-        wr_u8(w, flags_masked(p, USES_PUBLISH));
-        wr_u16(w, p->topic_id);
-        wr_u16(w, p->msg_id);
-        wr_bytes(w, p->data);
-        break;
-    case SN_PUBREC:
-    case SN_PUBREL:
-    case SN_PUBCOMP:
-    case SN_UNSUBACK:
-        wr_u16(w, p->msg_id);
-        break;
-    case SN_SUBSCRIBE:
-        write_subscription(w, p, USES_SUBSCRIBE);
-        break;
-    case SN_UNSUBSCRIBE:
-        write_subscription(w, p, USES_UNSUBSCRIBE);
-        break;
-    case SN_SUBACK:
-        wr_u8(w, flags_masked(p, USES_SUBACK));
-        wr_u16(w, p->topic_id);
-        wr_u16(w, p->msg_id);
-        wr_u8(w, p->return_code);
-        break;
-    case SN_PINGREQ:
-        wr_bytes(w, p->client_id);
-        break;
-    case SN_DISCONNECT:
-        if (p->has_duration)
-            wr_u16(w, p->duration_s);
-        break;
-    case SN_WILLTOPICREQ:
-    case SN_WILLMSGREQ:
-    case SN_PINGRESP:
-    case SN_TYPE_COUNT:
-    case SN_FORWARD:
-        break;
-    }
+    write_filter(w, p, USES_SUBSCRIBE);
 }
+
+static void write_unsubscribe(struct writer *w, const struct sn_packet *p)
+{
+    write_filter(w, p, USES_UNSUBSCRIBE);
+}
+
+static void write_suback(struct writer *w, const struct sn_packet *p)
+{
+    wr_u8(w, flags_masked(p, USES_SUBACK));
+    write_acknowledgement(w, p);
+}
+
+static void write_pingreq(struct writer *w, const struct sn_packet *p)
+{
+    wr_bytes(w, p->client_id);
+}
+
+static void write_disconnect(struct writer *w, const struct sn_packet *p)
+{
+    if (p->has_duration)
+        wr_u16(w, p->duration_s);
+}
+
+/* For every type that has a layout. */
+static void (*const body_writers[SN_TYPE_COUNT])(struct writer *w, const struct sn_packet *p) = {
+    [SN_ADVERTISE] = write_advertise,
+    [SN_SEARCHGW] = write_searchgw,
+    [SN_GWINFO] = write_gwinfo,
+    [SN_CONNECT] = write_connect,
+    [SN_CONNACK] = write_return_code,
+    [SN_WILLTOPICREQ] = write_nothing,
+    [SN_WILLTOPIC] = write_will_topic,
+    [SN_WILLMSGREQ] = write_nothing,
+    [SN_WILLMSG] = write_will_message,
+    [SN_REGISTER] = write_register,
+    [SN_REGACK] = write_acknowledgement,
+    [SN_PUBLISH] = write_publish,
+    [SN_PUBACK] = write_acknowledgement,
+    [SN_PUBCOMP] = write_msg_id,
+    [SN_PUBREC] = write_msg_id,
+    [SN_PUBREL] = write_msg_id,
+    [SN_SUBSCRIBE] = write_subscribe,
+    [SN_SUBACK] = write_suback,
+    [SN_UNSUBSCRIBE] = write_unsubscribe,
+    [SN_UNSUBACK] = write_msg_id,
+    [SN_PINGREQ] = write_pingreq,
+    [SN_PINGRESP] = write_nothing,
+    [SN_DISCONNECT] = write_disconnect,
+    [SN_WILLTOPICUPD] = write_will_topic,
+    [SN_WILLTOPICRESP] = write_return_code,
+    [SN_WILLMSGUPD] = write_will_message,
+    [SN_WILLMSGRESP] = write_return_code,
+};
 
 size_t sn_encode(const struct sn_packet *p, uint8_t *buf, size_t cap)
 {
     if (sn_layout_of((unsigned)p->type) == NULL)
         return 0;
     struct writer sizing = wr_to(NULL, 0);
-    write_body(&sizing, p);
+    body_writers[p->type](&sizing, p);
     if (sizing.failed)
         return 0;
     /* Totals 256 and 257 cannot be expressed by the shortest form: 255 is followed by 258. */
@@ -147,7 +190,7 @@ size_t sn_encode(const struct sn_packet *p, uint8_t *buf, size_t cap)
         wr_u8(&w, (uint8_t)total);
     }
     wr_u8(&w, (uint8_t)p->type);
-    write_body(&w, p);
+    body_writers[p->type](&w, p);
     return wr_close(&w);
 }
 

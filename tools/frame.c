@@ -78,7 +78,7 @@ static struct reader limited(struct reader *r, size_t length)
 
 static int open_ip4(struct reader r, struct frame_datagram *out)
 {
-    const size_t header = 4U * (rd_u8(&r) & 15U);
+    const size_t header = (size_t)4 * (rd_u8(&r) & 15U);
     (void)rd_u8(&r);
     const size_t total = rd_u16(&r);
     (void)rd_u16(&r);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is written through the member */
 void hex_start(struct hex *h, uint8_t *buf, size_t cap)
 {
     *h = (struct hex){.buf = buf, .cap = cap};

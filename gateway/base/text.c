@@ -112,7 +112,9 @@ static bool put_escaped(struct text *t, struct bytes value, size_t most)
         if (n > most)
             return false;
         most -= n;
-        put_character(t, rd_bytes(&r, n));
+        const struct bytes c = rd_bytes(&r, n);
+        if (c.len > 0) /* always, as the text is well-formed */
+            put_character(t, c);
     }
     return true;
 }

@@ -365,10 +365,11 @@ static void check_line(const struct message *m, unsigned number, const char *lin
     const char *at = line;
     for (unsigned f = 0; f < FIELDS; f++) {
         const size_t n = strcspn(at, "\t\n");
-        if (strlen(m->want.field[f]) != n || memcmp(at, m->want.field[f], n) != 0)
+        if (strlen(m->want.field[f]) != n || memcmp(at, m->want.field[f], n) != 0) {
             ck_abort_msg("message %u, %s: %s is '%.*s', not '%s'; octets %s", number,
                          sn_type_name((unsigned)m->p.type), field_names[f], (int)n, at,
                          m->want.field[f], hex);
+        }
         at += n + (at[n] == '\t');
     }
     ck_assert_str_eq(at, "\n");
