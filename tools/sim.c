@@ -90,7 +90,7 @@ static int run(struct sim *sim)
     /* Signals are blocked by net_init(), and Paho's threads shall inherit that. */
     if (!net_init(sim))
         return EXIT_SYSTEM;
-    if (sim->options.broker != NULL && (!broker_start(sim) || !net_watch_broker(sim)))
+    if (sim->options.broker != NULL && !broker_start(sim))
         return EXIT_UNAVAILABLE;
     if (!sim->options.quiet && !sim->options.plain && isatty(STDOUT_FILENO))
         sim->table = table_new(sim);

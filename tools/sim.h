@@ -7,6 +7,7 @@
  *     sim_node.c    what a node does         sim_publish.c: what it says
  *     sim_net.c     sockets, epoll, and the air between
  *     sim_broker.c  the other end: what arrives at the broker, commands from there
+ *     sim_observer.c, sim_tap.c: seeing it cheaply
  *     sim_run.c     phases, scenario events, the end of a run
  *     sim_table.c   what is shown meanwhile  sim_report.c, sim_json.c: the ledger at the end
  *
@@ -32,6 +33,7 @@
 #include "tools/sim_payload.h"
 #include "tools/sim_plan.h"
 
+struct observer;
 struct sim_broker;
 struct sim_table;
 
@@ -179,6 +181,7 @@ struct sim {
     unsigned interrupts;
     bool drain_cut;            /* by its time or by the user, with something still under way */
     struct sim_broker *broker; /* NULL: none */
+    struct observer *observer; /* NULL: the broker's client observes, or nobody */
     struct sim_table *table;   /* NULL: plain lines */
 
     struct ledger up;
@@ -233,8 +236,13 @@ void node_published(struct sim *sim, struct sim_node *n, const struct snc_event 
 
 /* Room for `n_nodes` sockets, epoll, signals. False when the system refuses (said on stderr). */
 bool net_init(struct sim *sim);
-bool net_watch_broker(struct sim *sim);
+bool net_watch_broker(struct sim *sim, int fd);
+bool net_watch_observer(struct sim *sim, int fd, uint32_t events);
 void net_deinit(struct sim *sim);
+
+/* "host:port", IPv6 in brackets. NULL when done, else why not. Blocks for the name service. */
+const char *net_resolve(const char *text, int socktype, struct sockaddr_storage *out,
+                        socklen_t *len);
 bool net_open(struct sim *sim, struct sim_node *n);
 void net_close(struct sim *sim, struct sim_node *n);
 void net_send(struct sim *sim, struct sim_node *n, struct bytes packet);
@@ -248,10 +256,16 @@ void net_read_clock(struct sim *sim);
 /* False when it could not be started (said on stderr). */
 bool broker_start(struct sim *sim);
 void broker_stop(struct sim *sim);
-int broker_fd(const struct sim_broker *b);
 
-/* Handles everything that has come from the broker. */
+/* Handles everything that has come through the MQTT client. */
 void broker_drain(struct sim *sim);
+
+/* A message has arrived at the broker. */
+void broker_arrival(struct sim *sim, struct bytes topic, struct bytes data);
+
+/* What has to be subscribed to see them all. */
+unsigned broker_filters(const struct sim *sim);
+const char *broker_filter(const struct sim *sim, unsigned i);
 
 /* Hands over the commands submitted since. */
 void broker_flush(struct sim *sim);
@@ -267,6 +281,18 @@ const char *broker_trouble(const struct sim *sim);
 uint64_t broker_drops(const struct sim *sim);
 uint64_t broker_gaps(const struct sim *sim);
 void broker_command(struct sim *sim, struct sim_node *n);
+
+/* ---- sim_observer.c --------------------------------------------------------------------------- */
+
+/* False when the address is no good (said on stderr). */
+bool observer_start(struct sim *sim);
+void observer_stop(struct sim *sim);
+void observer_ready_io(struct sim *sim);
+void observer_advance(struct sim *sim);
+int64_t observer_next_ms(const struct sim *sim);
+bool observer_is_ready(const struct sim *sim);
+const char *observer_trouble(const struct sim *sim);
+uint64_t observer_gaps(const struct sim *sim);
 
 /* ---- sim_run.c ------------------------------------------------------------------------------- */
 

@@ -2,7 +2,6 @@
 /* The command line of sennet-sim. */
 #include <errno.h>
 #include <getopt.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,30 +178,12 @@ static int apply_option(struct sim *sim, int code, const char *name)
 
 static int resolve(struct sim *sim)
 {
-    char host[256];
-    const char *text = sim->options.gateway;
-    const char *colon = strrchr(text, ':');
-    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    if (len == 0 || len >= sizeof host || colon[1] == '\0')
-        return usage("--gateway must be HOST:PORT or [IPV6]:PORT, not ", text);
-    const bool bracketed = text[0] == '[' && len > 2 && text[len - 1] == ']';
-    if (bracketed) {
-        text++;
-        len -= 2;
-    }
-    memcpy(host, text, len);
-    host[len] = '\0';
-    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
-    struct addrinfo *found = NULL;
-    const int e = getaddrinfo(host, colon + 1, &hints, &found);
-    if (e != 0) {
-        fprintf(stderr, "sennet-sim: gateway %s: %s\n", sim->options.gateway, gai_strerror(e));
-        return -1 - EXIT_UNAVAILABLE;
-    }
-    memcpy(&sim->gateway, found->ai_addr, found->ai_addrlen);
-    sim->gateway_len = found->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
+    const char *why =
+        net_resolve(sim->options.gateway, SOCK_DGRAM, &sim->gateway, &sim->gateway_len);
+    if (why == NULL)
+        return 0;
+    fprintf(stderr, "sennet-sim: gateway %s: %s\n", sim->options.gateway, why);
+    return usage("--gateway", " can't be used");
 }
 
 static int read_scenario(struct sim *sim)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The far end: an MQTT client of its own that sees what arrives at the broker and sends commands to
- * the nodes. It subscribes with QoS 0 unless told otherwise: over one unbroken TCP connection that
- * is exactly one copy of whatever the broker got, and costs the broker least.
+ * The far end: sees what arrives at the broker, and sends commands to the nodes from there.
+ *
+ * Commands go through an MQTT client. Arrivals are seen by a tap with QoS 0 (sim_observer.c) unless
+ * told otherwise: over one unbroken TCP connection that is exactly one copy of whatever the broker
+ * got, and costs least. With --observe-qos 1 or 2 the client subscribes instead.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -77,15 +79,17 @@ static void collect_filters(struct sim_broker *b, const struct sim_plan *plan)
     }
 }
 
-bool broker_start(struct sim *sim)
+static bool needs_client(const struct sim *sim)
 {
-    struct sim_broker *b = calloc(1, sizeof *b);
-    if (b == NULL) {
-        fprintf(stderr, "sennet-sim: out of memory\n");
-        return false;
-    }
-    collect_filters(b, &sim->plan);
-    snprintf(b->trouble, sizeof b->trouble, "no answer yet");
+    bool commands = false;
+    for (size_t i = 0; i < sim->plan.n_groups; i++)
+        commands = commands || sim->plan.groups[i].downlink > 0;
+    return commands || sim->options.observe_qos > 0;
+}
+
+static bool start_client(struct sim *sim)
+{
+    struct sim_broker *b = sim->broker;
     char client_id[SIM_NAME_MAX + 32];
     /* Two runs with one prefix would collide at the gateway anyway, so the prefix is the name. */
     snprintf(client_id, sizeof client_id, "sennet-sim-%s", sim->plan.groups[0].id_prefix);
@@ -98,15 +102,28 @@ bool broker_start(struct sim *sim)
     options.seed = sim->plan.seed;
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     b->m = b->wake_fd >= 0 ? mqtt_start(&options, wake, b) : NULL;
-    if (b->m == NULL) {
-        fprintf(stderr, "sennet-sim: the MQTT client can't be started: %s\n",
-                errno != 0 ? strerror(errno) : "out of memory");
-        if (b->wake_fd >= 0)
-            close(b->wake_fd);
-        free(b);
+    if (b->m != NULL && net_watch_broker(sim, b->wake_fd))
+        return true;
+    fprintf(stderr, "sennet-sim: the MQTT client can't be started (%s)\n", strerror(errno));
+    return false;
+}
+
+bool broker_start(struct sim *sim)
+{
+    struct sim_broker *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        fprintf(stderr, "sennet-sim: out of memory\n");
         return false;
     }
+    b->wake_fd = -1;
     sim->broker = b;
+    collect_filters(b, &sim->plan);
+    snprintf(b->trouble, sizeof b->trouble, "no answer");
+    if ((needs_client(sim) && !start_client(sim)) ||
+        (sim->options.observe_qos == 0 && !observer_start(sim))) {
+        broker_stop(sim);
+        return false;
+    }
     return true;
 }
 
@@ -115,40 +132,57 @@ void broker_stop(struct sim *sim)
     struct sim_broker *b = sim->broker;
     if (b == NULL)
         return;
-    /* The session outlives the connection; it must not go on collecting messages. */
-    for (unsigned i = 0; b->connected && i < b->n_filters; i++)
-        mqtt_submit(b->m, &(struct up_request){.type = UP_UNSUBSCRIBE,
-                                               .token = TOKEN_SUBSCRIBE,
-                                               .topic = bytes_str(b->filters[i].text)});
-    mqtt_flush(b->m);
-    mqtt_stop(b->m, STOP_DRAIN_MS);
-    close(b->wake_fd);
+    observer_stop(sim);
+    if (b->m != NULL) {
+        /* The session outlives the connection; it must not go on collecting messages. */
+        for (unsigned i = 0; b->connected && i < b->n_filters; i++)
+            mqtt_submit(b->m, &(struct up_request){.type = UP_UNSUBSCRIBE,
+                                                   .token = TOKEN_SUBSCRIBE,
+                                                   .topic = bytes_str(b->filters[i].text)});
+        mqtt_flush(b->m);
+        mqtt_stop(b->m, STOP_DRAIN_MS);
+    }
+    if (b->wake_fd >= 0)
+        close(b->wake_fd);
     free(b);
     sim->broker = NULL;
 }
 
-int broker_fd(const struct sim_broker *b)
+unsigned broker_filters(const struct sim *sim)
 {
-    return b->wake_fd;
+    return sim->broker->n_filters;
+}
+
+const char *broker_filter(const struct sim *sim, unsigned i)
+{
+    return sim->broker->filters[i].text;
+}
+
+static bool client_ready(const struct sim_broker *b)
+{
+    return b->m == NULL || (b->connected && b->unanswered == 0);
 }
 
 bool broker_ready(const struct sim *sim)
 {
-    return sim->broker->connected && sim->broker->unanswered == 0;
+    return client_ready(sim->broker) && (sim->observer == NULL || observer_is_ready(sim));
 }
 
 const char *broker_trouble(const struct sim *sim)
 {
-    return sim->broker->trouble;
+    return client_ready(sim->broker) ? observer_trouble(sim) : sim->broker->trouble;
 }
 
 uint64_t broker_drops(const struct sim *sim)
 {
-    return sim->broker != NULL ? mqtt_gauges(sim->broker->m).inbox_drops : 0;
+    return sim->broker != NULL && sim->broker->m != NULL ? mqtt_gauges(sim->broker->m).inbox_drops
+                                                         : 0;
 }
 
 uint64_t broker_gaps(const struct sim *sim)
 {
+    if (sim->observer != NULL)
+        return observer_gaps(sim);
     return sim->broker != NULL ? sim->broker->gaps : 0;
 }
 
@@ -262,16 +296,15 @@ static void on_reading(struct sim *sim, struct sim_node *n, const struct payload
     }
 }
 
-static void on_message(struct sim *sim, const struct up_event *event)
+void broker_arrival(struct sim *sim, struct bytes topic, struct bytes data)
 {
-    const struct bytes data = body_bytes(event->body);
     struct payload p;
     const enum payload_result result = payload_read(data, &p);
     if (result == PAYLOAD_CORRUPT) {
         sim->counters.corrupted++;
     } else if (result == PAYLOAD_FOREIGN || p.run != sim->run) {
         sim->counters.foreign++;
-    } else if (p.node >= sim->n_nodes || !is_its_topic(&sim->nodes[p.node], &p, event->topic)) {
+    } else if (p.node >= sim->n_nodes || !is_its_topic(&sim->nodes[p.node], &p, topic)) {
         sim->counters.misrouted++;
     } else if (p.kind == PAYLOAD_WILL) {
         on_will(sim, &sim->nodes[p.node]);
@@ -279,7 +312,7 @@ static void on_message(struct sim *sim, const struct up_event *event)
         on_reading(sim, &sim->nodes[p.node], &p);
     }
     if (sim->table != NULL)
-        table_arrival(sim->table, event->topic, data);
+        table_arrival(sim->table, topic, data);
 }
 
 /* ---- the connection -------------------------------------------------------------------------- */
@@ -288,7 +321,8 @@ static void on_connected(struct sim *sim, const struct up_event *event)
 {
     struct sim_broker *b = sim->broker;
     b->connected = true;
-    if (event->session_present)
+    /* With a tap it is there for commands only. */
+    if (event->session_present || sim->observer != NULL)
         return;
     b->unanswered = b->n_filters;
     for (unsigned i = 0; i < b->n_filters; i++) {
@@ -343,7 +377,7 @@ void broker_drain(struct sim *sim)
         case UP_UNSUBSCRIBED:
             break;
         case UP_MESSAGE:
-            on_message(sim, &event);
+            broker_arrival(sim, event.topic, body_bytes(event.body));
             break;
         }
     }

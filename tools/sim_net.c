@@ -4,6 +4,7 @@
  * send() and one recv() per packet, one epoll_wait() and one clock reading per batch.
  */
 #include <errno.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@ enum {
 };
 
 /* epoll's user data besides node numbers. */
-enum { TAG_SIGNAL = -1, TAG_BROKER = -2 };
+enum { TAG_SIGNAL = -1, TAG_BROKER = -2, TAG_OBSERVER = -3 };
 
 void net_read_clock(struct sim *sim)
 {
@@ -90,9 +91,43 @@ bool net_init(struct sim *sim)
     return true;
 }
 
-bool net_watch_broker(struct sim *sim)
+bool net_watch_broker(struct sim *sim, int fd)
 {
-    return watch(sim, broker_fd(sim->broker), TAG_BROKER);
+    return watch(sim, fd, TAG_BROKER);
+}
+
+/* Changes what is waited for, or begins to wait. */
+bool net_watch_observer(struct sim *sim, int fd, uint32_t events)
+{
+    const int64_t tag = TAG_OBSERVER;
+    struct epoll_event event = {.events = events, .data = {.u64 = (uint64_t)tag}};
+    return epoll_ctl(sim->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ||
+           (errno == ENOENT && epoll_ctl(sim->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+const char *net_resolve(const char *text, int socktype, struct sockaddr_storage *out,
+                        socklen_t *len)
+{
+    char host[256];
+    const char *colon = strrchr(text, ':');
+    size_t n = colon != NULL ? (size_t)(colon - text) : 0;
+    if (n == 0 || n >= sizeof host || colon[1] == '\0')
+        return "must be HOST:PORT or [IPV6]:PORT";
+    if (text[0] == '[' && n > 2 && text[n - 1] == ']') {
+        text++;
+        n -= 2;
+    }
+    memcpy(host, text, n);
+    host[n] = '\0';
+    const struct addrinfo hints = {.ai_socktype = socktype};
+    struct addrinfo *found = NULL;
+    const int e = getaddrinfo(host, colon + 1, &hints, &found);
+    if (e != 0)
+        return gai_strerror(e);
+    memcpy(out, found->ai_addr, found->ai_addrlen);
+    *len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return NULL;
 }
 
 void net_deinit(struct sim *sim)
@@ -231,6 +266,8 @@ static void handle(struct sim *sim, const struct epoll_event *event)
         receive(sim, &sim->nodes[tag]);
     else if (tag == TAG_BROKER)
         broker_drain(sim);
+    else if (tag == TAG_OBSERVER)
+        observer_ready_io(sim);
     else
         read_signals(sim);
 }
@@ -239,6 +276,8 @@ void net_wait(struct sim *sim, int64_t until_ms)
 {
     int64_t next_ms = time_min(until_ms, deadlines_next(&sim->deadlines));
     next_ms = time_min(next_ms, air_next_landing(&sim->air));
+    if (sim->observer != NULL)
+        next_ms = time_min(next_ms, observer_next_ms(sim));
     const int64_t wait_ms = next_ms <= sim->now_ms ? 0 : time_min(next_ms - sim->now_ms, 1000);
     struct epoll_event events[BATCH];
     const int n = epoll_wait(sim->epoll_fd, events, BATCH, (int)wait_ms);
@@ -251,6 +290,8 @@ void net_wait(struct sim *sim, int64_t until_ms)
     while ((due = deadlines_take(&sim->deadlines)) != NULL)
         node_due(sim, container_of(due, struct sim_node, due));
     nodes_connect(sim);
+    if (sim->observer != NULL)
+        observer_advance(sim);
     if (sim->broker != NULL)
         broker_flush(sim);
 }
