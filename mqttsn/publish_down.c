@@ -483,6 +483,13 @@ static struct sn_down *matching(struct sn_engine *e, struct sn_client *c, int ph
     return NULL;
 }
 
+/* The head was sent under this msg id, perhaps in a connection before this one: whatever we are at
+ * with it now, the answer tells that the node has it. */
+static bool was_published_as(const struct sn_down *d, uint16_t msg_id)
+{
+    return d != NULL && d->publish_id != 0 && d->publish_id == msg_id && d->phase != SN_DN_PUBCOMP;
+}
+
 /* The node can't take it now: try again after T_retry, for as long as it is there. */
 static void wait_for_node(struct sn_engine *e, struct sn_down *d)
 {
@@ -542,6 +549,11 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         forget_mapping(e, c, p->topic_id);
         return;
     }
+    if (p->return_code == SN_ACCEPTED && was_published_as(c->down, p->msg_id)) {
+        head_delivered(e, c->down);
+        sn_down_run(e, c);
+        return;
+    }
     /* PUBACK in place of PUBREC ends a QoS 2 exchange; the topic id is not compared, some send 0.
      */
     const bool qos2 = c->down != NULL && c->down->phase == SN_DN_PUBREC;
@@ -555,7 +567,7 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     case SN_INVALID_TOPIC_ID:
         repair_mapping(e, c, d);
         break;
-    default: /* accepted; or it will never be: repeating does not help */
+    default: /* it will never be accepted: repeating does not help */
         head_delivered(e, d);
         sn_down_run(e, c);
         break;
@@ -565,7 +577,7 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
 void sn_on_pubrec(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
     struct sn_down *d = c->down;
-    if (d != NULL && d->phase == SN_DN_PUBREC && d->msg_id == p->msg_id) {
+    if (was_published_as(d, p->msg_id) && head(d)->qos == SN_QOS_2) {
         enter(e, d, SN_DN_PUBCOMP, head(d), NULL);
         return;
     }

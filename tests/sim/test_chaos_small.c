@@ -390,13 +390,13 @@ static void run_nodes(struct chaos *x)
     for (unsigned i = 0; i < NODES; i++) {
         struct node *n = &x->nodes[i];
         snc_advance(n->c, x->w.now_ms);
-        if (n->act_ms <= x->w.now_ms)
-            act(x, n);
         struct snc_event event;
         while (snc_peek_event(n->c, &event)) {
             on_event(x, n, &event);
             snc_done_event(n->c);
         }
+        if (n->act_ms <= x->w.now_ms)
+            act(x, n);
     }
 }
 
