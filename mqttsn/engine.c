@@ -24,6 +24,7 @@ struct sn_engine_config sn_engine_defaults(void)
         .max_memory_bytes = UINT64_C(256) << 20,
         .max_client_id = 64,
         .session_expiry_ms = INT64_C(7) * 24 * 3600 * 1000,
+        .gwinfo_delay_ms = 500,
         .defaults = {.max_topics = 256,
                      .max_subscriptions = 64,
                      .max_queue = 100,
@@ -124,7 +125,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
     limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
     deadlines_init(&e->deadlines);
     if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
-        sn_profiles_init(e) < 0) {
+        sn_profiles_init(e) < 0 || sn_discover_init(e) < 0) {
         sn_engine_free(e);
         return NULL;
     }
@@ -142,6 +143,7 @@ void sn_engine_free(struct sn_engine *e)
         if (e->slots[slot] != NULL)
             sn_client_free(e, e->slots[slot]);
     }
+    sn_discover_deinit(e);
     sn_outbox_deinit(e);
     sn_profiles_deinit(e);
     assert(e->memory_bytes == 0);
@@ -215,13 +217,6 @@ void sn_unknown_talker(struct sn_engine *e, const struct peer *from)
         sn_send(e, from, &(struct sn_packet){.type = SN_DISCONNECT});
 }
 
-/* Answered in every state and without making any (section 6.1), while we are of use to a node. */
-static void on_searchgw(struct sn_engine *e, const struct peer *from)
-{
-    if (e->upstream_up && sn_limiter_allow(e, from))
-        sn_send(e, from, &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id});
-}
-
 /* Any message is one, whatever becomes of it. In the middle of a will dialogue none is: supervision
  * there counts our own repetitions. */
 static void note_sign_of_life(const struct sn_engine *e, struct sn_client *c,
@@ -280,10 +275,10 @@ static void on_message(struct sn_engine *e, const struct peer *from, const struc
         return;
     }
     if (p->type == SN_SEARCHGW) {
-        on_searchgw(e, from);
+        sn_on_searchgw(e, from, p, false);
         return;
     }
-    if (p->type == SN_ADVERTISE || p->type == SN_GWINFO) { /* of, or about, other gateways */
+    if (p->type == SN_ADVERTISE || p->type == SN_GWINFO) { /* no gateway says this to us alone */
         sn_count(e, SN_STAT_IGNORED_STATE);
         return;
     }
@@ -299,7 +294,38 @@ static void on_message(struct sn_engine *e, const struct peer *from, const struc
     }
 }
 
+static void on_group_message(struct sn_engine *e, const struct peer *from,
+                             const struct sn_packet *p)
+{
+    if (log_wanted(&e->log, LOG_TRACE))
+        log_packet_in(e, from, p);
+    if (p->type == SN_SEARCHGW)
+        sn_on_searchgw(e, from, p, true);
+    else if (p->type == SN_ADVERTISE || p->type == SN_GWINFO)
+        sn_on_gateway(e, from, p);
+    else
+        sn_count(e, SN_STAT_DROP_GROUP);
+}
+
 /* ---- entries --------------------------------------------------------------------------------- */
+
+static void fire(struct sn_engine *e, struct deadline *d)
+{
+    switch ((enum sn_deadline_kind)d->kind) {
+    case SN_DL_SUPERVISE:
+        sn_client_due(e, container_of(d, struct sn_client, supervise));
+        break;
+    case SN_DL_RETRY:
+        sn_down_due(e, container_of(d, struct sn_down, retry));
+        break;
+    case SN_DL_ADVERTISE:
+        sn_advertise_due(e, container_of(d, struct sn_beacon, advertise));
+        break;
+    case SN_DL_GWINFO:
+        sn_gwinfo_due(e, container_of(d, struct sn_beacon, answer));
+        break;
+    }
+}
 
 static void fire_due(struct sn_engine *e, int64_t now_ms)
 {
@@ -310,10 +336,7 @@ static void fire_due(struct sn_engine *e, int64_t now_ms)
     deadlines_collect(&e->deadlines, now_ms);
     for (struct deadline *d = deadlines_take(&e->deadlines); d != NULL;
          d = deadlines_take(&e->deadlines)) {
-        if (d->kind == SN_DL_RETRY)
-            sn_down_due(e, container_of(d, struct sn_down, retry));
-        else
-            sn_client_due(e, container_of(d, struct sn_client, supervise));
+        fire(e, d);
     }
 }
 
@@ -358,10 +381,9 @@ static enum sn_decode_result open_envelopes(struct peer_room *from, struct bytes
     return SN_DECODED;
 }
 
-void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
-                     struct bytes datagram)
+static void take_datagram(struct sn_engine *e, const struct peer *from, struct bytes datagram,
+                          bool to_group)
 {
-    fire_due(e, now_ms);
     sn_count(e, SN_STAT_PACKETS_IN);
     e->stats.n[SN_STAT_BYTES_IN] += datagram.len;
     if (from->link < e->config.n_links && datagram.len > e->links[from->link].max_packet_bytes) {
@@ -383,12 +405,36 @@ void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *fro
         count_malformed(e, from, datagram, result);
         return;
     }
-    on_message(e, from, &p, message);
+    if (to_group)
+        on_group_message(e, from, &p);
+    else
+        on_message(e, from, &p, message);
+}
+
+void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
+                     struct bytes datagram)
+{
+    fire_due(e, now_ms);
+    take_datagram(e, from, datagram, false);
+}
+
+void sn_engine_input_group(struct sn_engine *e, int64_t now_ms, const struct peer *from,
+                           struct bytes datagram)
+{
+    fire_due(e, now_ms);
+    take_datagram(e, from, datagram, true);
+}
+
+void sn_engine_group(struct sn_engine *e, int64_t now_ms, uint16_t link, bool joined)
+{
+    fire_due(e, now_ms);
+    sn_discover_group(e, link, joined);
 }
 
 static void on_upstream(struct sn_engine *e, bool up)
 {
     e->upstream_up = up;
+    sn_discover_refresh(e);
 }
 
 static void on_closed(struct sn_engine *e, struct sn_client *c)
@@ -458,5 +504,6 @@ struct sn_gauges sn_engine_gauges(const struct sn_engine *e)
         .connected = e->connected,
         .queued = e->queued,
         .memory_bytes = e->memory_bytes,
+        .gateways = sn_gateways_alive(e),
     };
 }

@@ -74,6 +74,7 @@ struct sn_topics_section {
 struct sn_link_limits {
     uint32_t max_packet_bytes;    /* largest MQTT-SN packet in either direction, 12..65535 */
     enum sn_switch qos_minus_one; /* SN_UNSET counts as yes */
+    uint32_t advertise_s;         /* T_ADV: ADVERTISE to its group, cut to 65535; 0: none */
 };
 
 struct sn_engine_config {
@@ -84,6 +85,7 @@ struct sn_engine_config {
     uint64_t max_memory_bytes; /* everything kept for peers; default 256 MiB */
     uint32_t max_client_id;    /* octets; default 64 */
     int64_t session_expiry_ms; /* a stored (CleanSession=0) session without its node; default 7 d */
+    int64_t gwinfo_delay_ms;   /* GWINFO to a group waits up to this, at random; default 500 ms */
     struct sn_client_options defaults;
     const struct sn_client_section *clients;
     size_t n_clients;
@@ -112,6 +114,16 @@ void sn_engine_free(struct sn_engine *e);
 void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
                      struct bytes datagram);
 
+/* One datagram that `from` sent to the group of its link. Only discovery is heard there (SEARCHGW,
+ * ADVERTISE, GWINFO, SEARCHGW in envelopes); all else counts as drop.group. What this process said
+ * itself must not come back here: it would pass for another gateway with our id. */
+void sn_engine_input_group(struct sn_engine *e, int64_t now_ms, const struct peer *from,
+                           struct bytes datagram);
+
+/* Can packets to and from the group of that link pass? No group is joined at first, and until then
+ * nothing is sent to it. */
+void sn_engine_group(struct sn_engine *e, int64_t now_ms, uint16_t link, bool joined);
+
 /* One event of the broker side. MESSAGE is O(recipients). */
 void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event *event);
 
@@ -126,7 +138,8 @@ void sn_engine_farewell(struct sn_engine *e, int64_t now_ms);
 int64_t sn_engine_next_deadline(const struct sn_engine *e);
 
 /* A packet to send. `to` and `bytes` are borrowed until done; envelopes are already in place and
- * `to` is the peer on the link (its forwarder path is of no concern to the link). */
+ * `to` is the peer on the link (its forwarder path is of no concern to the link), or PEER_GROUP of
+ * a link whose group is joined: everybody within the radius that the peer carries. */
 struct sn_outgoing {
     const struct peer *to;
     struct bytes bytes;
@@ -152,6 +165,7 @@ struct sn_gauges {
     uint32_t connected;    /* of these connected (active, asleep or awake) */
     uint64_t queued;       /* messages waiting for nodes */
     uint64_t memory_bytes; /* charged */
+    uint32_t gateways;     /* others heard lately */
 };
 
 struct sn_gauges sn_engine_gauges(const struct sn_engine *e);

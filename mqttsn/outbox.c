@@ -58,13 +58,23 @@ size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
     return limit;
 }
 
-/* Writes the forwarder envelopes, outermost first (section 5.5). Radius has no meaning in unicast.
- */
-static bool write_envelopes(const struct peer *to, struct writer *w)
+/* Ctrl has two bits for the radius of what a forwarder shall broadcast, and 0 stands for all. In
+ * unicast it has no meaning. */
+static uint8_t envelope_radius(const struct sn_packet *p)
+{
+    enum { CTRL_RADIUS_MAX = 3 };
+
+    if (p->type != SN_GWINFO)
+        return 0;
+    return p->radius < CTRL_RADIUS_MAX ? p->radius : (uint8_t)CTRL_RADIUS_MAX;
+}
+
+/* Writes the forwarder envelopes, outermost first (section 5.5). */
+static bool write_envelopes(const struct peer *to, uint8_t radius, struct writer *w)
 {
     struct reader path = rd_of(bytes_of(to->bytes + to->addr_len, to->path_len));
     while (rd_left(&path) > 0) {
-        const struct sn_envelope env = {.node_id = rd_bytes(&path, rd_u8(&path))};
+        const struct sn_envelope env = {.radius = radius, .node_id = rd_bytes(&path, rd_u8(&path))};
         uint8_t header[3 + SN_NODE_ID_MAX];
         const size_t n = sn_envelope_encode(&env, header, sizeof header);
         wr_bytes(w, bytes_of(header, n));
@@ -86,7 +96,7 @@ void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
     memcpy(at, to, peer_bytes);
     struct writer w = wr_to(at + peer_bytes, room - sizeof(struct parcel) - peer_bytes);
     if (to->path_len > 0)
-        write_envelopes(to, &w);
+        write_envelopes(to, envelope_radius(p), &w);
     w.len += sn_encode(p, w.buf + w.len, w.cap - w.len);
     const struct parcel parcel = {
         .size = (uint32_t)padded(sizeof parcel + peer_bytes + w.len),

@@ -100,7 +100,7 @@ struct sn_packet {
     uint8_t return_code; /* any octet; above 03 treat as SN_NOT_SUPPORTED */
     uint8_t protocol_id; /* CONNECT */
     uint8_t gw_id;       /* ADVERTISE, GWINFO */
-    uint8_t radius;      /* SEARCHGW */
+    uint8_t radius;      /* SEARCHGW; GWINFO to a forwarder: for Ctrl of its envelope */
 
     struct bytes client_id; /* CONNECT, PINGREQ (empty when absent) */
     struct bytes topic; /* REGISTER, SUBSCRIBE and UNSUBSCRIBE by name, WILLTOPIC, WILLTOPICUPD */

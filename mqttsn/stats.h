@@ -25,6 +25,13 @@
     X(IGNORED_UNKNOWN_ACK, "ignored.unknown_ack")                                                  \
     X(UNKNOWN_TALKER, "unknown_talker")                                                            \
     X(RATE_LIMITED, "rate_limited")                                                                \
+    X(ADVERTISES, "advertises")                                                                    \
+    X(SEARCHES, "searches")                                                                        \
+    X(GWINFOS, "gwinfos")                                                                          \
+    X(GWINFOS_SUPPRESSED, "gwinfos.suppressed")                                                    \
+    X(GATEWAYS_SEEN, "gateways.seen")                                                              \
+    X(GATEWAYS_UNKNOWN, "gateways.not_remembered")                                                 \
+    X(ID_CONFLICTS, "gateways.id_conflict")                                                        \
     X(CONNECTS, "connects")                                                                        \
     X(CONNECTS_REFUSED, "connects.refused")                                                        \
     X(CONNECTS_REPEATED, "connects.repeated")                                                      \
@@ -47,6 +54,7 @@
     X(DELIVERED, "publish.down.delivered")                                                         \
     X(RETRANSMISSIONS, "retransmissions")                                                          \
     X(GAVE_UP, "retransmissions.gave_up")                                                          \
+    X(DROP_GROUP, "drop.group")                                                                    \
     X(DROP_QOS_MINUS_1, "drop.qos_minus_one")                                                      \
     X(DROP_UNKNOWN_TOPIC, "drop.unknown_topic")                                                    \
     X(DROP_QUEUE_FULL, "drop.queue_full")                                                          \

@@ -17,6 +17,11 @@ struct peer *peer_make(struct peer_room *room, uint16_t link, enum peer_kind kin
     return p;
 }
 
+struct peer *peer_make_group(struct peer_room *room, uint16_t link, uint8_t radius)
+{
+    return peer_make(room, link, PEER_GROUP, bytes_of(&radius, 1));
+}
+
 unsigned peer_depth(const struct peer *p)
 {
     struct reader r = rd_of(bytes_of(p->bytes + p->addr_len, p->path_len));
@@ -94,6 +99,13 @@ static void put_ip6_address(struct text *t, struct reader *r)
     text_dec(t, port);
 }
 
+static void put_group(struct text *t, uint8_t radius)
+{
+    text_word(t, radius == 0 ? "group" : "group:");
+    if (radius != 0)
+        text_dec(t, radius);
+}
+
 static void put_address(struct text *t, const struct peer *p)
 {
     struct reader r = rd_of(bytes_of(p->bytes, p->addr_len));
@@ -115,6 +127,9 @@ static void put_address(struct text *t, const struct peer *p)
         break;
     case PEER_SERIAL:
         text_word(t, "serial");
+        break;
+    case PEER_GROUP:
+        put_group(t, rd_u8(&r));
         break;
     case PEER_EUI64:
         text_octets(t, rd_rest(&r));

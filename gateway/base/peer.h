@@ -12,6 +12,8 @@
  *     PEER_EUI64   the 64-bit radio address 8
  *     PEER_SHORT   a 16-bit radio address 2
  *     PEER_SERIAL  nothing: the one node at the other end of the line
+ *     PEER_GROUP   radius 1: everybody on the link within so many hops, 0 = all. Only a
+ *                  destination: what was sent to the group comes from one of the others
  */
 #ifndef SENNET_BASE_PEER_H
 #define SENNET_BASE_PEER_H
@@ -21,7 +23,15 @@
 
 #include "base/bytes.h"
 
-enum peer_kind { PEER_NONE, PEER_IP4, PEER_IP6, PEER_EUI64, PEER_SHORT, PEER_SERIAL };
+enum peer_kind {
+    PEER_NONE,
+    PEER_IP4,
+    PEER_IP6,
+    PEER_EUI64,
+    PEER_SHORT,
+    PEER_SERIAL,
+    PEER_GROUP,
+};
 
 enum {
     PEER_ADDR_MAX = 22,
@@ -71,6 +81,9 @@ static inline bool peer_equal(const struct peer *a, const struct peer *b)
 struct peer *peer_make(struct peer_room *room, uint16_t link, enum peer_kind kind,
                        struct bytes addr);
 
+/* Everybody on the link within `radius` hops (0: all). */
+struct peer *peer_make_group(struct peer_room *room, uint16_t link, uint8_t radius);
+
 /* Appends one wireless node id to the path. False when PEER_DEPTH_MAX would be exceeded or the id
  * is longer than 252 octets. */
 bool peer_push_node(struct peer_room *room, struct bytes node_id);
@@ -84,8 +97,8 @@ void peer_copy(struct peer_room *room, const struct peer *from);
 /* A copy on the heap (free() it), or NULL when out of memory. */
 struct peer *peer_dup(const struct peer *p);
 
-/* "192.0.2.7:1884", "[2001:db8::1]:1884", "00124b0001020304", "0x1a2b", "serial"; forwarded nodes
- * get "/<node id hex>" per level. Always terminated, cut with "..." when `size` is short; returns
+/* "192.0.2.7:1884", "[2001:db8::1]:1884", "00124b0001020304", "0x1a2b", "serial", "group",
+ * "group:<radius>"; forwarded nodes get "/<node id hex>" per level. Always terminated, cut with "..." when `size` is short; returns
  * `out`. */
 const char *peer_print(const struct peer *p, char *out, size_t size);
 

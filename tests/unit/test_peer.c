@@ -45,6 +45,8 @@ static const struct peer_case cases[] = {
     {PEER_IP4,    "C0 00 02 07 07 5C",                             {"AA"},                 "192.0.2.7:1884/aa"        },
     {PEER_IP4,    "C0 00 02 07 07 5C",                             {"00 01", "BB CC", ""}, "192.0.2.7:1884/0001/bbcc/"},
     {PEER_SERIAL, "",                                              {""},                   "serial/"                  },
+    {PEER_GROUP,  "00",                                            {0},                    "group"                    },
+    {PEER_GROUP,  "07",                                            {0},                    "group:7"                  },
 };
 
 static struct peer *make(struct peer_room *room, const struct peer_case *c)
