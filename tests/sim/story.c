@@ -97,6 +97,27 @@ static void on_after(struct story *s, const struct story_line *line)
     story_note(s, "--");
 }
 
+/* Until something comes out, which must be before the time is over. */
+static void on_within(struct story *s, const struct story_line *line)
+{
+    int64_t ms;
+    if (line->count != 2) {
+        story_fail(s, "within TIME");
+        return;
+    }
+    check_nothing_left(s);
+    if (s->failed || !story_duration(s, &line->words[1], &ms))
+        return;
+    const int64_t until_ms = s->world.now_ms + ms;
+    while (!s->failed && list_empty(&s->world.packets) && list_empty(&s->world.asks)) {
+        const int64_t next = sim_next_deadline(&s->world);
+        if (next > until_ms)
+            story_fail(s, "nothing happened");
+        else if (!sim_advance(&s->world, next))
+            story_fail(s, "after advance() the next deadline must lie in the future");
+    }
+}
+
 static void on_deadline(struct story *s, const struct story_line *line)
 {
     const int64_t next = sim_next_deadline(&s->world);
@@ -138,6 +159,7 @@ static size_t encode(struct story *s, const struct story_node *node, const struc
 
 static void on_send(struct story *s, struct story_node *node, const struct story_line *line)
 {
+    const bool to_group = story_word_is(&line->words[1], ">>");
     check_nothing_left(s);
     if (!is_hex_form(line) && !story_parse_packet(s, line, 2, &s->packet))
         return;
@@ -153,8 +175,11 @@ static void on_send(struct story *s, struct story_node *node, const struct story
         char text[STORY_PAST_LINE / 2];
         const unsigned depth = peer_depth(peer_in(&node->peer));
         print_datagram(bytes_of(out, len), depth, text, sizeof text);
-        story_note(s, "%s > %s", node->name, text);
-        sim_input(&s->world, peer_in(&node->direct), bytes_of(out, len));
+        story_note(s, "%s %s %s", node->name, to_group ? ">>" : ">", text);
+        if (to_group)
+            sim_input_group(&s->world, peer_in(&node->direct), bytes_of(out, len));
+        else
+            sim_input(&s->world, peer_in(&node->direct), bytes_of(out, len));
     }
     free(out);
 }
@@ -250,6 +275,7 @@ static void on_gauge(struct story *s, const struct story_line *line)
         {"clients",          g.clients  },
         {"connected",        g.connected},
         {"queued",           g.queued   },
+        {"gateways",         g.gateways },
         {"shared.sessions",  h.sessions },
         {"shared.filters",   h.filters  },
         {"shared.unmatched", h.unmatched},
@@ -348,6 +374,36 @@ static void on_forget(struct story *s, const struct story_line *line)
     }
 }
 
+static void on_group(struct story *s, const struct story_line *line)
+{
+    uint64_t link = 0;
+    const bool joined = line->count > 1 && story_word_is(&line->words[1], "joined");
+    const bool has_link = line->count == 3 && strcmp(line->words[2].key, "link") == 0;
+    check_nothing_left(s);
+    if ((line->count != 2 && !has_link) || (!joined && !story_word_is(&line->words[1], "lost")))
+        story_fail(s, "group joined [link=N], or group lost [link=N]");
+    else if (!has_link || story_number(s, &line->words[2], UINT16_MAX, &link))
+        sim_group(&s->world, (uint16_t)link, joined);
+}
+
+/* Of the records that are still remembered. */
+static void on_logged(struct story *s, const struct story_line *line)
+{
+    uint64_t wanted = 0;
+    uint64_t got = 0;
+    if (line->count != 3) {
+        story_fail(s, "logged EVENT NUMBER");
+        return;
+    }
+    char event[STORY_NAME + 2];
+    const struct bytes name = line->words[1].value;
+    snprintf(event, sizeof event, " %.*s ", (int)name.len, (const char *)name.data);
+    for (unsigned i = 0; i < STORY_PAST; i++)
+        got += strstr(s->logged[i], event) != NULL ? 1 : 0;
+    if (story_number(s, &line->words[2], STORY_PAST, &wanted) && got != wanted)
+        story_fail(s, "%s was logged %llu times", event, (unsigned long long)got);
+}
+
 static void on_farewell(struct story *s, const struct story_line *line)
 {
     (void)line;
@@ -362,6 +418,9 @@ static void on_action(struct story *s, const struct story_line *line)
         void (*handle)(struct story *s, const struct story_line *line);
     } actions[] = {
         {"after",    on_after   },
+        {"within",   on_within  },
+        {"group",    on_group   },
+        {"logged",   on_logged  },
         {"broker",   on_broker  },
         {"count",    on_count   },
         {"gauge",    on_gauge   },
@@ -384,7 +443,7 @@ static void on_action(struct story *s, const struct story_line *line)
         return;
     }
     start(s);
-    if (story_word_is(&line->words[1], ">"))
+    if (story_word_is(&line->words[1], ">") || story_word_is(&line->words[1], ">>"))
         on_send(s, node, line);
     else if (story_word_is(&line->words[1], "<"))
         on_expect(s, node, line);

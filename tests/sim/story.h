@@ -14,13 +14,19 @@
  * default) or the MQTT connection behind the shared session (`broker shared`); `broker >` answers.
  * An answer without token belongs to the latest request of its kind.
  *
+ * `NODE >>` sends to the group of the node's link; what goes to everybody there is expected at a
+ * node that the header calls a group. `group joined` and `group lost` [link=N] are what the link
+ * says of it.
+ *
  * Nothing may happen unasked: at each `>`, `after` and at the end nothing may be left over. `after`
  * fires every deadline on its way at its own time; an output before the end of the wait is a
- * failure, so the times of a story are exact.
+ * failure, so the times of a story are exact. Where chance has a part in the time, `within TIME`
+ * waits until something comes out.
  *
  * `$name` takes a number from an expected line when it is not yet set, and stands for it
  * afterwards; `*` accepts any number. `repeat N` ... `end` repeats its lines with `$n` counting
- * from 1. Other lines: gauge, deadline, farewell, forget.
+ * from 1. Other lines: gauge, deadline, farewell, forget,
+ * logged EVENT NUMBER (how often that record was logged).
  */
 #ifndef SENNET_TESTS_SIM_STORY_H
 #define SENNET_TESTS_SIM_STORY_H

@@ -6,8 +6,9 @@
  *     option KEY VALUE              of the engine, or a default for all clients
  *     topics ID NAME [for=GLOB]     a predefined topic
  *     client GLOB key=value ...     a [client GLOB] section
- *     link N key=value ...          max_packet, qos_minus_one
+ *     link N key=value ...          max_packet, qos_minus_one, advertise_s
  *     node NAME [link=N] [at=NODE] [via=AA,BBCC]
+ *     node NAME group [link=N] [radius=R]      everybody on that link within so many hops
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -62,14 +63,15 @@ struct key {
 };
 
 static const struct key engine_keys[] = {
-    {"gateway_id",                      K_U8,         offsetof(struct sn_engine_config,                                 gateway_id)},
-    {"retry_interval",                                 K_TIME,                              offsetof(struct sn_engine_config,                                                        retry_interval_ms)},
-    {"retry_count",               K_UNSIGNED,                           offsetof(struct sn_engine_config,                        retry_count)},
+    {"gateway_id",                      K_U8,               offsetof(struct sn_engine_config,                                 gateway_id)},
+    {"retry_interval",                                 K_TIME,                                    offsetof(struct sn_engine_config,                                                              retry_interval_ms)},
+    {"retry_count",               K_UNSIGNED,                                 offsetof(struct sn_engine_config,                        retry_count)},
     {"max_clients", K_U32,offsetof(struct sn_engine_config,                max_clients)},
-    {"max_memory",                            K_U64,                                  offsetof(struct sn_engine_config,                                                                       max_memory_bytes)},
-    {"max_client_id",                      K_U32,  offsetof(struct sn_engine_config, max_client_id)},
-    {"session_expiry",                                 K_TIME,                               offsetof(struct sn_engine_config,                                                                     session_expiry_ms)},
-    {NULL,                   K_U8,                               0                                                                               },
+    {"max_memory",                            K_U64,                                        offsetof(struct sn_engine_config,                                                                             max_memory_bytes)},
+    {"max_client_id",                      K_U32,        offsetof(struct sn_engine_config, max_client_id)},
+    {"session_expiry",                                 K_TIME,                                     offsetof(struct sn_engine_config,                                                                           session_expiry_ms)},
+    {"gwinfo_delay",                   K_TIME,                                     offsetof(struct sn_engine_config,                                                                                      gwinfo_delay_ms)},
+    {NULL, K_U8,0},
 };
 
 static const struct key client_keys[] = {
@@ -86,9 +88,10 @@ static const struct key client_keys[] = {
 };
 
 static const struct key link_keys[] = {
-    {"max_packet",    K_U32, offsetof(struct sn_link_limits, max_packet_bytes)},
-    {"qos_minus_one",               K_SWITCH,      offsetof(struct sn_link_limits,              qos_minus_one)},
-    {NULL, K_U8,      0                   },
+    {"max_packet",                    K_U32,        offsetof(struct sn_link_limits, max_packet_bytes)},
+    {"qos_minus_one",                               K_SWITCH,                             offsetof(struct sn_link_limits,                     qos_minus_one)},
+    {"advertise_s",                 K_U32,                             offsetof(struct sn_link_limits,                           advertise_s)},
+    {NULL, K_U8,0},
 };
 
 static const struct key *find_key(const struct key *keys, struct bytes name)
@@ -276,6 +279,24 @@ static void set_path(struct story *s, struct story_node *node, struct bytes text
     }
 }
 
+static void on_group_node(struct story *s, struct story_node *node, const struct story_line *line)
+{
+    uint64_t link = 0;
+    uint64_t radius = 0;
+    for (unsigned i = 3; i < line->count; i++) {
+        const struct story_word *w = &line->words[i];
+        if (strcmp(w->key, "link") == 0)
+            story_number(s, w, UINT16_MAX, &link);
+        else if (strcmp(w->key, "radius") == 0)
+            story_number(s, w, UINT8_MAX, &radius);
+        else
+            story_fail(s, "unknown word in a group");
+    }
+    peer_make_group(&node->direct, (uint16_t)link, (uint8_t)radius);
+    node->peer = node->direct;
+    s->n_nodes++;
+}
+
 static void on_node(struct story *s, const struct story_line *line)
 {
     if (line->count < 2 || s->n_nodes == STORY_NODES || line->words[1].value.len >= STORY_NAME ||
@@ -285,6 +306,10 @@ static void on_node(struct story *s, const struct story_line *line)
     }
     struct story_node *node = &s->nodes[s->n_nodes];
     memcpy(node->name, line->words[1].value.data, line->words[1].value.len);
+    if (line->count > 2 && story_word_is(&line->words[2], "group")) {
+        on_group_node(s, node, line);
+        return;
+    }
     const uint8_t address[6] = {192, 0, 2, (uint8_t)(s->n_nodes + 1), 0x07, 0x5C};
     uint64_t link = 0;
     const struct story_node *at = NULL;

@@ -187,6 +187,18 @@ void sim_input(struct sim_world *w, const struct peer *from, struct bytes datagr
     pump(w);
 }
 
+void sim_input_group(struct sim_world *w, const struct peer *from, struct bytes datagram)
+{
+    sn_engine_input_group(w->engine, w->now_ms, from, datagram);
+    pump(w);
+}
+
+void sim_group(struct sim_world *w, uint16_t link, bool joined)
+{
+    sn_engine_group(w->engine, w->now_ms, link, joined);
+    pump(w);
+}
+
 void sim_event(struct sim_world *w, const struct sn_event *event)
 {
     assert(w->shared == NULL);

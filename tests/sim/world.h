@@ -67,6 +67,9 @@ void sim_init(struct sim_world *w, const struct sn_engine_config *config,
 void sim_deinit(struct sim_world *w);
 
 void sim_input(struct sim_world *w, const struct peer *from, struct bytes datagram);
+/* To the group of its link. */
+void sim_input_group(struct sim_world *w, const struct peer *from, struct bytes datagram);
+void sim_group(struct sim_world *w, uint16_t link, bool joined);
 void sim_event(struct sim_world *w, const struct sn_event *event);    /* without shared session */
 void sim_upstream(struct sim_world *w, const struct up_event *event); /* with it */
 
