@@ -34,6 +34,10 @@ foreach(call writev recv connect getsockopt getaddrinfo poll usleep
         pthread_cond_signal pthread_cond_timedwait)
     list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})
 endforeach()
+foreach(own mymalloc myrealloc myfree StackTrace_entry StackTrace_exit
+        MQTTAsync_NULLPublishCommands)
+    list(APPEND paho_renames --weaken-symbol ${own})
+endforeach()
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
 add_custom_command(OUTPUT ${paho_copy}
     COMMAND ${CMAKE_OBJCOPY} ${paho_renames} ${PAHO_ARCHIVE} ${paho_copy}

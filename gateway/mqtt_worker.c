@@ -31,6 +31,7 @@ enum {
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
     STRANDED_MAX = 1024,
     BATCH = 64,
+    PAHO_QUEUE_MAX = 1000000, /* more than any window: the queue is ours */
     /* Longer than any connection stays silent, and still an int in milliseconds. Paho 1.3.12
      * resends unanswered messages within a connection after max(10 s, this), once it has
      * reconnected; mosquitto closes the connection on the third copy. */
@@ -146,6 +147,7 @@ static int create_handle(struct worker *w)
 {
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
     options.MQTTVersion = MQTTVERSION_3_1_1;
+    options.maxBufferedMessages = PAHO_QUEUE_MAX;
     const struct mqtt_options *const o = &w->m->options;
     int rc = MQTTAsync_createWithOptions(&w->handle, o->address, o->client_id,
                                          MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
@@ -121,4 +122,51 @@ int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mu
     const int rc = signalled ? 0 : pthread_cond_timedwait(cond, mutex, until);
     signalled = false;
     return rc;
+}
+
+/* ---- memory and tracing -------------------------------------------------------------------------
+ */
+
+/* Zeroed, as Paho's own is. */
+void *mymalloc(char *file, int line, size_t size)
+{
+    (void)file;
+    (void)line;
+    return calloc(1, size > 0 ? size : 1);
+}
+
+void *myrealloc(char *file, int line, void *block, size_t size)
+{
+    (void)file;
+    (void)line;
+    return realloc(block, size > 0 ? size : 1);
+}
+
+void myfree(char *file, int line, void *block)
+{
+    (void)file;
+    (void)line;
+    free(block);
+}
+
+void StackTrace_entry(const char *name, int line, int level)
+{
+    (void)name;
+    (void)line;
+    (void)level;
+}
+
+void StackTrace_exit(const char *name, int line, void *rc, int level)
+{
+    (void)name;
+    (void)line;
+    (void)rc;
+    (void)level;
+}
+
+/* Paho 1.3.12 calls this when a handle is destroyed, and so forgets topics and payloads of what was
+ * never sent. 1.3.14 does not call it any more (upstream #1474). */
+void MQTTAsync_NULLPublishCommands(void *client)
+{
+    (void)client;
 }

@@ -15,6 +15,9 @@
  *    established or a blocked write can go on; and after a second of silence it sleeps 100 ms, in
  *    which it hears nothing. And its sending thread, between looking at its queue and going to
  *    sleep, misses the signal of what is queued then: that message waits a second.
+ *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
+ *    its own, and notes every function entered and left. These symbols are made weak in the copy,
+ *    and the definitions here take their place.
  *  - What exactly went wrong (resolver, connect, receive), and which socket a callback is about.
  */
 #ifndef SENNET_GATEWAY_PAHO_CALLS_H
@@ -53,5 +56,13 @@ int sennet_paho_usleep(useconds_t us);
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond);
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until);
+
+/* Paho's names and signatures; `level` is an enum of its own. */
+void *mymalloc(char *file, int line, size_t size);
+void *myrealloc(char *file, int line, void *block, size_t size);
+void myfree(char *file, int line, void *block);
+void StackTrace_entry(const char *name, int line, int level);
+void StackTrace_exit(const char *name, int line, void *rc, int level);
+void MQTTAsync_NULLPublishCommands(void *client);
 
 #endif
