@@ -62,37 +62,40 @@ struct key {
     size_t offset;
 };
 
+/* clang-format off */
 static const struct key engine_keys[] = {
-    {"gateway_id",                      K_U8,               offsetof(struct sn_engine_config,                                 gateway_id)},
-    {"retry_interval",                                 K_TIME,                                    offsetof(struct sn_engine_config,                                                              retry_interval_ms)},
-    {"retry_count",               K_UNSIGNED,                                 offsetof(struct sn_engine_config,                        retry_count)},
-    {"max_clients", K_U32,offsetof(struct sn_engine_config,                max_clients)},
-    {"max_memory",                            K_U64,                                        offsetof(struct sn_engine_config,                                                                             max_memory_bytes)},
-    {"max_client_id",                      K_U32,        offsetof(struct sn_engine_config, max_client_id)},
-    {"session_expiry",                                 K_TIME,                                     offsetof(struct sn_engine_config,                                                                           session_expiry_ms)},
-    {"gwinfo_delay",                   K_TIME,                                     offsetof(struct sn_engine_config,                                                                                      gwinfo_delay_ms)},
-    {NULL, K_U8,0},
+    {"gateway_id",        K_U8,       offsetof(struct sn_engine_config, gateway_id)},
+    {"retry_interval",    K_TIME,     offsetof(struct sn_engine_config, retry_interval_ms)},
+    {"retry_count",       K_UNSIGNED, offsetof(struct sn_engine_config, retry_count)},
+    {"max_clients",       K_U32,      offsetof(struct sn_engine_config, max_clients)},
+    {"max_memory",        K_U64,      offsetof(struct sn_engine_config, max_memory_bytes)},
+    {"max_client_id",     K_U32,      offsetof(struct sn_engine_config, max_client_id)},
+    {"session_expiry",    K_TIME,     offsetof(struct sn_engine_config, session_expiry_ms)},
+    {"gwinfo_delay",      K_TIME,     offsetof(struct sn_engine_config, gwinfo_delay_ms)},
+    {NULL,                K_U8,       0},
 };
 
 static const struct key client_keys[] = {
-    {"allow",                            K_SWITCH,                     offsetof(struct sn_client_options,                                                  allow)},
-    {"qos_minus_one",                                  K_SWITCH,                                                offsetof(struct sn_client_options,                                                                                         qos_minus_one)},
-    {"max_packet",                    K_U32,                                                offsetof(struct sn_client_options,                               max_packet_bytes)},
-    {"max_topics", K_U32,offsetof(struct sn_client_options,                 max_topics)},
-    {"max_subscriptions",                             K_U32,                                                            offsetof(struct sn_client_options,                                                                                                                   max_subscriptions)},
-    {"max_queue",                K_U32,           offsetof(struct sn_client_options, max_queue)},
-    {"max_queue_bytes",                                  K_U32,                                                    offsetof(struct sn_client_options,                                                                                                                  max_queue_bytes)},
-    {"max_inflight",                        K_U32,                                                    offsetof(struct sn_client_options,                                                                                                                      max_inflight)},
-    {"keep_alive_max", K_TIME,offsetof(struct sn_client_options,keep_alive_max_ms)},
-    {NULL,      K_U8,0},
+    {"allow",             K_SWITCH,   offsetof(struct sn_client_options, allow)},
+    {"qos_minus_one",     K_SWITCH,   offsetof(struct sn_client_options, qos_minus_one)},
+    {"max_packet",        K_U32,      offsetof(struct sn_client_options, max_packet_bytes)},
+    {"max_topics",        K_U32,      offsetof(struct sn_client_options, max_topics)},
+    {"max_subscriptions", K_U32,      offsetof(struct sn_client_options, max_subscriptions)},
+    {"max_queue",         K_U32,      offsetof(struct sn_client_options, max_queue)},
+    {"max_queue_bytes",   K_U32,      offsetof(struct sn_client_options, max_queue_bytes)},
+    {"max_inflight",      K_U32,      offsetof(struct sn_client_options, max_inflight)},
+    {"keep_alive_max",    K_TIME,     offsetof(struct sn_client_options, keep_alive_max_ms)},
+    {NULL,                K_U8,       0},
 };
 
 static const struct key link_keys[] = {
-    {"max_packet",                    K_U32,        offsetof(struct sn_link_limits, max_packet_bytes)},
-    {"qos_minus_one",                               K_SWITCH,                             offsetof(struct sn_link_limits,                     qos_minus_one)},
-    {"advertise_s",                 K_U32,                             offsetof(struct sn_link_limits,                           advertise_s)},
-    {NULL, K_U8,0},
+    {"max_packet",        K_U32,      offsetof(struct sn_link_limits, max_packet_bytes)},
+    {"qos_minus_one",     K_SWITCH,   offsetof(struct sn_link_limits, qos_minus_one)},
+    {"advertise_s",       K_U32,      offsetof(struct sn_link_limits, advertise_s)},
+    {NULL,                K_U8,       0},
 };
+
+/* clang-format on */
 
 static const struct key *find_key(const struct key *keys, struct bytes name)
 {
