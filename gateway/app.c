@@ -156,16 +156,30 @@ static void turn_end(struct app *a)
 
 /* ---- links ----------------------------------------------------------------------------------- */
 
-static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+/* Begins a turn with the first packet of a batch. While stopping, nothing is taken any more: nodes
+ * repeat what is not answered, and the next process takes it. */
+static bool take_packet(struct app *a)
 {
-    struct app *a = owner;
     if (!a->in_batch)
         turn_begin(a);
     a->in_batch = true;
-    if (a->stop.why == NULL)
+    if (a->stop.why != NULL)
+        a->stop.refused++;
+    return a->stop.why == NULL;
+}
+
+static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+{
+    struct app *a = owner;
+    if (take_packet(a))
         pump_packet(&a->pump, from, packet);
-    else
-        a->stop.refused++; /* nodes repeat what is not answered; the next process takes it */
+}
+
+static void on_group_packet(void *owner, const struct peer *from, struct bytes packet)
+{
+    struct app *a = owner;
+    if (take_packet(a))
+        pump_group_packet(&a->pump, from, packet);
 }
 
 static void check_kernel_drops(struct app *a)
@@ -173,19 +187,8 @@ static void check_kernel_drops(struct app *a)
     if (a->pump.now_ms < a->kernel_drops_ms)
         return;
     a->kernel_drops_ms = time_add(a->pump.now_ms, KERNEL_DROPS_EVERY_MS);
-    for (size_t i = 0; i < a->pump.n_links; i++) {
-        const struct link *l = a->links[i];
-        const uint64_t total = l->driver->counters(l)->kernel_drops;
-        const uint64_t lost = total - a->kernel_drops[i];
-        a->kernel_drops[i] = total;
-        if (lost > 0 && log_begin(&a->log, LOG_WARN, "link.kernel_drops")) {
-            log_text(&a->log, "link", a->config->links[i].name);
-            log_int(&a->log, "lost", (int64_t)lost);
-            log_int(&a->log, "total", (int64_t)total);
-            log_word(&a->log, "advice", "receive_buffer,net.core.rmem_max");
-            log_end(&a->log);
-        }
-    }
+    for (size_t i = 0; i < a->pump.n_links; i++)
+        report_kernel_drops(&a->log, a->config->links[i].name, a->links[i], &a->kernel_drops[i]);
 }
 
 static void on_batch_end(void *owner)
@@ -194,6 +197,16 @@ static void on_batch_end(void *owner)
     a->in_batch = false;
     check_kernel_drops(a);
     turn_end(a);
+}
+
+/* From a timer of the link, or in the midst of a turn: what follows from it needs one of its own. */
+static void on_group(void *owner, uint16_t link, bool joined)
+{
+    struct app *a = owner;
+    uv_update_time(&a->loop);
+    pump_time(&a->pump, (int64_t)uv_now(&a->loop), system_wall_ms());
+    pump_group(&a->pump, link, joined);
+    uv_async_send(&a->wake);
 }
 
 static void on_link_event(void *owner, uint16_t link, int level, const char *event,
@@ -205,6 +218,7 @@ static void on_link_event(void *owner, uint16_t link, int level, const char *eve
     log_text(&a->log, "link", a->config->links[link].name);
     log_text(&a->log, "text", text);
     log_end(&a->log);
+    uv_async_send(&a->wake); /* links have timers of their own: have it written soon */
 }
 
 /* ---- the broker ------------------------------------------------------------------------------ */
@@ -393,6 +407,7 @@ static struct link_config link_config_of(const struct config_link *l, size_t ind
         .index = (uint16_t)index,
         .name = l->name,
         .listen = l->listen,
+        .multicast = l->multicast,
         .max_packet_bytes = l->max_packet_bytes,
         .receive_buffer_bytes = l->receive_buffer_bytes,
     };
@@ -401,8 +416,12 @@ static struct link_config link_config_of(const struct config_link *l, size_t ind
 static int start_links(struct app *a)
 {
     const size_t n = a->config->n_links;
-    const struct link_sink sink = {
-        .owner = a, .packet = on_packet, .batch_end = on_batch_end, .event = on_link_event};
+    const struct link_sink sink = {.owner = a,
+                                   .packet = on_packet,
+                                   .batch_end = on_batch_end,
+                                   .group_packet = on_group_packet,
+                                   .group = on_group,
+                                   .event = on_link_event};
     a->links = calloc(n, sizeof(struct link *));
     a->kernel_drops = calloc(n, sizeof *a->kernel_drops);
     if (a->links == NULL || a->kernel_drops == NULL)

@@ -34,6 +34,8 @@ struct config_link {
     char *name;
     char *driver;
     char *listen;
+    char *multicast; /* NULL: the link has no group */
+    unsigned advertise_s;
     uint32_t max_packet_bytes;
     uint32_t receive_buffer_bytes;
     enum sn_switch qos_minus_one;

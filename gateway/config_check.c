@@ -242,6 +242,47 @@ static bool check_needed(struct config_builder *b, size_t i)
     return ok;
 }
 
+/* Asks the driver about what `key` and the keys before it say. What is not there yet (-ENODEV) may
+ * come: no fault of the file. */
+static bool ask_driver(struct config_builder *b, size_t i, const struct link_config *lc,
+                       const char *key)
+{
+    char text[CONFIG_TEXT_ROOM * 2];
+    const struct link_driver *driver = link_driver_find(bytes_str(b->config->links[i].driver));
+    const int rc = driver->check(lc, text, sizeof text);
+    if (rc == 0 || rc == -ENODEV)
+        return true;
+    config_say2(&b->report, config_place_of(&b->links[i], SECTION_LINK, key), SAY_LINK_REFUSED,
+                lc->name, text);
+    return false;
+}
+
+static void check_by_driver(struct config_builder *b, size_t i)
+{
+    const struct config_link *link = &b->config->links[i];
+    struct link_config lc = {
+        .index = (uint16_t)i,
+        .name = link->name,
+        .listen = link->listen,
+        .max_packet_bytes = link->max_packet_bytes,
+        .receive_buffer_bytes = link->receive_buffer_bytes,
+    };
+    const bool good = ask_driver(b, i, &lc, "listen");
+    lc.multicast = link->multicast;
+    if (good && lc.multicast != NULL)
+        ask_driver(b, i, &lc, "multicast");
+}
+
+/* Switched off is no contradiction. */
+static void check_advertise(struct config_builder *b, size_t i)
+{
+    const struct config_link *link = &b->config->links[i];
+    if (config_is_set(&b->links[i], SECTION_LINK, "advertise") && link->advertise_s > 0 &&
+        !config_is_set(&b->links[i], SECTION_LINK, "multicast"))
+        config_say1(&b->report, config_place_of(&b->links[i], SECTION_LINK, "advertise"),
+                    SAY_ADVERTISE_ALONE, link->name);
+}
+
 static void check_link(struct config_builder *b, size_t i)
 {
     const struct config_link *link = &b->config->links[i];
@@ -259,19 +300,9 @@ static void check_link(struct config_builder *b, size_t i)
         config_say2(&b->report, at, SAY_UNKNOWN_DRIVER, link->driver, text);
         return;
     }
-    if (!check_needed(b, i))
-        return;
-    const struct link_config lc = {
-        .index = (uint16_t)i,
-        .name = link->name,
-        .listen = link->listen,
-        .max_packet_bytes = link->max_packet_bytes,
-        .receive_buffer_bytes = link->receive_buffer_bytes,
-    };
-    const int rc = driver->check(&lc, text, sizeof text);
-    if (rc != 0 && rc != -ENODEV) /* what is not there yet may come: no fault of the file */
-        config_say2(&b->report, config_place_of(&b->links[i], SECTION_LINK, "listen"),
-                    SAY_LINK_REFUSED, link->name, text);
+    check_advertise(b, i);
+    if (check_needed(b, i))
+        check_by_driver(b, i);
 }
 
 /* Port 0 is chosen by the system, differently each time. */

@@ -37,7 +37,8 @@ static struct sn_link_limits *link_limits(const struct config *c)
     struct sn_link_limits *list = room_for(c->n_links, sizeof *list);
     for (size_t i = 0; list != NULL && i < c->n_links; i++) {
         list[i] = (struct sn_link_limits){.max_packet_bytes = c->links[i].max_packet_bytes,
-                                          .qos_minus_one = c->links[i].qos_minus_one};
+                                          .qos_minus_one = c->links[i].qos_minus_one,
+                                          .advertise_s = c->links[i].advertise_s};
     }
     return list;
 }

@@ -284,6 +284,7 @@ static void links_free(struct config *c)
         free(c->links[i].name);
         free(c->links[i].driver);
         free(c->links[i].listen);
+        free(c->links[i].multicast);
     }
     free(c->links);
 }

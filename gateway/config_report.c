@@ -102,6 +102,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_LINK_NEEDS] = ERROR("[link {}] needs '{}', because its driver is {}"),
     [SAY_LINK_REFUSED] = ERROR("[link {}] can't work: {}"),
     [SAY_SAME_LISTEN] = ERROR("[link {}] listens on the same address as [link {}]"),
+    [SAY_ADVERTISE_ALONE] =
+        WARNING("[link {}] has no multicast group to announce itself to: 'advertise' does nothing"),
     [SAY_INCLUDE_NESTED] = ERROR("include_dir works only in the main file"),
     [SAY_INCLUDE_UNREADABLE] = ERROR("can't read include_dir '{}': {}"),
     [SAY_INCLUDE_TOO_MANY] = ERROR("include_dir '{}' has more than {} files named *.conf"),

@@ -99,6 +99,33 @@ void pump_packet(struct pump *p, const struct peer *from, struct bytes packet)
     carry(p);
 }
 
+/* Two links may be in one group, so it need not be the link that heard it. */
+static bool is_own(const struct pump *p, const struct peer *from)
+{
+    for (size_t i = 0; i < p->n_links; i++) {
+        const struct link *l = p->links[i];
+        if (l != NULL && l->driver->is_own != NULL && l->driver->is_own(l, from))
+            return true;
+    }
+    return false;
+}
+
+void pump_group_packet(struct pump *p, const struct peer *from, struct bytes packet)
+{
+    if (is_own(p, from)) {
+        p->own_echoes++;
+        return;
+    }
+    sn_engine_input_group(p->engine, p->now_ms, from, packet);
+    carry(p);
+}
+
+void pump_group(struct pump *p, uint16_t link, bool joined)
+{
+    sn_engine_group(p->engine, p->now_ms, link, joined);
+    carry(p);
+}
+
 unsigned pump_broker(struct pump *p)
 {
     struct up_event event;

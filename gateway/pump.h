@@ -47,6 +47,7 @@ struct pump {
     int64_t wall_ms;
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
+    uint64_t own_echoes;   /* our own packets to a group, heard back */
     uint64_t lost_logs[3]; /* as said, per ring */
 };
 
@@ -55,6 +56,12 @@ void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
 
 /* One packet from a link. */
 void pump_packet(struct pump *p, const struct peer *from, struct bytes packet);
+
+/* One packet that was sent to a link's group. What a link of ours said itself is not taken. */
+void pump_group_packet(struct pump *p, const struct peer *from, struct bytes packet);
+
+/* The link's group was joined or lost. */
+void pump_group(struct pump *p, uint16_t link, bool joined);
 
 /* Takes what the connection has to tell; how many events. PUMP_EVENTS_PER_TURN at most, and then
  * more may wait. */

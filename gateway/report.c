@@ -55,6 +55,7 @@ static void put_engine(struct log_ring *lg, const struct sn_engine *engine)
     page_put(&page, "connected", g.connected);
     page_put(&page, "queued", g.queued);
     page_put(&page, "memory_bytes", g.memory_bytes);
+    page_put(&page, "gateways", g.gateways);
     page_end(&page);
 }
 
@@ -64,6 +65,7 @@ static void put_link(struct log_ring *lg, const struct link *l)
     struct page page = {.lg = lg, .event = "stats.link", .subject = l->driver->where(l)};
     page_put(&page, "packets_in", c->packets_in);
     page_put(&page, "packets_out", c->packets_out);
+    page_put(&page, "group_in", c->group_in);
     page_put(&page, "bytes_in", c->bytes_in);
     page_put(&page, "bytes_out", c->bytes_out);
     page_put(&page, "oversize", c->oversize);
@@ -110,9 +112,25 @@ void report_counters(struct log_ring *lg, const struct pump *p)
     put_broker(lg, p);
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
+    page_put(&page, "own_echoes", p->own_echoes);
     page_put(&page, "log_suppressed", p->sink->suppressed);
     page_put(&page, "log_dropped", p->sink->dropped);
     page_end(&page);
+}
+
+void report_kernel_drops(struct log_ring *lg, const char *name, const struct link *l,
+                         uint64_t *said)
+{
+    const uint64_t total = l->driver->counters(l)->kernel_drops;
+    const uint64_t lost = total - *said;
+    *said = total;
+    if (lost == 0 || !log_begin(lg, LOG_WARN, "link.kernel_drops"))
+        return;
+    log_text(lg, "link", name);
+    log_int(lg, "lost", (int64_t)lost);
+    log_int(lg, "total", (int64_t)total);
+    log_word(lg, "advice", "receive_buffer,net.core.rmem_max");
+    log_end(lg);
 }
 
 /* ---- the beginning and the end --------------------------------------------------------------- */

@@ -15,6 +15,10 @@
 /* All counters and gauges, by their stable names, in as many records as they need. */
 void report_counters(struct log_ring *lg, const struct pump *p);
 
+/* link.kernel_drops: what the link lost since `*said`, which is brought up to date. */
+void report_kernel_drops(struct log_ring *lg, const char *name, const struct link *l,
+                         uint64_t *said);
+
 /* gateway.ready: all links listen. */
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config);
 

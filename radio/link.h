@@ -24,6 +24,11 @@ struct link_sink {
     void *owner;
     void (*packet)(void *owner, const struct peer *from, struct bytes packet);
     void (*batch_end)(void *owner);
+    /* A packet that was sent to the link's group, by others or by ourselves: see is_own(). */
+    void (*group_packet)(void *owner, const struct peer *from, struct bytes packet);
+    /* From now on packets to and from the group can pass, or can't any more. Not at first. These
+     * two may be NULL when no link has a group. */
+    void (*group)(void *owner, uint16_t link, bool joined);
     /* A stable event name ("link.up", "link.lost", ...) with a sentence for people. */
     void (*event)(void *owner, uint16_t link, int level, const char *event, const char *text);
 };
@@ -31,6 +36,7 @@ struct link_sink {
 /* What a link counts; all since start. */
 struct link_counters {
     uint64_t packets_in, packets_out;
+    uint64_t group_in; /* of packets_in those that were sent to the group */
     uint64_t bytes_in, bytes_out;
     uint64_t oversize;      /* arrived larger than max_packet_bytes: dropped */
     uint64_t empty;         /* arrived without content: dropped */
@@ -44,6 +50,7 @@ struct link_config {
     uint16_t index;                /* becomes peer.link */
     const char *name;              /* [link NAME] */
     const char *listen;            /* udp: "127.0.0.1:1884", "[::]:1884" */
+    const char *multicast;         /* udp: "225.1.1.1:1885@eth0"; NULL: the link has no group */
     uint32_t max_packet_bytes;     /* of one MQTT-SN packet with its envelopes */
     uint32_t receive_buffer_bytes; /* asked of the system; 0: leave alone */
 };
@@ -63,11 +70,17 @@ struct link_driver {
     /* Begins to deliver what arrives, and what has arrived since open. Once. */
     void (*start)(struct link *l);
 
-    /* Queues one packet. Never fails visibly: what cannot be sent is counted. */
+    /* Queues one packet. Never fails visibly: what cannot be sent is counted. To PEER_GROUP it goes
+     * to everybody within the radius, from the same address as everything else, because nodes take
+     * the gateway's address from there. */
     void (*send)(struct link *l, const struct peer *to, struct bytes packet);
 
     /* Hands everything queued to the system: once per batch. */
     void (*flush)(struct link *l);
+
+    /* Is `from` where this link sends from? What comes from there to a group is our own, heard
+     * back. NULL: the driver knows no groups. */
+    bool (*is_own)(const struct link *l, const struct peer *from);
 
     const struct link_counters *(*counters)(const struct link *l);
 

@@ -190,6 +190,12 @@ int sock_open_udp(const union sock_addr *address)
     if (rc == 0 && wildcard)
         rc = family == AF_INET ? set_on(fd, IPPROTO_IP, IP_PKTINFO)
                                : set_on(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
+    /* Linux hands what comes to a group to every socket on its port, unless told not to. */
+    const int off = 0;
+    if (family == AF_INET)
+        setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof off);
+    else
+        setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof off);
     if (rc == 0)
         rc = bind(fd, &address->any, sock_len(address));
     if (rc == 0)
@@ -197,6 +203,53 @@ int sock_open_udp(const union sock_addr *address)
     const int error = errno;
     close(fd);
     return -error;
+}
+
+/* Only an own address can be bound. */
+bool sock_is_local(const union sock_addr *a)
+{
+    union sock_addr any_port = *a;
+    const int fd = socket(a->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+    if (fd < 0)
+        return false;
+    if (a->any.sa_family == AF_INET)
+        any_port.ip4.sin_port = 0;
+    else
+        any_port.ip6.sin6_port = 0;
+    const bool local = bind(fd, &any_port.any, sock_len(&any_port)) == 0;
+    close(fd);
+    return local;
+}
+
+static void put_control(struct msghdr *h, int level, int type, const void *data, size_t len)
+{
+    struct cmsghdr *c = CMSG_FIRSTHDR(h);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(c), data, len);
+    h->msg_controllen = CMSG_SPACE(len);
+}
+
+void sock_put_source(struct msghdr *h, sa_family_t family, const void *address)
+{
+    if (family == AF_INET) {
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, address, sizeof info.ipi_spec_dst);
+        put_control(h, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+    } else {
+        struct in6_pktinfo info = {0};
+        memcpy(&info.ipi6_addr, address, sizeof info.ipi6_addr);
+        put_control(h, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+    }
+}
+
+void sock_put_hops(struct msghdr *h, sa_family_t family, int hops)
+{
+    if (family == AF_INET)
+        put_control(h, IPPROTO_IP, IP_TTL, &hops, sizeof hops);
+    else
+        put_control(h, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops, sizeof hops);
 }
 
 uint32_t sock_receive_buffer(int fd, uint32_t asked)

@@ -40,6 +40,14 @@ bool sock_from_peer(const struct peer *p, sa_family_t family, union sock_addr *o
  * which of our addresses each datagram came to. The descriptor, or -errno. */
 int sock_open_udp(const union sock_addr *address);
 
+/* Is that an address of this machine, whatever the port? */
+bool sock_is_local(const union sock_addr *a);
+
+/* Makes the datagram of `h` leave with that source address, or with so many hops to go. The room in
+ * msg_control must do for one in6_pktinfo. */
+void sock_put_source(struct msghdr *h, sa_family_t family, const void *address);
+void sock_put_hops(struct msghdr *h, sa_family_t family, int hops);
+
 /* Asks for a receive buffer (0: leaves it alone); what the system grants, in octets. */
 uint32_t sock_receive_buffer(int fd, uint32_t asked);
 

@@ -25,13 +25,15 @@
 #include "radio/link.h"
 #include "radio/sockaddr.h"
 #include "radio/sources.h"
+#include "radio/udp_group.h"
 
 enum {
-    BATCH = 64,               /* datagrams per system call */
-    ROUNDS = 4,               /* batches per wake-up, then other handles have their turn */
-    OUT_PACKETS = 1024,       /* waiting to be sent */
-    OUT_BYTES = 512 * 1024,   /* the same */
-    UDP_PAYLOAD_MAX = 65507,  /* of an IPv4 datagram */
+    BATCH = 64,              /* datagrams per system call */
+    ROUNDS = 4,              /* batches per wake-up, then other handles have their turn */
+    OUT_PACKETS = 1024,      /* waiting to be sent */
+    OUT_BYTES = 512 * 1024,  /* the same */
+    UDP_PAYLOAD_MAX = 65507, /* of an IPv4 datagram */
+    HOPS_DEFAULT = 1,        /* how far radius 0 goes: "the whole network" is ours, not the world */
     ERRORS_PER_WAKE_UP = 256, /* entries of the error queue looked at */
 };
 
@@ -55,6 +57,7 @@ struct outgoing {
     uint32_t offset;
     uint32_t len;
     uint8_t source; /* of sources_find() */
+    uint8_t hops;   /* for the group; 0: to one node */
     bool tried;     /* once refused by the system, and given a second chance */
 };
 
@@ -82,6 +85,8 @@ struct udp {
     struct link_sink sink;
     struct link_counters counters;
     struct sources *sources; /* NULL unless bound to the wildcard */
+    struct udp_group *group; /* NULL: none */
+    union sock_addr bound;
     char where[PEER_TEXT_MAX];
     struct receiving in;
     struct sending out;
@@ -109,27 +114,6 @@ static void wait_for_events(struct udp *u)
     (void)rc;
 }
 
-/* Makes the datagram leave with the address of ours that the node talked to. */
-static void put_source(const struct udp *u, struct msghdr *h, const union source_address *from)
-{
-    struct cmsghdr *c = CMSG_FIRSTHDR(h);
-    if (u->family == AF_INET) {
-        const struct in_pktinfo info = {.ipi_spec_dst = from->ip4};
-        c->cmsg_level = IPPROTO_IP;
-        c->cmsg_type = IP_PKTINFO;
-        c->cmsg_len = CMSG_LEN(sizeof info);
-        memcpy(CMSG_DATA(c), &info, sizeof info);
-        h->msg_controllen = CMSG_SPACE(sizeof info);
-    } else {
-        const struct in6_pktinfo info = {.ipi6_addr = from->ip6};
-        c->cmsg_level = IPPROTO_IPV6;
-        c->cmsg_type = IPV6_PKTINFO;
-        c->cmsg_len = CMSG_LEN(sizeof info);
-        memcpy(CMSG_DATA(c), &info, sizeof info);
-        h->msg_controllen = CMSG_SPACE(sizeof info);
-    }
-}
-
 /* Fills the headers for the next packets of the queue; how many. */
 static unsigned prepare_send(struct udp *u)
 {
@@ -145,11 +129,14 @@ static unsigned prepare_send(struct udp *u)
                              .msg_iovlen = 1};
         const union source_address *from =
             u->sources != NULL ? sources_address(u->sources, o->source) : NULL;
-        if (from != NULL) {
-            h->msg_control = &s->control[n];
-            h->msg_controllen = sizeof s->control[n];
-            put_source(u, h, from);
-        }
+        if (from == NULL && o->hops == 0)
+            continue;
+        h->msg_control = &s->control[n];
+        h->msg_controllen = sizeof s->control[n];
+        if (o->hops > 0)
+            sock_put_hops(h, u->family, o->hops);
+        else
+            sock_put_source(h, u->family, from);
     }
     return n;
 }
@@ -240,23 +227,38 @@ static bool make_room(struct udp *u, size_t len)
     return has_room(&u->out, len);
 }
 
+/* Where to, and how. False: there is no way. */
+static bool address_to(const struct udp *u, const struct peer *to, struct outgoing *out)
+{
+    out->source = SOURCE_ANY;
+    if (to->kind == PEER_GROUP) {
+        const union sock_addr *group = u->group != NULL ? udp_group_address(u->group) : NULL;
+        if (group == NULL || to->addr_len != 1)
+            return false;
+        out->to = *group;
+        out->hops = to->bytes[0] != 0 ? to->bytes[0] : (uint8_t)HOPS_DEFAULT;
+        return true;
+    }
+    if (!sock_from_peer(to, u->family, &out->to))
+        return false;
+    if (u->sources != NULL)
+        out->source = sources_find(u->sources, &out->to);
+    return true;
+}
+
 static void udp_send(struct link *l, const struct peer *to, struct bytes packet)
 {
     struct udp *u = udp_of(l);
     struct sending *s = &u->out;
-    union sock_addr address;
-    if (u->closing || packet.len == 0 || packet.len > UDP_PAYLOAD_MAX ||
-        !sock_from_peer(to, u->family, &address) || !make_room(u, packet.len)) {
+    struct outgoing out = {.len = (uint32_t)packet.len};
+    if (u->closing || packet.len == 0 || packet.len > UDP_PAYLOAD_MAX || !address_to(u, to, &out) ||
+        !make_room(u, packet.len)) {
         u->counters.send_drops++;
         return;
     }
     memcpy(s->bytes + s->used, packet.data, packet.len);
-    s->queue[s->count++] = (struct outgoing){
-        .to = address,
-        .offset = (uint32_t)s->used,
-        .len = (uint32_t)packet.len,
-        .source = u->sources != NULL ? sources_find(u->sources, &address) : (uint8_t)SOURCE_ANY,
-    };
+    out.offset = (uint32_t)s->used;
+    s->queue[s->count++] = out;
     s->used += packet.len;
     if (s->blocked)
         u->counters.send_deferred++;
@@ -458,12 +460,11 @@ static int bind_to(struct udp *u, uv_loop_t *loop, const union sock_addr *addres
     u->fd = sock_open_udp(address);
     if (u->fd < 0)
         return u->fd;
-    union sock_addr bound;
-    socklen_t len = sizeof bound;
-    if (getsockname(u->fd, &bound.any, &len) != 0)
+    socklen_t len = sizeof u->bound;
+    if (getsockname(u->fd, &u->bound.any, &len) != 0)
         return -errno;
     struct peer_room room;
-    peer_print(sock_to_peer(&room, u->index, &bound), u->where, sizeof u->where);
+    peer_print(sock_to_peer(&room, u->index, &u->bound), u->where, sizeof u->where);
     const int rc = uv_poll_init(loop, &u->poll, u->fd);
     if (rc != 0)
         return rc;
@@ -471,9 +472,19 @@ static int bind_to(struct udp *u, uv_loop_t *loop, const union sock_addr *addres
     return 0;
 }
 
+static int parse(const struct link_config *config, union sock_addr *listen, struct multicast *m,
+                 char *error, size_t error_size)
+{
+    const int rc = sock_parse(config->listen, listen, error, error_size);
+    if (rc != 0 || config->multicast == NULL)
+        return rc;
+    return multicast_parse(config->multicast, listen, m, error, error_size);
+}
+
 static int udp_check(const struct link_config *config, char *error, size_t error_size)
 {
     union sock_addr address;
+    struct multicast m;
     if (config->listen == NULL) {
         snprintf(error, error_size, "it needs 'listen', an address like 127.0.0.1:1884");
         return -EINVAL;
@@ -482,7 +493,7 @@ static int udp_check(const struct link_config *config, char *error, size_t error
         snprintf(error, error_size, "the largest packet must have some octets");
         return -EINVAL;
     }
-    return sock_parse(config->listen, &address, error, error_size);
+    return parse(config, &address, &m, error, error_size);
 }
 
 static int udp_open(void *loop, const struct link_config *config, const struct link_sink *sink,
@@ -492,12 +503,16 @@ static int udp_open(void *loop, const struct link_config *config, const struct l
     if (rc != 0)
         return rc;
     union sock_addr address;
-    sock_parse(config->listen, &address, error, error_size);
+    struct multicast m;
+    parse(config, &address, &m, error, error_size);
     struct udp *u = new_udp(config, sink, sock_is_wildcard(&address));
     if (u == NULL)
         return sock_explain(ENOMEM, config->listen, error, error_size);
-    rc = bind_to(u, loop, &address);
+    if (config->multicast != NULL)
+        u->group = udp_group_new(loop, &m, config, sink, &u->counters);
+    rc = config->multicast == NULL || u->group != NULL ? bind_to(u, loop, &address) : -ENOMEM;
     if (rc != 0) {
+        udp_group_close(u->group);
         if (u->fd >= 0)
             close(u->fd);
         free_udp(u);
@@ -513,6 +528,28 @@ static void udp_start(struct link *l)
     struct udp *u = udp_of(l);
     u->started = true;
     wait_for_events(u);
+    if (u->group != NULL)
+        udp_group_start(u->group, u->fd);
+}
+
+static in_port_t port_of(const union sock_addr *a)
+{
+    return a->any.sa_family == AF_INET ? a->ip4.sin_port : a->ip6.sin6_port;
+}
+
+/* On the wildcard our own packets have the address of the interface that they left by; and while we
+ * have the port on all addresses, nobody else here can have it. */
+static bool udp_is_own(const struct link *l, const struct peer *from)
+{
+    const struct udp *u = udp_of(l);
+    union sock_addr a;
+    if (!sock_from_peer(from, u->family, &a) || port_of(&a) != port_of(&u->bound))
+        return false;
+    if (sock_is_wildcard(&u->bound))
+        return sock_is_local(&a);
+    if (u->family == AF_INET)
+        return a.ip4.sin_addr.s_addr == u->bound.ip4.sin_addr.s_addr;
+    return IN6_ARE_ADDR_EQUAL(&a.ip6.sin6_addr, &u->bound.ip6.sin6_addr);
 }
 
 static const struct link_counters *udp_counters(const struct link *l)
@@ -538,6 +575,8 @@ static void udp_close(struct link *l)
     assert(!u->closing);
     udp_flush(l);
     u->closing = true;
+    udp_group_close(u->group);
+    u->group = NULL;
     uv_close((uv_handle_t *)&u->poll, on_closed);
 }
 
@@ -548,6 +587,7 @@ const struct link_driver link_udp = {
     .start = udp_start,
     .send = udp_send,
     .flush = udp_flush,
+    .is_own = udp_is_own,
     .counters = udp_counters,
     .where = udp_where,
     .close = udp_close,

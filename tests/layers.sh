@@ -125,7 +125,7 @@ allowed_include() {
         case $header in '"base/'* | '"mqttsn/'* | '"broker/'*) return 0 ;; esac
         machine_header "$header"
         ;;
-    radio/udp.c | radio/port_*.c)
+    radio/udp*.c | radio/port_*.c)
         case $header in '"base/'* | '"radio/'* | '<'*) return 0 ;; esac
         return 1
         ;;
