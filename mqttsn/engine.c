@@ -19,6 +19,8 @@ struct sn_engine_config sn_engine_defaults(void)
     return (struct sn_engine_config){
         .gateway_id = 1,
         .retry_interval_ms = 10000,
+        .retry_min_ms = 1000,
+        .retry_max_ms = 60000,
         .retry_count = 3,
         .max_clients = 100000,
         .max_memory_bytes = UINT64_C(256) << 20,
@@ -30,7 +32,8 @@ struct sn_engine_config sn_engine_defaults(void)
                      .max_queue = 100,
                      .max_queue_bytes = 64 * 1024,
                      .max_inflight = 16,
-                     .keep_alive_max_ms = INT64_C(24) * 3600 * 1000},
+                     .keep_alive_max_ms = INT64_C(24) * 3600 * 1000,
+                     .overflow = SN_DROP_OLDEST},
         .log_level = LOG_INFO,
     };
 }

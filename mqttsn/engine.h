@@ -40,6 +40,8 @@ enum sn_switch { SN_UNSET, SN_NO, SN_YES };
 
 /* Options of one [client GLOB] section; 0 or SN_UNSET means "not said here". When several sections
  * match a client id, a later section overrides an earlier one, key by key. */
+enum sn_overflow { SN_OVERFLOW_UNSET, SN_DROP_OLDEST, SN_DROP_NEWEST, SN_LATEST_PER_TOPIC };
+
 struct sn_client_options {
     enum sn_switch allow;         /* no: CONNECT is refused with "not supported" */
     enum sn_switch qos_minus_one; /* accept PUBLISH QoS -1 of these clients */
@@ -50,6 +52,15 @@ struct sn_client_options {
     uint32_t max_queue_bytes;     /* their payloads and topics; default 64 KiB */
     uint32_t max_inflight;        /* QoS 1/2 PUBLISHes of the node open at once; default 16 */
     int64_t keep_alive_max_ms;    /* supervision of clients with keep alive 0; default 24 h */
+    enum sn_overflow overflow;  /* what gives way when the queue is full; default SN_DROP_OLDEST */
+    enum sn_switch queue_qos_0; /* keep QoS 0 messages for a sleeping node; default yes */
+    enum sn_switch rebind;      /* PINGREQ wakes a sleeper from another address; default yes */
+
+    /* Peculiarities of nodes in the field (reference section 4.13); the defaults suit all others. */
+    enum sn_switch
+        regack; /* no: the node never answers REGISTER; send none, nor what would need one */
+    enum sn_switch dup; /* no: never set DUP toward the node, it takes offence */
+    uint8_t max_qos;    /* deliver at this QoS at most: 1 + QoS, so that 0 means "not said" */
 };
 
 struct sn_client_section {
@@ -80,6 +91,11 @@ struct sn_link_limits {
 struct sn_engine_config {
     uint8_t gateway_id;
     int64_t retry_interval_ms; /* T_retry, default 10 s */
+    /* Once a node's round trips are known, T_retry for it follows them (RFC 6298), within these
+     * bounds: never sooner than retry_min_ms (or retry_interval_ms, if that is less), never later
+     * than retry_max_ms. */
+    int64_t retry_min_ms;      /* default 1 s */
+    int64_t retry_max_ms;      /* default 60 s */
     unsigned retry_count;      /* N_retry, default 3: repetitions after the first sending */
     uint32_t max_clients;      /* sessions of all kinds; default 100000 */
     uint64_t max_memory_bytes; /* everything kept for peers; default 256 MiB */

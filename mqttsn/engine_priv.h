@@ -6,7 +6,7 @@
  *   client.c        sessions, state machine, supervision    topics.c    topic ids of a client
  *   connect.c       CONNECT and the will dialogue           profile.c   options by client id
  *   publish_up.c    PUBLISH from nodes                      outbox.c    packets and requests out
- *   publish_down.c  PUBLISH to nodes, REGISTER before it
+ *   publish_down.c  PUBLISH to nodes, REGISTER before it     queue.c     what waits for a node
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
  *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
  *   discover.c      ADVERTISE, SEARCHGW, GWINFO
@@ -184,11 +184,14 @@ struct sn_down {
 
     uint16_t msg_id; /* of the request under way */
     uint16_t
-        publish_id; /* msg id under which the head was sent before: repeat with DUP; 0 = never */
-    uint8_t tries;  /* sendings of the request under way */
-    uint8_t rounds; /* times it was given up and taken up again */
-    bool stalled;   /* given up until the node gives a sign of life */
-    bool repaired;  /* the mapping was registered anew once for this message */
+        publish_id;    /* msg id under which the head was sent before: repeat with DUP; 0 = never */
+    int64_t sent_ms;   /* first sending of the request under way */
+    uint32_t srtt_ms8; /* smoothed round trip, in eighths; 0 = nothing measured yet */
+    uint32_t rttvar_ms4; /* its mean deviation, in quarters */
+    uint8_t tries;       /* sendings of the request under way */
+    uint8_t rounds;      /* times it was given up and taken up again */
+    bool stalled;        /* given up until the node gives a sign of life */
+    bool repaired;       /* the mapping was registered anew once for this message */
 };
 
 /* An open SUBSCRIBE or UNSUBSCRIBE (subscribe.c). */
@@ -437,6 +440,20 @@ void sn_advertise_due(struct sn_engine *e, struct sn_beacon *b);
 void sn_gwinfo_due(struct sn_engine *e, struct sn_beacon *b);
 unsigned sn_gateways_alive(const struct sn_engine *e);
 
+/* ---- queue.c --------------------------------------------------------------------------------- */
+
+/* Appends by the client's overflow policy. False: not kept, which the caller counts and reports. */
+bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
+                   struct body *body, const struct sn_recipient *r);
+/* The queue must not be empty. */
+struct sn_message *sn_queue_head(const struct sn_down *d);
+/* The head has reached the node, or is given up: counted, reported, removed. */
+void sn_queue_delivered(struct sn_engine *e, struct sn_down *d);
+void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why);
+/* Tells the broker side, if it wants to know. */
+void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
+                    bool dropped);
+
 /* ---- conversations --------------------------------------------------------------------------- */
 
 /* Handlers of arriving messages; `c` is the session of the address. */
@@ -466,6 +483,8 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
 void sn_on_pubrec(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
 void sn_on_pubcomp(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
 void sn_on_message(struct sn_engine *e, const struct sn_event *event);
+/* Nothing of the head is under way, and nothing is remembered of it. */
+void sn_down_idle(struct sn_engine *e, struct sn_down *d);
 /* Sends what can be sent; called whenever something stopped being in the way. May end an awake
  * period, never the session. */
 void sn_down_run(struct sn_engine *e, struct sn_client *c);

@@ -32,6 +32,18 @@ static void overlay(struct sn_client_options *to, const struct sn_client_options
         to->max_inflight = from->max_inflight;
     if (from->keep_alive_max_ms != 0)
         to->keep_alive_max_ms = from->keep_alive_max_ms;
+    if (from->overflow != SN_OVERFLOW_UNSET)
+        to->overflow = from->overflow;
+    if (from->queue_qos_0 != SN_UNSET)
+        to->queue_qos_0 = from->queue_qos_0;
+    if (from->rebind != SN_UNSET)
+        to->rebind = from->rebind;
+    if (from->regack != SN_UNSET)
+        to->regack = from->regack;
+    if (from->dup != SN_UNSET)
+        to->dup = from->dup;
+    if (from->max_qos != 0)
+        to->max_qos = from->max_qos;
 }
 
 static bool bit(struct bytes set, size_t i)

@@ -20,61 +20,7 @@
 
 enum { ROUNDS_WITHOUT_REGACK = 2 };
 
-static struct sn_message *head(const struct sn_down *d)
-{
-    struct list *first = list_first(&d->queue);
-    return first != NULL ? container_of(first, struct sn_message, link) : NULL;
-}
-
-static uint32_t cost_of(const struct sn_message *m)
-{
-    return (uint32_t)(sizeof *m + m->name->len + body_bytes(m->body).len);
-}
-
-/* ---- the queue ------------------------------------------------------------------------------- */
-
-static void report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
-                        bool dropped)
-{
-    if (delivery_id != 0)
-        sn_ask(e,
-               &(struct sn_request){
-                   .type = SN_REQ_DELIVERED,
-                   .client = c->key,
-                   .delivered = {.delivery_id = delivery_id, .dropped = dropped}
-        },
-               NULL, NULL);
-}
-
-/* Takes a message out of the queue for good. */
-static void message_remove(struct sn_engine *e, struct sn_down *d, struct sn_message *m)
-{
-    const uint32_t cost = cost_of(m);
-    list_unlink(&m->link);
-    d->n_queued--;
-    d->queued_bytes -= cost;
-    e->queued--;
-    sn_refund(e, cost);
-    sn_name_unref(e, m->name);
-    body_unref(m->body);
-    free(m);
-}
-
-static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_message *m,
-                         enum sn_stat why)
-{
-    sn_count(e, why);
-    if (log_begin(&e->log, LOG_NOTICE, "message.dropped")) {
-        log_str(&e->log, "client", sn_client_id(d->client));
-        log_str(&e->log, "topic", sn_name_bytes(m->name));
-        log_word(&e->log, "why", sn_stat_name(why));
-        log_end(&e->log);
-    }
-    report_done(e, d->client, m->delivery_id, true);
-    message_remove(e, d, m);
-}
-
-static void set_idle(struct sn_engine *e, struct sn_down *d)
+void sn_down_idle(struct sn_engine *e, struct sn_down *d)
 {
     deadline_disarm(&e->deadlines, &d->retry);
     d->phase = SN_DN_IDLE;
@@ -88,97 +34,14 @@ static void set_idle(struct sn_engine *e, struct sn_down *d)
 /* The head has reached the node. */
 static void head_delivered(struct sn_engine *e, struct sn_down *d)
 {
-    struct sn_message *m = head(d);
-    sn_count(e, SN_STAT_DELIVERED);
-    report_done(e, d->client, m->delivery_id, false);
-    message_remove(e, d, m);
-    set_idle(e, d);
+    sn_queue_delivered(e, d);
+    sn_down_idle(e, d);
 }
 
 static void head_dropped(struct sn_engine *e, struct sn_down *d, enum sn_stat why)
 {
-    message_drop(e, d, head(d), why);
-    set_idle(e, d);
-}
-
-void sn_down_clear(struct sn_engine *e, struct sn_client *c)
-{
-    struct sn_down *d = c->down;
-    if (d == NULL)
-        return;
-    for (struct sn_message *m = head(d); m != NULL; m = head(d)) {
-        sn_count(e, SN_STAT_DROP_CLIENT_GONE);
-        report_done(e, c, m->delivery_id, true);
-        message_remove(e, d, m);
-    }
-    deadline_disarm(&e->deadlines, &d->retry);
-    sn_free(e, d, sizeof *d);
-    c->down = NULL;
-}
-
-static struct sn_down *down_of(struct sn_engine *e, struct sn_client *c)
-{
-    if (c->down != NULL)
-        return c->down;
-    struct sn_down *d = sn_alloc(e, sizeof *d);
-    if (d == NULL)
-        return NULL;
-    deadline_init(&d->retry, SN_DL_RETRY);
-    list_init(&d->queue);
-    d->client = c;
-    c->down = d;
-    return d;
-}
-
-/* Makes room by the policy drop-oldest, never touching the message under way. */
-static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
-{
-    const struct sn_client_options *o = &d->client->profile->options;
-    const uint32_t stays = d->phase != SN_DN_IDLE ? cost_of(head(d)) : 0;
-    if (stays + cost > o->max_queue_bytes)
-        return; /* all others would go, and in vain */
-    while (d->n_queued > 0 &&
-           (d->n_queued >= o->max_queue || d->queued_bytes + cost > o->max_queue_bytes)) {
-        if (d->phase == SN_DN_IDLE) {
-            head_dropped(e, d, SN_STAT_DROP_QUEUE_FULL);
-            continue;
-        }
-        struct list *victim = list_first(&d->queue)->next;
-        if (victim == &d->queue)
-            return;
-        message_drop(e, d, container_of(victim, struct sn_message, link), SN_STAT_DROP_QUEUE_FULL);
-    }
-}
-
-/* False: not kept (counted by the caller). */
-static bool enqueue(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
-                    struct body *body, const struct sn_recipient *r)
-{
-    struct sn_down *d = down_of(e, c);
-    struct sn_message *m = d != NULL ? malloc(sizeof *m) : NULL;
-    if (m == NULL)
-        return false;
-    *m = (struct sn_message){.name = name,
-                             .body = body,
-                             .delivery_id = r->delivery_id,
-                             .qos = r->qos,
-                             .retain = r->retain};
-    const uint32_t cost = cost_of(m);
-    const struct sn_client_options *o = &c->profile->options;
-    make_room(e, d, cost);
-    if (d->n_queued >= o->max_queue || d->queued_bytes + cost > o->max_queue_bytes ||
-        !sn_charge(e, cost)) {
-        free(m);
-        return false;
-    }
-    sn_name_ref(name);
-    body_ref(body);
-    list_init(&m->link);
-    list_push_back(&d->queue, &m->link);
-    d->n_queued++;
-    d->queued_bytes += cost;
-    e->queued++;
-    return true;
+    sn_queue_drop(e, d, why);
+    sn_down_idle(e, d);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -208,6 +71,13 @@ static bool is_known(const struct sn_client *c, const struct sn_topic *t)
     return t->kind != SN_TOPIC_NORMAL || (t->id != 0 && t->known_in == c->connection);
 }
 
+/* A node that has no handler for REGISTER still knows the ids it asked for itself, also those of a
+ * connection before. */
+static bool never_registers(const struct sn_client *c)
+{
+    return c->profile->options.regack == SN_NO;
+}
+
 /* The node has said no to this name in this connection, and not asked for it since. */
 static bool is_refused(const struct sn_client *c, const struct sn_topic *t)
 {
@@ -220,9 +90,47 @@ static bool fits(const struct sn_engine *e, const struct sn_client *c, const str
     return len > 0 && len <= sn_packet_limit(e, c);
 }
 
+/* T_retry for this node: as configured until its round trips are known, then by RFC 6298.
+ * Repetitions back off exponentially, but no further than T_retry as configured, unless the node is
+ * slower than that. */
+static int64_t retry_ms(const struct sn_engine *e, const struct sn_down *d)
+{
+    enum { DOUBLINGS_MAX = 6 };
+
+    const int64_t configured_ms = e->config.retry_interval_ms;
+    if (d->srtt_ms8 == 0)
+        return configured_ms;
+    const int64_t least_ms = time_min(e->config.retry_min_ms, configured_ms);
+    int64_t rto_ms = (int64_t)d->srtt_ms8 / 8 + d->rttvar_ms4;
+    rto_ms = rto_ms < least_ms ? least_ms : time_min(rto_ms, e->config.retry_max_ms);
+    const int64_t most_ms = rto_ms > configured_ms ? rto_ms : configured_ms;
+    for (unsigned i = 1; i < d->tries && i <= DOUBLINGS_MAX; i++)
+        rto_ms *= 2;
+    return time_min(rto_ms, most_ms);
+}
+
 static void arm_retry(struct sn_engine *e, struct sn_down *d)
 {
-    deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, e->config.retry_interval_ms));
+    deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, retry_ms(e, d)));
+}
+
+/* The request under way was answered. What was sent more than once tells nothing (Karn). */
+static void measure_round_trip(const struct sn_engine *e, struct sn_down *d)
+{
+    if (d->tries != 1)
+        return;
+    const int64_t took_ms = time_min(e->now_ms - d->sent_ms, e->config.retry_max_ms);
+    const int64_t rtt_ms = took_ms > 0 ? took_ms : 1;
+    if (d->srtt_ms8 == 0) {
+        d->srtt_ms8 = (uint32_t)(rtt_ms * 8);
+        d->rttvar_ms4 = (uint32_t)(rtt_ms * 2);
+        return;
+    }
+    const int64_t error_ms = rtt_ms - (int64_t)d->srtt_ms8 / 8;
+    const int64_t deviation_ms = error_ms < 0 ? -error_ms : error_ms;
+    const int64_t srtt_ms8 = (int64_t)d->srtt_ms8 + error_ms;
+    d->srtt_ms8 = srtt_ms8 > 0 ? (uint32_t)srtt_ms8 : 1;
+    d->rttvar_ms4 = (uint32_t)((int64_t)d->rttvar_ms4 - d->rttvar_ms4 / 4 + deviation_ms);
 }
 
 static const enum sn_stat down_stat[] = {SN_STAT_PUBLISH_DOWN_QOS0, SN_STAT_PUBLISH_DOWN_QOS1,
@@ -241,7 +149,7 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
     } else if (d->phase != SN_DN_PUBCOMP) {
         p = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
         p.msg_id = d->msg_id;
-        p.dup = d->publish_id != 0;
+        p.dup = d->publish_id != 0 && d->client->profile->options.dup != SN_NO;
         d->publish_id = d->msg_id;
     }
     sn_reply(e, d->client, &p);
@@ -265,6 +173,7 @@ static void enter(struct sn_engine *e, struct sn_down *d, int phase, const struc
     d->phase = phase;
     d->tries = 0;
     d->stalled = false;
+    d->sent_ms = e->now_ms;
     send_phase(e, d, m, t);
 }
 
@@ -283,16 +192,20 @@ static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struc
 static bool start_head(struct sn_engine *e, struct sn_down *d)
 {
     struct sn_client *c = d->client;
-    struct sn_message *m = head(d);
+    struct sn_message *m = sn_queue_head(d);
     struct sn_topic *t = topic_of(e, c, m->name);
     if (t == NULL || is_refused(c, t)) {
-        head_dropped(e, d, t == NULL ? SN_STAT_DROP_NO_MEMORY : SN_STAT_DROP_REFUSED_BY_CLIENT);
+        head_dropped(e, d, t == NULL ? SN_STAT_DROP_TOPIC_LIMIT : SN_STAT_DROP_REFUSED_BY_CLIENT);
         return false;
     }
     const struct sn_packet publish = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
     const struct sn_packet reg = {
         .type = SN_REGISTER, .topic_id = t->id, .topic = sn_name_bytes(m->name)};
-    const bool known = is_known(c, t);
+    const bool known = is_known(c, t) || (never_registers(c) && t->given);
+    if (!known && never_registers(c)) {
+        head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
+        return false;
+    }
     if (!fits(e, c, &publish) || (!known && !fits(e, c, &reg))) {
         head_dropped(e, d, SN_STAT_DROP_TOO_LARGE);
         return false;
@@ -315,12 +228,12 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c)
 {
     struct sn_down *d = c->down;
     if (d != NULL && reachable(c) && !d->stalled) {
-        while (d->phase == SN_DN_IDLE && head(d) != NULL) {
+        while (d->phase == SN_DN_IDLE && d->n_queued > 0) {
             if (start_head(e, d))
                 break;
         }
     }
-    const bool nothing_left = d == NULL || (d->phase == SN_DN_IDLE && head(d) == NULL);
+    const bool nothing_left = d == NULL || (d->phase == SN_DN_IDLE && d->n_queued == 0);
     if (c->state == SN_ST_AWAKE && nothing_left && c->n_subs == 0) {
         sn_reply(e, c, &(struct sn_packet){.type = SN_PINGRESP});
         sn_client_apply(e, c, SN_CE_DROWSE);
@@ -329,7 +242,7 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c)
 
 static void again(struct sn_engine *e, struct sn_down *d)
 {
-    const struct sn_message *m = head(d);
+    const struct sn_message *m = sn_queue_head(d);
     const struct sn_topic *t = sn_topic_find(e, d->client, m->name);
     assert(t != NULL);
     send_phase(e, d, m, t);
@@ -384,7 +297,7 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
         log_end(&e->log);
     }
     if (d->phase == SN_DN_REGISTER && !c->has_regacked) {
-        struct sn_topic *t = sn_topic_find(e, c, head(d)->name);
+        struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
         if (t->given) { /* it asked for this id itself: it will understand */
             t->known_in = c->connection;
             d->phase = SN_DN_IDLE; /* and the PUBLISH follows, under its id */
@@ -417,7 +330,7 @@ void sn_down_due(struct sn_engine *e, struct sn_down *d)
 static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
                             struct body *body, const struct sn_recipient *r)
 {
-    const bool queue_empty = c->down == NULL || head(c->down) == NULL;
+    const bool queue_empty = c->down == NULL || c->down->n_queued == 0;
     if (r->qos != SN_QOS_0 || !queue_empty || !reachable(c))
         return false;
     const struct sn_topic *t = sn_topic_find(e, c, name);
@@ -429,25 +342,37 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     sn_count(e, SN_STAT_PUBLISH_DOWN_QOS0);
     sn_count(e, SN_STAT_DELIVERED);
     sn_reply(e, c, &publish);
-    report_done(e, c, r->delivery_id, false);
+    sn_report_done(e, c, r->delivery_id, false);
     return true;
 }
 
-static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body,
-                    const struct sn_recipient *r)
+/* QoS 0 is kept for a sleeper if so configured, and never for a node that is not connected. */
+static bool waits_at_qos_0(const struct sn_client *c)
 {
-    struct sn_client *c = sn_client_by_key(e, r->client);
+    if (c->state == SN_ST_ASLEEP)
+        return c->profile->options.queue_qos_0 != SN_NO;
+    return c->state != SN_ST_DISCONNECTED && c->state != SN_ST_LOST;
+}
+
+static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body,
+                    const struct sn_recipient *asked)
+{
+    struct sn_client *c = sn_client_by_key(e, asked->client);
     if (c == NULL) {
         sn_count(e, SN_STAT_DROP_CLIENT_GONE);
         return;
     }
+    struct sn_recipient recipient = *asked;
+    const struct sn_recipient *r = &recipient;
+    const uint8_t max_qos = c->profile->options.max_qos;
+    if (max_qos != 0 && recipient.qos > max_qos - 1)
+        recipient.qos = (uint8_t)(max_qos - 1);
     if (deliver_at_once(e, c, name, body, r))
         return;
-    const bool away = c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST;
-    if ((r->qos == SN_QOS_0 && away) || !enqueue(e, c, name, body, r)) {
-        sn_count(e,
-                 away && r->qos == SN_QOS_0 ? SN_STAT_DROP_CLIENT_GONE : SN_STAT_DROP_QUEUE_FULL);
-        report_done(e, c, r->delivery_id, true);
+    const bool unwanted = r->qos == SN_QOS_0 && !waits_at_qos_0(c);
+    if (unwanted || !sn_queue_push(e, c, name, body, r)) {
+        sn_count(e, unwanted ? SN_STAT_DROP_CLIENT_GONE : SN_STAT_DROP_QUEUE_FULL);
+        sn_report_done(e, c, r->delivery_id, true);
         return;
     }
     sn_down_run(e, c);
@@ -463,7 +388,7 @@ void sn_on_message(struct sn_engine *e, const struct sn_event *event)
         } else {
             const struct sn_client *c = sn_client_by_key(e, r->client);
             if (c != NULL)
-                report_done(e, c, r->delivery_id, true);
+                sn_report_done(e, c, r->delivery_id, true);
         }
     }
     if (name != NULL)
@@ -490,12 +415,12 @@ static bool was_published_as(const struct sn_down *d, uint16_t msg_id)
     return d != NULL && d->publish_id != 0 && d->publish_id == msg_id && d->phase != SN_DN_PUBCOMP;
 }
 
-/* The node can't take it now: try again after T_retry, for as long as it is there. */
+/* The node can't take it now: try again after T_retry as configured, for as long as it is there. */
 static void wait_for_node(struct sn_engine *e, struct sn_down *d)
 {
     d->tries = 1;
     d->stalled = false;
-    arm_retry(e, d);
+    deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, e->config.retry_interval_ms));
 }
 
 void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
@@ -508,7 +433,8 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         wait_for_node(e, d);
         return;
     }
-    struct sn_topic *t = sn_topic_find(e, c, head(d)->name);
+    measure_round_trip(e, d);
+    struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
     if (p->return_code == SN_ACCEPTED) {
         t->known_in = c->connection;
         deadline_disarm(&e->deadlines, &d->retry);
@@ -524,12 +450,12 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
 /* The node does not know the id (section 6.6): register it anew, once, and send again. */
 static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_down *d)
 {
-    struct sn_topic *t = sn_topic_find(e, c, head(d)->name);
+    struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
     if (t->kind != SN_TOPIC_NORMAL || d->repaired) {
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
     } else {
         t->known_in = 0;
-        set_idle(e, d);
+        sn_down_idle(e, d);
         d->repaired = true;
     }
     sn_down_run(e, c);
@@ -550,6 +476,8 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         return;
     }
     if (p->return_code == SN_ACCEPTED && was_published_as(c->down, p->msg_id)) {
+        if (c->down->phase == SN_DN_PUBACK)
+            measure_round_trip(e, c->down);
         head_delivered(e, c->down);
         sn_down_run(e, c);
         return;
@@ -577,8 +505,10 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
 void sn_on_pubrec(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
     struct sn_down *d = c->down;
-    if (was_published_as(d, p->msg_id) && head(d)->qos == SN_QOS_2) {
-        enter(e, d, SN_DN_PUBCOMP, head(d), NULL);
+    if (was_published_as(d, p->msg_id) && sn_queue_head(d)->qos == SN_QOS_2) {
+        if (d->phase == SN_DN_PUBREC)
+            measure_round_trip(e, d);
+        enter(e, d, SN_DN_PUBCOMP, sn_queue_head(d), NULL);
         return;
     }
     /* A repetition, or an exchange we no longer know: PUBREL lets the node finish. */
@@ -590,6 +520,7 @@ void sn_on_pubcomp(struct sn_engine *e, struct sn_client *c, const struct sn_pac
     struct sn_down *d = matching(e, c, SN_DN_PUBCOMP, p->msg_id);
     if (d == NULL)
         return;
+    measure_round_trip(e, d);
     head_delivered(e, d);
     sn_down_run(e, c);
 }

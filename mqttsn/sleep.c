@@ -23,6 +23,8 @@ static struct sn_client *sleeper(struct sn_engine *e, const struct peer *from,
     struct sn_client *c = p->client_id.len > 0 ? sn_client_by_id(e, p->client_id) : NULL;
     if (c == NULL || (c->state != SN_ST_ASLEEP && c->state != SN_ST_AWAKE))
         return NULL;
+    if (c->profile->options.rebind == SN_NO)
+        return NULL;
     struct sn_client *holder = sn_client_by_peer(e, from);
     if (holder != NULL && holder != c) {
         if (!sn_client_apply(e, holder, SN_CE_REPLACED))

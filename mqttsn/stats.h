@@ -58,6 +58,8 @@
     X(DROP_QOS_MINUS_1, "drop.qos_minus_one")                                                      \
     X(DROP_UNKNOWN_TOPIC, "drop.unknown_topic")                                                    \
     X(DROP_QUEUE_FULL, "drop.queue_full")                                                          \
+    X(DROP_SUPERSEDED, "drop.superseded")                                                          \
+    X(DROP_TOPIC_LIMIT, "drop.topic_limit")                                                          \
     X(DROP_TOO_LARGE, "drop.too_large")                                                            \
     X(DROP_REFUSED_BY_CLIENT, "drop.refused_by_client")                                            \
     X(DROP_UPSTREAM, "drop.upstream_unavailable")                                                  \

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue of messages that wait for one node, in the order of their arrival. The head may be under
+ * way (publish_down.c) and is then never touched by the overflow policy of the client's profile:
+ *
+ *     drop-oldest       the oldest waiting message makes room
+ *     drop-newest       the arriving message is dropped
+ *     latest-per-topic  an older waiting message of the same topic is replaced, full or not; a queue
+ *                       full of other topics drops its oldest
+ *
+ * Every octet is charged to the client's quota and the engine's, and refunded with the message. Every
+ * drop is counted, logged, and reported upstream like a delivery, so that nothing waits for it.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "mqttsn/engine_priv.h"
+
+static uint32_t cost_of(const struct sn_message *m)
+{
+    return (uint32_t)(sizeof *m + m->name->len + body_bytes(m->body).len);
+}
+
+static struct sn_message *message_at(struct list *link)
+{
+    return container_of(link, struct sn_message, link);
+}
+
+void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
+                    bool dropped)
+{
+    if (delivery_id == 0)
+        return;
+    const struct sn_request request = {
+        .type = SN_REQ_DELIVERED,
+        .client = c->key,
+        .delivered = {.delivery_id = delivery_id, .dropped = dropped},
+    };
+    sn_ask(e, &request, NULL, NULL);
+}
+
+/* Takes a message out of the queue for good. */
+static void message_remove(struct sn_engine *e, struct sn_down *d, struct sn_message *m)
+{
+    const uint32_t cost = cost_of(m);
+    list_unlink(&m->link);
+    d->n_queued--;
+    d->queued_bytes -= cost;
+    e->queued--;
+    sn_refund(e, cost);
+    sn_name_unref(e, m->name);
+    body_unref(m->body);
+    free(m);
+}
+
+static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_message *m,
+                         enum sn_stat why)
+{
+    sn_count(e, why);
+    if (log_begin(&e->log, LOG_NOTICE, "message.dropped")) {
+        log_str(&e->log, "client", sn_client_id(d->client));
+        log_str(&e->log, "topic", sn_name_bytes(m->name));
+        log_word(&e->log, "why", sn_stat_name(why));
+        log_end(&e->log);
+    }
+    sn_report_done(e, d->client, m->delivery_id, true);
+    message_remove(e, d, m);
+}
+
+struct sn_message *sn_queue_head(const struct sn_down *d)
+{
+    assert(d->n_queued > 0);
+    return message_at(d->queue.next);
+}
+
+void sn_queue_delivered(struct sn_engine *e, struct sn_down *d)
+{
+    struct sn_message *m = sn_queue_head(d);
+    sn_count(e, SN_STAT_DELIVERED);
+    sn_report_done(e, d->client, m->delivery_id, false);
+    message_remove(e, d, m);
+}
+
+void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why)
+{
+    message_drop(e, d, sn_queue_head(d), why);
+}
+
+/* ---- the conversation's record --------------------------------------------------------------- */
+
+void sn_down_clear(struct sn_engine *e, struct sn_client *c)
+{
+    struct sn_down *d = c->down;
+    if (d == NULL)
+        return;
+    while (d->n_queued > 0) {
+        struct sn_message *m = sn_queue_head(d);
+        sn_count(e, SN_STAT_DROP_CLIENT_GONE);
+        sn_report_done(e, c, m->delivery_id, true);
+        message_remove(e, d, m);
+    }
+    deadline_disarm(&e->deadlines, &d->retry);
+    sn_free(e, d, sizeof *d);
+    c->down = NULL;
+}
+
+static struct sn_down *down_of(struct sn_engine *e, struct sn_client *c)
+{
+    if (c->down != NULL)
+        return c->down;
+    struct sn_down *d = sn_alloc(e, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    deadline_init(&d->retry, SN_DL_RETRY);
+    list_init(&d->queue);
+    d->client = c;
+    c->down = d;
+    return d;
+}
+
+/* ---- arrival and overflow -------------------------------------------------------------------- */
+
+/* Where the waiting messages begin: behind the one under way. */
+static struct list *first_waiting(struct sn_down *d)
+{
+    struct list *first = d->queue.next;
+    return d->phase != SN_DN_IDLE && first != &d->queue ? first->next : first;
+}
+
+static void drop_waiting(struct sn_engine *e, struct sn_down *d, struct list *link,
+                         enum sn_stat why)
+{
+    const bool was_head = link == d->queue.next;
+    message_drop(e, d, message_at(link), why);
+    if (was_head)
+        sn_down_idle(e,
+                     d); /* what was remembered of an earlier sending concerned the dropped one */
+}
+
+static void supersede(struct sn_engine *e, struct sn_down *d, const struct sn_name *name)
+{
+    for (struct list *link = first_waiting(d); link != &d->queue; link = link->next) {
+        if (message_at(link)->name == name) {
+            drop_waiting(e, d, link, SN_STAT_DROP_SUPERSEDED);
+            return; /* there is never more than one */
+        }
+    }
+}
+
+static bool has_room(const struct sn_down *d, uint32_t cost)
+{
+    const struct sn_client_options *o = &d->client->profile->options;
+    return d->n_queued < o->max_queue && d->queued_bytes + cost <= o->max_queue_bytes;
+}
+
+/* Drops what the policy sacrifices for a message of this cost. */
+static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
+{
+    const struct sn_client_options *o = &d->client->profile->options;
+    const uint32_t stays = d->phase != SN_DN_IDLE ? cost_of(sn_queue_head(d)) : 0;
+    if (o->overflow == SN_DROP_NEWEST || stays + cost > o->max_queue_bytes)
+        return; /* in the latter case all others would go in vain */
+    while (!has_room(d, cost)) {
+        struct list *victim = first_waiting(d);
+        if (victim == &d->queue)
+            return;
+        drop_waiting(e, d, victim, SN_STAT_DROP_QUEUE_FULL);
+    }
+}
+
+bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
+                   struct body *body, const struct sn_recipient *r)
+{
+    struct sn_down *d = down_of(e, c);
+    struct sn_message *m = d != NULL ? malloc(sizeof *m) : NULL;
+    if (m == NULL)
+        return false;
+    *m = (struct sn_message){.name = name,
+                             .body = body,
+                             .delivery_id = r->delivery_id,
+                             .qos = r->qos,
+                             .retain = r->retain};
+    const uint32_t cost = cost_of(m);
+    if (c->profile->options.overflow == SN_LATEST_PER_TOPIC)
+        supersede(e, d, name);
+    make_room(e, d, cost);
+    if (!has_room(d, cost) || !sn_charge(e, cost)) {
+        free(m);
+        return false;
+    }
+    sn_name_ref(name);
+    body_ref(body);
+    list_init(&m->link);
+    list_push_back(&d->queue, &m->link);
+    d->n_queued++;
+    d->queued_bytes += cost;
+    e->queued++;
+    return true;
+}
