@@ -85,6 +85,34 @@ struct mqtt_options mqtt_defaults(void)
     };
 }
 
+/* Zero is no sensible value of any of them. */
+static void fill_in(struct mqtt_options *o)
+{
+    enum { WINDOW_MAX = 1000, KEEPALIVE_MIN_S = 5, KEEPALIVE_MAX_S = 65535 };
+
+    const struct mqtt_options d = mqtt_defaults();
+    if (o->keepalive_s == 0)
+        o->keepalive_s = d.keepalive_s;
+    if (o->keepalive_s < KEEPALIVE_MIN_S)
+        o->keepalive_s = KEEPALIVE_MIN_S;
+    if (o->keepalive_s > KEEPALIVE_MAX_S)
+        o->keepalive_s = KEEPALIVE_MAX_S;
+    if (o->window == 0)
+        o->window = d.window;
+    if (o->window > WINDOW_MAX)
+        o->window = WINDOW_MAX;
+    if (o->window_qos2 == 0)
+        o->window_qos2 = d.window_qos2;
+    if (o->max_queued == 0)
+        o->max_queued = d.max_queued;
+    if (o->max_queued_bytes == 0)
+        o->max_queued_bytes = d.max_queued_bytes;
+    if (o->max_inbox == 0)
+        o->max_inbox = d.max_inbox;
+    if (o->max_inbox_bytes == 0)
+        o->max_inbox_bytes = d.max_inbox_bytes;
+}
+
 static bool copy_text(const char **text)
 {
     if (*text == NULL)
@@ -98,6 +126,7 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
     static const char scheme[] = "mqtt://";
 
     struct mqtt_options o = *options;
+    fill_in(&o);
     const char **const texts[] = {&o.address, &o.client_id, &o.username, &o.password};
 
     enum { TEXTS = sizeof texts / sizeof texts[0] };

@@ -93,29 +93,36 @@ static void adopt_socket(struct mqtt *m)
     m->cut_why[0] = '\0';
 }
 
+/* Told from here and not by the worker, so that it comes before the messages of a resumed session. */
+static void tell_connected(struct mqtt *m, struct item *it, bool session_present)
+{
+    if (it == NULL) {
+        mqtt_cut(m, "out of memory");
+        return;
+    }
+    it->event =
+        (struct up_event){.type = UP_CONNECTED, .session_present = m->resumable && session_present};
+    m->resumable = true;
+    atomic_fetch_add(&m->connects, 1);
+    atomic_store(&m->online, !m->stopping);
+    inbox_push(m, it);
+}
+
 void on_connected(void *context, MQTTAsync_successData *data)
 {
     struct mqtt *const m = context;
-    struct item *const it = item_new(m, 0);
+    struct item *it = item_new(m, 0);
 
     pthread_mutex_lock(&m->lock);
     adopt_socket(m);
     m->notes.connected = true;
-    /* Told from here, so that it comes before the messages of a resumed session. */
-    if (!m->purging && it != NULL) {
-        it->event =
-            (struct up_event){.type = UP_CONNECTED,
-                              .session_present = m->resumable && data->alt.connect.sessionPresent};
-        m->resumable = true;
-        atomic_fetch_add(&m->connects, 1);
-        atomic_store(&m->online, !m->stopping);
-        inbox_push(m, it);
+    if (!m->purging) {
+        tell_connected(m, it, data->alt.connect.sessionPresent);
+        it = NULL;
     }
     pthread_cond_signal(&m->work);
-    const bool told = !m->purging;
     pthread_mutex_unlock(&m->lock);
-    if (!told)
-        item_free(it);
+    item_free(it);
 }
 
 void on_connect_failed(void *context, MQTTAsync_failureData *data)

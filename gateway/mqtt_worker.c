@@ -25,6 +25,7 @@
 
 enum {
     CONNECT_TIMEOUT_S = 10,    /* Paho looks at it each 3 s */
+    CONNECT_LOST_MS = 90000,   /* Paho has forgotten us; resolvers take up to 30 s */
     PURGE_CLOSE_MS = 5000,     /* for the DISCONNECT after the purge */
     STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end */
     TICK_MS = 1000,            /* heartbeat, and supervision of the broker */
@@ -184,7 +185,7 @@ static void start_connecting(struct worker *w, bool purge)
         rc = MQTTAsync_connect(w->handle, &options);
     }
     w->phase = purge ? PURGING : CONNECTING;
-    w->due_ms = TIME_NEVER;
+    w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
     if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
         char why[WHY_MAX];
         snprintf(why, sizeof why, "can't connect to %s: %s", m->server, MQTTAsync_strerror(rc));
@@ -465,8 +466,9 @@ static void handle_due(struct worker *w, int64_t now_ms)
         supervise(w, now_ms);
         break;
     case PURGING:
-    case CONNECTING: /* Paho tells, after its own timeout */
-        w->due_ms = TIME_NEVER;
+    case CONNECTING: /* Paho drops a CONNECT without a word when it believes to be connected */
+        close_connection(w);
+        failed(w, "no answer from the Paho library: starting over");
         break;
     }
 }

@@ -101,10 +101,10 @@ static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len,
 {
     pthread_mutex_lock(&f->lock);
     if (f->connection_count < FAKE_CONNECTIONS_MAX)
-        f->connections[f->connection_count] =
-            (struct fake_connection){.at_ms = at_ms,
-                                     .clean = len > 9 && (body[7] & 2) != 0,
-                                     .keepalive = len > 9 ? (uint16_t)((unsigned)body[8] << 8 | body[9]) : 0};
+        f->connections[f->connection_count] = (struct fake_connection){
+            .at_ms = at_ms,
+            .clean = len > 9 && (body[7] & 2) != 0,
+            .keepalive = len > 9 ? (uint16_t)((unsigned)body[8] << 8 | body[9]) : 0};
     f->connection_count++;
     pthread_mutex_unlock(&f->lock);
 }
