@@ -141,8 +141,9 @@ static void answer(struct sn_engine *e, const struct peer *to, uint8_t radius)
         &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id, .radius = radius});
 }
 
-/* One answer serves all that have asked by then; it reaches as far as the farthest asked for. */
-static void answer_later(struct sn_engine *e, struct sn_beacon *b, uint8_t radius)
+/* One answer serves all that have asked by then; it reaches as far as the farthest asked for. When
+ * it will be given. */
+static int64_t answer_later(struct sn_engine *e, struct sn_beacon *b, uint8_t radius)
 {
     if (!deadline_armed(&b->answer)) {
         const uint64_t most_ms = (uint64_t)e->config.gwinfo_delay_ms;
@@ -152,6 +153,7 @@ static void answer_later(struct sn_engine *e, struct sn_beacon *b, uint8_t radiu
     } else if (b->radius != 0 && (radius == 0 || radius > b->radius)) {
         b->radius = radius;
     }
+    return b->answer.at_ms;
 }
 
 void sn_gwinfo_due(struct sn_engine *e, struct sn_beacon *b)
@@ -173,13 +175,14 @@ void sn_on_searchgw(struct sn_engine *e, const struct peer *from, const struct s
         sn_count(e, SN_STAT_RATE_LIMITED);
         return;
     }
-    *next_ms = time_add(e->now_ms, PER_SEARCHER_MS);
+    int64_t answered_ms = e->now_ms;
     struct sn_beacon *b = from->link < e->config.n_links ? &e->discover.beacons[from->link] : NULL;
     /* Behind a forwarder nobody else hears our answer, so there is nothing to wait for. */
     if (to_group && from->path_len == 0 && b != NULL && b->joined)
-        answer_later(e, b, p->radius);
+        answered_ms = answer_later(e, b, p->radius);
     else
         answer(e, from, p->radius);
+    *next_ms = time_add(answered_ms, PER_SEARCHER_MS);
 }
 
 /* ---- other gateways ----------------------------------------------------------------------------

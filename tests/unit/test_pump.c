@@ -276,6 +276,52 @@ START_TEST(a_message_from_the_broker_reaches_its_subscriber)
 
 END_TEST
 
+/* Port 0x1234, which is that of the node below. */
+static bool is_from_4660(const struct link *l, const struct peer *from)
+{
+    (void)l;
+    return from->bytes[4] == 0x12 && from->bytes[5] == 0x34;
+}
+
+START_TEST(what_was_said_to_a_group_is_taken_unless_we_said_it)
+{
+    struct link_driver driver = fake_driver;
+    struct world *w = world_new();
+    const uint8_t advertise[] = {0x05, 0x00, 0x01, 0x03, 0x84}; /* of gateway 1, as we are */
+    const struct bytes packet = bytes_of(advertise, sizeof advertise);
+    const struct sn_stats *stats = sn_engine_stats(w->pump.engine);
+    driver.is_own = is_from_4660;
+    w->link.base.driver = &driver;
+    pump_group_packet(&w->pump, peer_in(&w->node), packet);
+    ck_assert_uint_eq(w->pump.own_echoes, 1);
+    ck_assert_uint_eq(stats->n[SN_STAT_PACKETS_IN], 0);
+    w->link.base.driver = &fake_driver; /* which knows no groups */
+    pump_group_packet(&w->pump, peer_in(&w->node), packet);
+    ck_assert_uint_eq(w->pump.own_echoes, 1);
+    ck_assert_uint_eq(stats->n[SN_STAT_ID_CONFLICTS], 1);
+    world_free(w);
+}
+
+END_TEST
+
+START_TEST(a_joined_group_is_answered_through_its_link)
+{
+    struct world *w = world_new();
+    const uint8_t search[] = {0x03, 0x01, 0x05};
+    broker_up(w);
+    pump_group(&w->pump, 0, true);
+    pump_group_packet(&w->pump, peer_in(&w->node), bytes_of(search, sizeof search));
+    ck_assert_uint_eq(w->link.n_sent, 0);
+    pump_time(&w->pump, 1500, 1767268800623);
+    pump_advance(&w->pump);
+    EXPECT(w, 0, 0x03, 0x02, 0x01);
+    char text[PEER_TEXT_MAX];
+    ck_assert_str_eq(peer_print(peer_in(&w->link.to), text, sizeof text), "group:5");
+    world_free(w);
+}
+
+END_TEST
+
 START_TEST(flushing_happens_once_per_turn)
 {
     struct world *w = world_new();
@@ -366,6 +412,8 @@ int main(void)
     tcase_add_test(t, a_publication_goes_up_and_its_answer_down);
     tcase_add_test(t, a_refusal_by_the_connection_reaches_the_node);
     tcase_add_test(t, a_message_from_the_broker_reaches_its_subscriber);
+    tcase_add_test(t, what_was_said_to_a_group_is_taken_unless_we_said_it);
+    tcase_add_test(t, a_joined_group_is_answered_through_its_link);
     tcase_add_test(t, flushing_happens_once_per_turn);
     tcase_add_test(t, a_turn_takes_a_bounded_number_of_events);
     tcase_add_test(t, deadlines_are_the_earliest_of_all_parts_and_fire);
