@@ -93,7 +93,7 @@ static void adopt_socket(struct mqtt *m)
     m->cut_why[0] = '\0';
 }
 
-/* Told from here and not by the worker, so that it comes before the messages of a resumed session. */
+/* Told from here, not by the worker: it has to come before the messages of a resumed session. */
 static void tell_connected(struct mqtt *m, struct item *it, bool session_present)
 {
     if (it == NULL) {
