@@ -49,7 +49,7 @@ cat >"$work/gateway.conf" <<CONF
 [gateway]
 name = hammered
 state_dir = $work/state
-log_level = warn
+log_level = notice
 [broker]
 address = mqtt://127.0.0.1:$mqtt_port
 [link hammer]
@@ -62,6 +62,12 @@ mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)
 broker_pid=$!
 "$bin/sennetd" -c "$work/gateway.conf" 2>"$work/log" &
 daemon_pid=$!
+tries=0
+until grep -aq broker.connected "$work/log"; do # before that, nodes are refused
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || { cat "$work/log" >&2; exit 1; }
+    sleep 0.1
+done
 
 result=0
 "$bin/sennet-hammer" "$udp_port" "$mqtt_port" "$datagrams" "$seed" || result=$?
@@ -71,7 +77,7 @@ kill -TERM "$daemon_pid"
 daemon_result=0
 wait "$daemon_pid" || daemon_result=$?
 daemon_pid=''
-grep -aE 'packets\.in|malformed' "$work/log" | tail -n 20 || true
+grep -aoE "(packets\.in|malformed\.[a-z]+|kernel_drops)=[0-9]+" "$work/log" | sort -u || true
 if [ "$daemon_result" -ne 0 ] || grep -aqE 'ERROR: (Address|Leak|Undefined)|runtime error' "$work/log"; then
     echo "the daemon ended with status $daemon_result; the end of its log:" >&2
     tail -n 60 "$work/log" >&2
