@@ -54,7 +54,7 @@ static const char *keep_text(struct story *s, struct bytes text)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-enum kind { K_U8, K_UNSIGNED, K_U32, K_U64, K_TIME, K_SWITCH };
+enum kind { K_U8, K_UNSIGNED, K_U32, K_U64, K_TIME, K_SWITCH, K_OVERFLOW, K_QOS };
 
 struct key {
     const char *name;
@@ -87,6 +87,12 @@ static const struct key client_keys[] = {
     {"max_queue_bytes",   K_U32,      offsetof(struct sn_client_options, max_queue_bytes)},
     {"max_inflight",      K_U32,      offsetof(struct sn_client_options, max_inflight)},
     {"keep_alive_max",    K_TIME,     offsetof(struct sn_client_options, keep_alive_max_ms)},
+    {"overflow",          K_OVERFLOW, offsetof(struct sn_client_options, overflow)},
+    {"queue_qos_0",       K_SWITCH,   offsetof(struct sn_client_options, queue_qos_0)},
+    {"rebind",            K_SWITCH,   offsetof(struct sn_client_options, rebind)},
+    {"regack",            K_SWITCH,   offsetof(struct sn_client_options, regack)},
+    {"dup",               K_SWITCH,   offsetof(struct sn_client_options, dup)},
+    {"max_qos",           K_QOS,      offsetof(struct sn_client_options, max_qos)},
     {NULL,                K_U8,       0},
 };
 
@@ -119,6 +125,24 @@ static bool parse_switch(struct story *s, const struct story_word *w, enum sn_sw
     return true;
 }
 
+static bool parse_overflow(struct story *s, const struct story_word *w, enum sn_overflow *out)
+{
+    static const char *const names[] = {
+        [SN_DROP_OLDEST] = "drop-oldest",
+        [SN_DROP_NEWEST] = "drop-newest",
+        [SN_LATEST_PER_TOPIC] = "latest-per-topic",
+    };
+
+    for (size_t i = SN_DROP_OLDEST; i < sizeof names / sizeof names[0]; i++) {
+        if (bytes_equal(w->value, bytes_str(names[i]))) {
+            *out = (enum sn_overflow)i;
+            return true;
+        }
+    }
+    story_fail(s, "drop-oldest, drop-newest or latest-per-topic is needed");
+    return false;
+}
+
 static void set_key(struct story *s, const struct key *key, void *object,
                     const struct story_word *w)
 {
@@ -126,6 +150,7 @@ static void set_key(struct story *s, const struct key *key, void *object,
     uint64_t n = 0;
     int64_t ms = 0;
     enum sn_switch choice = SN_UNSET;
+    enum sn_overflow overflow = SN_OVERFLOW_UNSET;
     switch (key->kind) {
     case K_U8:
         if (story_number(s, w, UINT8_MAX, &n))
@@ -150,6 +175,14 @@ static void set_key(struct story *s, const struct key *key, void *object,
     case K_SWITCH:
         if (parse_switch(s, w, &choice))
             memcpy(at, &choice, sizeof choice);
+        break;
+    case K_OVERFLOW:
+        if (parse_overflow(s, w, &overflow))
+            memcpy(at, &overflow, sizeof overflow);
+        break;
+    case K_QOS:
+        if (story_number(s, w, 2, &n))
+            *at = (uint8_t)(n + 1); /* 0 means "not said" */
         break;
     }
 }
