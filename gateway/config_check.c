@@ -273,12 +273,15 @@ static void check_by_driver(struct config_builder *b, size_t i)
         ask_driver(b, i, &lc, "multicast");
 }
 
-/* Switched off is no contradiction. */
+/* Without a group there is nothing to announce to. Switched off is no contradiction. */
 static void check_advertise(struct config_builder *b, size_t i)
 {
-    const struct config_link *link = &b->config->links[i];
-    if (config_is_set(&b->links[i], SECTION_LINK, "advertise") && link->advertise_s > 0 &&
-        !config_is_set(&b->links[i], SECTION_LINK, "multicast"))
+    struct config_link *link = &b->config->links[i];
+    const unsigned wanted_s = link->advertise_s;
+    if (config_is_set(&b->links[i], SECTION_LINK, "multicast"))
+        return;
+    link->advertise_s = 0;
+    if (config_is_set(&b->links[i], SECTION_LINK, "advertise") && wanted_s > 0)
         config_say1(&b->report, config_place_of(&b->links[i], SECTION_LINK, "advertise"),
                     SAY_ADVERTISE_ALONE, link->name);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -152,11 +153,16 @@ static int interface_with(const union sock_addr *address)
 /* Names may be numbers behind '%' only, but nobody calls an interface "4". */
 static int interface_named(const char *name)
 {
+    const unsigned index = if_nametoindex(name);
+    if (index != 0)
+        return (int)index;
     char back[IF_NAMESIZE];
-    unsigned index = if_nametoindex(name);
-    if (index == 0 && sscanf(name, "%9u", &index) == 1 && if_indextoname(index, back) == NULL)
-        index = 0;
-    return index != 0 ? (int)index : -ENODEV;
+    char *end = NULL;
+    const unsigned long number = strtoul(name, &end, 10);
+    if (*end != '\0' || number == 0 || number > INT32_MAX ||
+        if_indextoname((unsigned)number, back) == NULL)
+        return -ENODEV;
+    return (int)number;
 }
 
 int multicast_interface(const struct multicast *m)

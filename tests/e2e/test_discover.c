@@ -161,7 +161,8 @@ START_TEST(the_gateway_advertises_itself_while_its_broker_is_there)
     drain(&s);
     node_quiet(&s.ear, 2500);
     const struct sockaddr_in unconnected = {.sin_family = AF_UNSPEC};
-    connect(s.mouth.fd, (const struct sockaddr *)&unconnected, sizeof unconnected);
+    ck_assert_int_eq(connect(s.mouth.fd, (const struct sockaddr *)&unconnected, sizeof unconnected),
+                     0);
     SAY_TO_GROUP(&s, "\x03\x01\x00");
     char got[64];
     ck_assert(node_hear(&s.ear, got, sizeof got, 1000)); /* itself */
