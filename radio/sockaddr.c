@@ -224,6 +224,8 @@ bool sock_is_local(const union sock_addr *a)
 static void put_control(struct msghdr *h, int level, int type, const void *data, size_t len)
 {
     struct cmsghdr *c = CMSG_FIRSTHDR(h);
+    if (c == NULL) /* no room: the system chooses */
+        return;
     c->cmsg_level = level;
     c->cmsg_type = type;
     c->cmsg_len = CMSG_LEN(len);
