@@ -46,7 +46,7 @@ enum { FLOOD_MS = 3000, PER_MS = 10, MOST_IN_A_SECOND = 10 };
 static void flood(struct rng *rng, bool one_address, bool to_group)
 {
     const uint8_t search[ASKED] = {0x03, 0x01, 0x00};
-    int64_t answers_ms[64];
+    int64_t answers_ms[64] = {0};
     unsigned n = 0;
     uint64_t octets = 0;
     struct sn_engine *e = new_engine(1, rng_next(rng));
