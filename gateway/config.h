@@ -65,6 +65,8 @@ struct config {
         enum log_level log_level;
         bool log_json;
         int64_t retry_interval_ms;
+        int64_t retry_min_ms;
+        int64_t retry_max_ms;
         unsigned retry_count;
         uint32_t max_clients;
         uint64_t max_memory_bytes;

@@ -21,6 +21,38 @@ static struct config_place somewhere(struct config_place at)
     return at.line > 0 ? at : start_of_file;
 }
 
+/* ---- retransmission toward nodes ------------------------------------------------------------- */
+
+static void say_order(struct config_builder *b, enum config_message m, const char *name,
+                      int64_t value_ms, const char *bound, int64_t bound_ms)
+{
+    char text[CONFIG_TEXT_ROOM / 4];
+    char limit[CONFIG_TEXT_ROOM / 4];
+    config_number_print(config_key_find(SECTION_GATEWAY, name), value_ms, text, sizeof text);
+    config_number_print(config_key_find(SECTION_GATEWAY, bound), bound_ms, limit, sizeof limit);
+    const bool here = config_is_set(&b->gateway, SECTION_GATEWAY, name);
+    config_say2(&b->report, config_place_of(&b->gateway, SECTION_GATEWAY, here ? name : bound), m,
+                text, limit);
+}
+
+/* Afterwards retry_min is what the engine goes by, and the printed configuration loads quietly. */
+static void check_retry(struct config_builder *b)
+{
+    const int64_t start_ms = b->config->gateway.retry_interval_ms;
+    const int64_t min_ms = b->config->gateway.retry_min_ms;
+    const int64_t max_ms = b->config->gateway.retry_max_ms;
+    /* The default may well be above: only who wrote it expects it to matter. */
+    const bool said_min = config_is_set(&b->gateway, SECTION_GATEWAY, "retry_min");
+    if (start_ms > max_ms)
+        say_order(b, SAY_RETRY_ABOVE_MAX, "retry_interval", start_ms, "retry_max", max_ms);
+    if (said_min && min_ms > max_ms)
+        say_order(b, SAY_RETRY_ORDER, "retry_min", min_ms, "retry_max", max_ms);
+    else if (said_min && min_ms > start_ms)
+        say_order(b, SAY_RETRY_MIN_IDLE, "retry_min", min_ms, "retry_interval", start_ms);
+    if (min_ms > start_ms)
+        b->config->gateway.retry_min_ms = start_ms;
+}
+
 /* ---- the broker's address -------------------------------------------------------------------- */
 
 /* Reads ":port" or nothing; 0: neither. */
@@ -448,6 +480,7 @@ static void name_at_broker(struct config_builder *b)
 
 void config_check(struct config_builder *b)
 {
+    check_retry(b);
     check_address(b);
     check_reconnect(b);
     check_password(b);

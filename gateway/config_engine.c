@@ -48,6 +48,8 @@ int config_engine(const struct config *c, struct sn_engine_config *out)
     *out = sn_engine_defaults();
     out->gateway_id = c->gateway.id;
     out->retry_interval_ms = c->gateway.retry_interval_ms;
+    out->retry_min_ms = c->gateway.retry_min_ms;
+    out->retry_max_ms = c->gateway.retry_max_ms;
     out->retry_count = c->gateway.retry_count;
     out->max_clients = c->gateway.max_clients;
     out->max_memory_bytes = c->gateway.max_memory_bytes;

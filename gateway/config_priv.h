@@ -86,6 +86,9 @@ enum config_message {
     SAY_ADDRESS_TLS,
     SAY_ADDRESS_LOGIN,
     SAY_RECONNECT_ORDER,
+    SAY_RETRY_ORDER,
+    SAY_RETRY_ABOVE_MAX,
+    SAY_RETRY_MIN_IDLE,
     SAY_PASSWORD_ALONE,
     SAY_PASSWORD_UNREADABLE,
     SAY_PASSWORD_CONTENT,
@@ -203,6 +206,8 @@ enum config_type {
     TYPE_LEVEL,    /* enum log_level */
     TYPE_FORMAT,   /* bool log_json */
     TYPE_SWITCH,   /* enum sn_switch */
+    TYPE_OVERFLOW, /* enum sn_overflow */
+    TYPE_QOS,      /* 0 to 2, kept as 1 + QoS */
 };
 
 struct config_key {
@@ -221,7 +226,7 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_n_keys;
 
-enum { CONFIG_KEYS_MAX = 48 }; /* room for per-key places, checked at compile time */
+enum { CONFIG_KEYS_MAX = 64 }; /* room for per-key places, checked at compile time */
 
 /* "gateway", "link" ... */
 const char *config_section_name(enum config_section s);
@@ -244,7 +249,8 @@ bool config_value_read(struct config_report *r, struct config_place at,
                        const struct config_key *key, struct bytes text, const char *dir,
                        void *object);
 
-/* False when the field has no value: NULL, SN_UNSET, or 0 where 0 is out of range. */
+/* False when the field has no value: NULL, SN_UNSET and its like, or 0 where that is out of range.
+ */
 bool config_value_is_set(const struct config_key *key, const void *object);
 
 /* Writes the field, which is set, as one would write it in a file. */

@@ -89,6 +89,10 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
+    [SAY_RETRY_ORDER] = ERROR("retry_min ({}) is above retry_max ({})"),
+    [SAY_RETRY_ABOVE_MAX] = ERROR("retry_interval ({}) is above retry_max ({}); raise the latter"),
+    [SAY_RETRY_MIN_IDLE] = WARNING("retry_min ({}) is above retry_interval ({}), and has no "
+                                   "effect beyond that"),
     [SAY_PASSWORD_ALONE] = ERROR("password_file needs a username, too: MQTT 3.1.1 knows no "
                                  "password without one"),
     [SAY_PASSWORD_UNREADABLE] = ERROR("can't read password_file '{}': {}"),

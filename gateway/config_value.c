@@ -32,6 +32,13 @@ static const struct unit no_units[] = {
     {"", 1}
 };
 
+static const char *const overflow_words[] = {
+    [SN_DROP_OLDEST] = "drop-oldest",
+    [SN_DROP_NEWEST] = "drop-newest",
+    [SN_LATEST_PER_TOPIC] = "latest-per-topic",
+};
+static const char *const qos_words[] = {[1] = "0", [2] = "1", [3] = "2"};
+
 struct units {
     const struct unit *list;
     size_t n;
@@ -172,6 +179,12 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_SWITCH:
         snprintf(out, size, "yes or no");
         break;
+    case TYPE_OVERFLOW:
+        snprintf(out, size, "drop-oldest, drop-newest or latest-per-topic");
+        break;
+    case TYPE_QOS:
+        snprintf(out, size, "0, 1 or 2");
+        break;
     case TYPE_TEXT:
     case TYPE_PLAIN:
     case TYPE_PATH:
@@ -236,7 +249,9 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_PATH:
         return load_text(key, object) != NULL;
     case TYPE_SWITCH:
-        return load_number(key, object) != SN_UNSET;
+    case TYPE_OVERFLOW:
+    case TYPE_QOS:
+        return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
         break;
@@ -267,6 +282,12 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
         break;
     case TYPE_SWITCH:
         fputs(load_number(key, object) == SN_YES ? "yes" : "no", out);
+        break;
+    case TYPE_OVERFLOW:
+        fputs(overflow_words[load_number(key, object)], out);
+        break;
+    case TYPE_QOS:
+        fputs(qos_words[load_number(key, object)], out);
         break;
     }
 }
@@ -394,9 +415,26 @@ static bool is_word(const struct reading *in, const char *word)
     return bytes_equal(in->text, bytes_str(word));
 }
 
+/* One of the words from number 1, which is what the field holds. */
+static bool read_word(const struct reading *in, const char *const *words, size_t n, void *object)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (is_word(in, words[i])) {
+            store_number(in->key, object, (int64_t)i);
+            return true;
+        }
+    }
+    return fail(in, SAY_NOT_CHOICE);
+}
+
 static bool read_choice(const struct reading *in, void *object)
 {
     const struct config_key *key = in->key;
+    if (key->type == TYPE_OVERFLOW)
+        return read_word(in, overflow_words, sizeof overflow_words / sizeof overflow_words[0],
+                         object);
+    if (key->type == TYPE_QOS)
+        return read_word(in, qos_words, sizeof qos_words / sizeof qos_words[0], object);
     enum log_level level = LOG_INFO;
     if (key->type == TYPE_LEVEL && log_level_parse(in->text, &level))
         store_number(key, object, level);
@@ -433,6 +471,8 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_LEVEL:
     case TYPE_FORMAT:
     case TYPE_SWITCH:
+    case TYPE_OVERFLOW:
+    case TYPE_QOS:
         return read_choice(&in, object);
     }
     return false;

@@ -169,6 +169,8 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_int_eq(c->gateway.log_level, LOG_DEBUG);
     ck_assert(c->gateway.log_json);
     ck_assert_int_eq(c->gateway.retry_interval_ms, 200);
+    ck_assert_int_eq(c->gateway.retry_min_ms, 10);
+    ck_assert_int_eq(c->gateway.retry_max_ms, 200);
     ck_assert_uint_eq(c->gateway.retry_count, 0);
     ck_assert_uint_eq(c->gateway.max_memory_bytes, 64U << 20);
     ck_assert_int_eq(c->gateway.session_expiry_ms, INT64_C(36) * 3600 * 1000);
@@ -186,7 +188,7 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_uint_eq(c->links[0].receive_buffer_bytes, 0);
     ck_assert_int_eq(c->links[0].qos_minus_one, SN_NO);
     ck_assert_str_eq(c->links[1].listen, "[::1]:1884");
-    ck_assert_uint_eq(c->links[1].line, 36);
+    ck_assert_uint_eq(c->links[1].line, 38);
     ck_assert_uint_eq(c->n_topics, 3);
     ck_assert_ptr_null(c->topics[0].glob);
     ck_assert_uint_eq(c->topics[0].n_entries, 4);
@@ -194,13 +196,22 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_str_eq(c->topics[0].entries[2].topic, "home/ spaced /x");
     ck_assert_str_eq(c->topics[1].glob, "pump-[0-9]*");
     ck_assert_str_eq(c->topics[2].glob, "odd]name");
-    ck_assert_uint_eq(c->n_clients, 2);
+    ck_assert_uint_eq(c->n_clients, 3);
     ck_assert_int_eq(c->clients[0].options.allow, SN_YES);
     ck_assert_int_eq(c->clients[0].options.qos_minus_one, SN_UNSET);
     ck_assert_uint_eq(c->clients[0].options.max_packet_bytes, 0);
     ck_assert_int_eq(c->clients[0].options.keep_alive_max_ms, 90 * 1000);
     ck_assert_str_eq(c->clients[1].glob, "bad\\[1\\]");
     ck_assert_uint_eq(c->clients[1].options.max_packet_bytes, 64);
+    ck_assert_int_eq(c->clients[1].options.overflow, SN_DROP_NEWEST);
+    ck_assert_int_eq(c->clients[1].options.queue_qos_0, SN_NO);
+    ck_assert_int_eq(c->clients[1].options.rebind, SN_NO);
+    ck_assert_int_eq(c->clients[1].options.regack, SN_NO);
+    ck_assert_int_eq(c->clients[1].options.dup, SN_NO);
+    ck_assert_uint_eq(c->clients[1].options.max_qos, 1 + 0);
+    ck_assert_int_eq(c->clients[2].options.overflow, SN_LATEST_PER_TOPIC);
+    ck_assert_int_eq(c->clients[2].options.rebind, SN_UNSET);
+    ck_assert_uint_eq(c->clients[2].options.max_qos, 1 + 1);
     config_free(c);
 }
 
@@ -298,6 +309,8 @@ START_TEST(defaults_are_those_of_the_engine)
     struct config *c = parse(minimal);
     ck_assert_uint_eq(c->gateway.id, e.gateway_id);
     ck_assert_int_eq(c->gateway.retry_interval_ms, e.retry_interval_ms);
+    ck_assert_int_eq(c->gateway.retry_min_ms, e.retry_min_ms);
+    ck_assert_int_eq(c->gateway.retry_max_ms, e.retry_max_ms);
     ck_assert_uint_eq(c->gateway.retry_count, e.retry_count);
     ck_assert_uint_eq(c->gateway.max_clients, e.max_clients);
     ck_assert_uint_eq(c->gateway.max_memory_bytes, e.max_memory_bytes);
@@ -312,7 +325,27 @@ START_TEST(defaults_are_those_of_the_engine)
     config_fallbacks(&r, SECTION_CLIENT, &documented);
     struct config_client used = {.options = e.defaults};
     used.options.allow = SN_YES;
+    used.options.queue_qos_0 = used.options.rebind = SN_YES;
+    used.options.regack = used.options.dup = SN_YES;
+    used.options.max_qos = 1 + 2;
     check_same_fields(SECTION_CLIENT, &documented, &used);
+}
+
+END_TEST
+
+START_TEST(keys_that_have_no_effect_are_printed_as_what_is_in_effect)
+{
+    char text[PATH_ROOM];
+    snprintf(text, sizeof text, "%s[gateway]\nretry_interval = 300ms\n", minimal);
+    struct config *c = parse(text);
+    ck_assert_int_eq(c->gateway.retry_min_ms, 300);
+    ck_assert_uint_eq(c->links[0].advertise_s, 0);
+    char *printed = print(c);
+    struct config *again = parse(printed);
+    check_same(c, again);
+    free(printed);
+    config_free(again);
+    config_free(c);
 }
 
 END_TEST
@@ -417,6 +450,8 @@ START_TEST(the_engine_gets_all_that_is_its)
     ck_assert_int_eq(config_engine(c, &e), 0);
     ck_assert_uint_eq(e.gateway_id, 0);
     ck_assert_int_eq(e.retry_interval_ms, 200);
+    ck_assert_int_eq(e.retry_min_ms, 10);
+    ck_assert_int_eq(e.retry_max_ms, 200);
     ck_assert_uint_eq(e.retry_count, 0);
     ck_assert_uint_eq(e.max_clients, 50);
     ck_assert_uint_eq(e.max_client_id, 23);
@@ -430,9 +465,11 @@ START_TEST(the_engine_gets_all_that_is_its)
     ck_assert_ptr_null(e.topics[0].glob);
     ck_assert_uint_eq(e.topics[0].n_entries, 4);
     ck_assert_str_eq(e.topics[1].glob, "pump-[0-9]*");
-    ck_assert_uint_eq(e.n_clients, 2);
+    ck_assert_uint_eq(e.n_clients, 3);
     ck_assert_str_eq(e.clients[1].glob, "bad\\[1\\]");
     ck_assert_int_eq(e.clients[1].options.allow, SN_NO);
+    ck_assert_int_eq(e.clients[1].options.overflow, SN_DROP_NEWEST);
+    ck_assert_uint_eq(e.clients[1].options.max_qos, 1);
     struct sn_engine *engine = sn_engine_new(&e, 0);
     ck_assert_ptr_nonnull(engine);
     sn_engine_free(engine);
@@ -508,6 +545,7 @@ int main(void)
     tcase_add_loop_test(values, a_password_may_end_in_any_line_end_or_none, 0, 3);
     tcase_add_test(values, every_number_reads_back_as_it_is_printed);
     tcase_add_test(values, defaults_are_those_of_the_engine);
+    tcase_add_test(values, keys_that_have_no_effect_are_printed_as_what_is_in_effect);
     tcase_add_test(values, defaults_are_those_of_the_broker_connection);
     tcase_add_test(values, names_that_are_not_given_come_from_the_host);
     tcase_add_test(values, drop_ins_override_in_order_of_their_names);
