@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the application: app.c (what happens in a turn of the loop), app_start.c (start and end). */
+#ifndef SENNET_GATEWAY_APP_PRIV_H
+#define SENNET_GATEWAY_APP_PRIV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/log.h"
+
+#include "app.h"
+#include "broker_watch.h"
+#include "logsink.h"
+#include "notify.h"
+#include "pump.h"
+
+enum { APP_SIGNALS = 4 };
+
+struct stopping {
+    const char *why; /* NULL: not stopping */
+    int64_t until_ms;
+    int64_t step_ms;
+    int64_t busy_ms; /* when something was last under way */
+    uint64_t refused;
+};
+
+struct app {
+    const struct config *config;
+    uv_loop_t loop;
+    uv_timer_t timer;
+    uv_async_t wake;
+    uv_signal_t signals[APP_SIGNALS];
+    struct link **links;
+    uint64_t *kernel_drops; /* by link, as last said */
+    int64_t kernel_drops_ms;
+    struct pump pump;
+    struct logsink sink;
+    struct log_ring log;
+    struct notify notify;
+    struct broker_watch broker;
+    struct stopping stop;
+    int64_t started_ms;
+    int64_t watchdog_ms; /* next beat */
+    int64_t ready_ms;    /* when links start at the latest; TIME_NEVER once they have */
+    int64_t armed_ms;    /* what the timer is set to */
+    bool in_batch;
+    bool broker_answered; /* or is known not to */
+};
+
+/* ---- app.c: the callbacks that starting hands out -------------------------------------------- */
+
+/* Every wake-up is one turn: read the clocks, feed the machines, hand the results to the system, arm
+ * the timer. */
+void app_turn_begin(struct app *a);
+void app_turn_end(struct app *a);
+
+void app_on_packet(void *owner, const struct peer *from, struct bytes packet);
+void app_on_group_packet(void *owner, const struct peer *from, struct bytes packet);
+void app_on_group(void *owner, uint16_t link, bool joined);
+void app_on_batch_end(void *owner);
+void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text);
+void app_on_wake(uv_async_t *wake);
+void app_on_broker(void *owner, const struct up_event *event);
+void app_on_signal(uv_signal_t *handle, int number);
+void app_say_status(struct app *a);
+
+#endif

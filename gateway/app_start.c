@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the application starts, with an exit code for everything that can stand in the way, and how it
+ * ends. */
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include "app_priv.h"
+#include "report.h"
+#include "system.h"
+
+enum {
+    LOG_RECORDS = 256,
+    /* Links begin to deliver when the first attempt to reach the broker has ended: nodes that speak
+     * in the first second after a restart shall not be told "congestion", which sends them away for
+     * minutes. A broker that does not answer at all delays them no longer than this. */
+    FIRST_ATTEMPT_MS = 2000,
+    DISCONNECT_MS = 1000, /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
+};
+
+static const int signals[APP_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+/* Says why the start failed; returns `code`. */
+static int refuse(struct app *a, int code, const char *what, const char *why)
+{
+    if (log_begin(&a->log, LOG_ERROR, "gateway.failed")) {
+        log_text(&a->log, "what", what);
+        log_text(&a->log, "why", why);
+        log_end(&a->log);
+    }
+    return code;
+}
+
+static void start_log(struct app *a)
+{
+    const struct logsink_options options = {
+        .fd = STDERR_FILENO,
+        .json = a->config->gateway.log_json,
+        .journal = logsink_is_journal(getenv("JOURNAL_STREAM"), STDERR_FILENO),
+        .verbose = a->config->gateway.log_level >= LOG_DEBUG,
+    };
+    logsink_init(&a->sink, &options);
+}
+
+static int start_machines(struct app *a)
+{
+    const struct config *config = a->config;
+    struct hash_seed seeds[2];
+    if (system_random(seeds, sizeof seeds) != 0)
+        return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
+
+    struct sn_engine_config engine;
+    if (config_engine(config, &engine) != 0)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    engine.hash_seed = seeds[0];
+    engine.log_level = config->gateway.log_level;
+    a->pump.engine = sn_engine_new(&engine, a->pump.now_ms);
+    config_engine_free(&engine);
+
+    struct shared_config shared = shared_defaults();
+    shared.hash_seed = seeds[1];
+    shared.log_level = config->gateway.log_level;
+    a->pump.shared = shared_new(&shared, a->pump.now_ms);
+    if (a->pump.engine == NULL || a->pump.shared == NULL)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    return 0;
+}
+
+static int start_loop(struct app *a)
+{
+    int rc = uv_timer_init(&a->loop, &a->timer);
+    a->timer.data = a;
+    a->wake.data = a;
+    if (rc == 0)
+        rc = uv_async_init(&a->loop, &a->wake, app_on_wake);
+    for (size_t i = 0; i < APP_SIGNALS && rc == 0; i++) {
+        a->signals[i].data = a;
+        rc = uv_signal_init(&a->loop, &a->signals[i]);
+        if (rc == 0)
+            rc = uv_signal_start(&a->signals[i], app_on_signal, signals[i]);
+    }
+    return rc == 0 ? 0 : refuse(a, EXIT_SYSTEM, "start", uv_strerror(rc));
+}
+
+static int exit_code_of(int error)
+{
+    switch (error) {
+    case -EADDRINUSE:
+    case -EADDRNOTAVAIL:
+    case -ENODEV:
+        return EXIT_UNAVAILABLE;
+    case -EACCES:
+    case -EPERM:
+        return EXIT_PERMISSION;
+    default:
+        return EXIT_SYSTEM;
+    }
+}
+
+static struct link_config link_config_of(const struct config_link *l, size_t index)
+{
+    return (struct link_config){
+        .index = (uint16_t)index,
+        .name = l->name,
+        .listen = l->listen,
+        .multicast = l->multicast,
+        .max_packet_bytes = l->max_packet_bytes,
+        .receive_buffer_bytes = l->receive_buffer_bytes,
+    };
+}
+
+static int start_links(struct app *a)
+{
+    const size_t n = a->config->n_links;
+    const struct link_sink sink = {.owner = a,
+                                   .packet = app_on_packet,
+                                   .batch_end = app_on_batch_end,
+                                   .group_packet = app_on_group_packet,
+                                   .group = app_on_group,
+                                   .event = app_on_link_event};
+    a->links = calloc(n, sizeof(struct link *));
+    a->kernel_drops = calloc(n, sizeof *a->kernel_drops);
+    if (a->links == NULL || a->kernel_drops == NULL)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    a->pump.links = a->links;
+    a->pump.n_links = n;
+    for (size_t i = 0; i < n; i++) {
+        const struct config_link *l = &a->config->links[i];
+        const struct link_config config = link_config_of(l, i);
+        const struct link_driver *driver = link_driver_find(bytes_str(l->driver));
+        char error[300];
+        const int rc = driver->open(&a->loop, &config, &sink, &a->links[i], error, sizeof error);
+        if (rc != 0) {
+            char what[128];
+            snprintf(what, sizeof what, "[link %s]", l->name);
+            return refuse(a, exit_code_of(rc), what, error);
+        }
+    }
+    return 0;
+}
+
+/* Called from Paho's and the worker's threads. */
+static void on_foreign_wake(void *arg)
+{
+    uv_async_send(arg);
+}
+
+static int start_broker(struct app *a)
+{
+    const struct config_broker *b = &a->config->broker;
+    struct mqtt_options options = mqtt_defaults();
+    options.address = b->address;
+    options.client_id = b->client_id;
+    options.username = b->username;
+    options.password = b->password;
+    options.keepalive_s = b->keepalive_s;
+    options.window = b->window;
+    options.max_queued = b->max_queued;
+    options.max_queued_bytes = b->max_queued_bytes;
+    options.backoff_min_ms = b->reconnect_min_ms;
+    options.backoff_max_ms = b->reconnect_max_ms;
+    if (system_random(&options.seed, sizeof options.seed) != 0)
+        return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
+    a->pump.mqtt = mqtt_start(&options, on_foreign_wake, &a->wake);
+    if (a->pump.mqtt == NULL)
+        return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
+    broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);
+    app_say_status(a);
+    return 0;
+}
+
+static void start_notify(struct app *a)
+{
+    const struct notify_environment env = {.socket = getenv("NOTIFY_SOCKET"),
+                                           .watchdog_usec = getenv("WATCHDOG_USEC"),
+                                           .watchdog_pid = getenv("WATCHDOG_PID")};
+    const int rc = notify_open(&a->notify, &env, getpid());
+    if (rc != 0 && log_begin(&a->log, LOG_WARN, "gateway.notify_unusable")) {
+        log_text(&a->log, "socket", env.socket);
+        log_text(&a->log, "why", strerror(-rc));
+        log_end(&a->log);
+    }
+    const int64_t interval_ms = notify_interval_ms(&a->notify);
+    a->watchdog_ms = interval_ms > 0 ? time_add(a->pump.now_ms, interval_ms) : TIME_NEVER;
+}
+
+/* 0 when every link is open, otherwise an exit code. */
+static int start(struct app *a)
+{
+    char error[300];
+    app_turn_begin(a);
+    a->started_ms = a->pump.now_ms;
+    if (system_state_dir(a->config->gateway.state_dir, error, sizeof error) != 0)
+        return refuse(a, EXIT_NO_STATE, "[gateway]", error);
+    system_raise_file_limit();
+    start_notify(a);
+    int rc = start_machines(a);
+    if (rc == 0)
+        rc = start_loop(a);
+    if (rc == 0)
+        rc = start_links(a);
+    if (rc == 0)
+        rc = start_broker(a);
+    if (rc != 0)
+        return rc;
+    a->ready_ms = time_add(a->pump.now_ms, FIRST_ATTEMPT_MS);
+    app_turn_end(a);
+    return 0;
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* The connection goes last but one: it may take a while, and during that a second signal must have
+ * its default effect. */
+static void stop_broker(struct app *a, struct mqtt_gauges *left)
+{
+    if (a->pump.mqtt == NULL)
+        return;
+    for (size_t i = 0; i < APP_SIGNALS; i++)
+        uv_signal_stop(&a->signals[i]);
+    *left = mqtt_gauges(a->pump.mqtt);
+    mqtt_stop(a->pump.mqtt, DISCONNECT_MS);
+    a->pump.mqtt = NULL;
+}
+
+static void close_loop(struct app *a)
+{
+    for (size_t i = 0; i < a->pump.n_links; i++) {
+        if (a->links[i] != NULL)
+            a->links[i]->driver->close(a->links[i]);
+        a->links[i] = NULL;
+    }
+    uv_walk(&a->loop, close_handle, NULL);
+    uv_run(&a->loop, UV_RUN_DEFAULT);
+    const int rc = uv_loop_close(&a->loop);
+    assert(rc == 0);
+    (void)rc;
+}
+
+/* Also after a start that failed half way. */
+static void finish(struct app *a)
+{
+    struct mqtt_gauges left = {0};
+    stop_broker(a, &left);
+    if (a->stop.why != NULL)
+        report_stopped(&a->log, &a->pump, a->stop.why, a->pump.now_ms - a->started_ms, &left);
+    logsink_take(&a->sink, a->pump.now_ms, a->pump.wall_ms, &a->log, &a->pump.lost_logs[0]);
+    logsink_finish(&a->sink, a->pump.now_ms, a->pump.wall_ms);
+    close_loop(a);
+    notify_close(&a->notify);
+    shared_free(a->pump.shared);
+    sn_engine_free(a->pump.engine);
+    log_deinit(&a->log);
+    free(a->links);
+    free(a->kernel_drops);
+}
+
+/* ---- outside --------------------------------------------------------------------------------- */
+
+static int run(struct app *a)
+{
+    if (log_init(&a->log, LOG_RECORDS, a->config->gateway.log_level) != 0)
+        return EXIT_SYSTEM;
+    if (uv_loop_init(&a->loop) != 0) {
+        log_deinit(&a->log);
+        return EXIT_SYSTEM;
+    }
+    start_log(a);
+    const int code = start(a);
+    if (code == 0)
+        uv_run(&a->loop, UV_RUN_DEFAULT);
+    finish(a);
+    return code;
+}
+
+int app_run(const struct config *config)
+{
+    struct app *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return EXIT_SYSTEM;
+    umask(0077);
+    signal(SIGPIPE, SIG_IGN);
+    a->config = config;
+    a->armed_ms = TIME_NEVER;
+    a->ready_ms = TIME_NEVER;
+    a->watchdog_ms = TIME_NEVER;
+    a->notify.fd = -1;
+    a->pump.sink = &a->sink;
+    a->pump.log = &a->log;
+    a->pump.broker = app_on_broker;
+    a->pump.owner = a;
+    const int code = run(a);
+    free(a);
+    return code;
+}
