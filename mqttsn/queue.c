@@ -153,13 +153,20 @@ static bool has_room(const struct sn_down *d, uint32_t cost)
     return d->n_queued < o->max_queue && d->queued_bytes + cost <= o->max_queue_bytes;
 }
 
+/* Could it be kept if nothing else waited? If not, nothing may give way for it in vain. */
+static bool can_fit(const struct sn_down *d, uint32_t cost)
+{
+    const struct sn_client_options *o = &d->client->profile->options;
+    const bool under_way = d->phase != SN_DN_IDLE;
+    const uint32_t stays = under_way ? cost_of(sn_queue_head(d)) : 0;
+    return stays + cost <= o->max_queue_bytes && (under_way ? 1U : 0U) < o->max_queue;
+}
+
 /* Drops what the policy sacrifices for a message of this cost. */
 static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
 {
-    const struct sn_client_options *o = &d->client->profile->options;
-    const uint32_t stays = d->phase != SN_DN_IDLE ? cost_of(sn_queue_head(d)) : 0;
-    if (o->overflow == SN_DROP_NEWEST || stays + cost > o->max_queue_bytes)
-        return; /* in the latter case all others would go in vain */
+    if (d->client->profile->options.overflow == SN_DROP_NEWEST)
+        return;
     while (!has_room(d, cost)) {
         struct list *victim = first_waiting(d);
         if (victim == &d->queue)
@@ -181,9 +188,11 @@ bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *nam
                              .qos = r->qos,
                              .retain = r->retain};
     const uint32_t cost = cost_of(m);
-    if (c->profile->options.overflow == SN_LATEST_PER_TOPIC)
+    const bool fits = can_fit(d, cost);
+    if (fits && c->profile->options.overflow == SN_LATEST_PER_TOPIC)
         supersede(e, d, name);
-    make_room(e, d, cost);
+    if (fits)
+        make_room(e, d, cost);
     if (!has_room(d, cost) || !sn_charge(e, cost)) {
         free(m);
         return false;

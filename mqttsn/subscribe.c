@@ -152,6 +152,13 @@ static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct
     return true;
 }
 
+/* Never more than the node is to get (max_qos), so that its SUBACK is true. */
+static uint8_t wanted_qos(const struct sn_client *c, const struct sn_packet *p)
+{
+    const uint8_t max_qos = c->profile->options.max_qos;
+    return max_qos != 0 && (uint8_t)p->qos > max_qos - 1 ? (uint8_t)(max_qos - 1) : (uint8_t)p->qos;
+}
+
 void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
     if (find_msg_id(c, p->msg_id, false) != NULL)
@@ -175,7 +182,7 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
             .type = SN_REQ_SUBSCRIBE,
             .client = c->key,
             .token = s->token,
-            .subscribe = {.filter = sn_name_bytes(name), .qos = (uint8_t)p->qos},
+            .subscribe = {.filter = sn_name_bytes(name), .qos = wanted_qos(c, p)},
         };
         asked = sn_ask(e, &request, name, NULL);
     }

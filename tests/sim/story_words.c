@@ -155,11 +155,12 @@ static bool put_value(struct cursor *c, struct story_word *w)
     return true;
 }
 
-/* A key is lower case and underscores, directly followed by '='. */
+/* A key is lower case, underscores and, not first, digits, directly followed by '='. */
 static void take_key(struct cursor *c, struct story_word *w)
 {
     const char *p = c->at;
-    while (p < c->end && (islower((unsigned char)*p) || *p == '_'))
+    while (p < c->end &&
+           (islower((unsigned char)*p) || *p == '_' || (p > c->at && isdigit((unsigned char)*p))))
         p++;
     const size_t n = (size_t)(p - c->at);
     if (n == 0 || n >= sizeof w->key || p == c->end || *p != '=')
