@@ -189,6 +189,8 @@ struct sn_down {
     uint32_t srtt_ms8; /* smoothed round trip, in eighths; 0 = nothing measured yet */
     uint32_t rttvar_ms4; /* its mean deviation, in quarters */
     uint8_t tries;       /* sendings of the request under way */
+    uint8_t doublings;   /* of T_retry since a round trip was measured */
+    bool repeated;       /* the request under way was sent more than once, under its msg id */
     uint8_t rounds;      /* times it was given up and taken up again */
     bool stalled;        /* given up until the node gives a sign of life */
     bool repaired;       /* the mapping was registered anew once for this message */

@@ -92,11 +92,10 @@ static bool fits(const struct sn_engine *e, const struct sn_client *c, const str
 
 /* T_retry for this node: as configured until its round trips are known, then by RFC 6298.
  * Repetitions back off exponentially, but no further than T_retry as configured, unless the node is
- * slower than that. */
+ * slower than that. The longer wait stays until a round trip is measured again (Karn): or a node
+ * that has become slow would be repeated to for ever, its answers never telling how slow. */
 static int64_t retry_ms(const struct sn_engine *e, const struct sn_down *d)
 {
-    enum { DOUBLINGS_MAX = 6 };
-
     const int64_t configured_ms = e->config.retry_interval_ms;
     if (d->srtt_ms8 == 0)
         return configured_ms;
@@ -104,9 +103,7 @@ static int64_t retry_ms(const struct sn_engine *e, const struct sn_down *d)
     int64_t rto_ms = (int64_t)d->srtt_ms8 / 8 + d->rttvar_ms4;
     rto_ms = rto_ms < least_ms ? least_ms : time_min(rto_ms, e->config.retry_max_ms);
     const int64_t most_ms = rto_ms > configured_ms ? rto_ms : configured_ms;
-    for (unsigned i = 1; i < d->tries && i <= DOUBLINGS_MAX; i++)
-        rto_ms *= 2;
-    return time_min(rto_ms, most_ms);
+    return time_min(rto_ms << d->doublings, most_ms);
 }
 
 static void arm_retry(struct sn_engine *e, struct sn_down *d)
@@ -117,8 +114,9 @@ static void arm_retry(struct sn_engine *e, struct sn_down *d)
 /* The request under way was answered. What was sent more than once tells nothing (Karn). */
 static void measure_round_trip(const struct sn_engine *e, struct sn_down *d)
 {
-    if (d->tries != 1)
+    if (d->repeated)
         return;
+    d->doublings = 0;
     const int64_t took_ms = time_min(e->now_ms - d->sent_ms, e->config.retry_max_ms);
     const int64_t rtt_ms = took_ms > 0 ? took_ms : 1;
     if (d->srtt_ms8 == 0) {
@@ -170,6 +168,7 @@ static void enter(struct sn_engine *e, struct sn_down *d, int phase, const struc
         d->msg_id = sn_client_msg_id(d->client);
     if (d->msg_id == d->publish_id && phase == SN_DN_REGISTER)
         d->msg_id = sn_client_msg_id(d->client);
+    d->repeated = phase != SN_DN_PUBCOMP && d->msg_id == d->publish_id;
     d->phase = phase;
     d->tries = 0;
     d->stalled = false;
@@ -245,6 +244,7 @@ static void again(struct sn_engine *e, struct sn_down *d)
     const struct sn_message *m = sn_queue_head(d);
     const struct sn_topic *t = sn_topic_find(e, d->client, m->name);
     assert(t != NULL);
+    d->repeated = true;
     send_phase(e, d, m, t);
 }
 
@@ -318,6 +318,10 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
 
 void sn_down_due(struct sn_engine *e, struct sn_down *d)
 {
+    enum { DOUBLINGS_MAX = 6 };
+
+    if (d->doublings < DOUBLINGS_MAX)
+        d->doublings++;
     if (d->tries > e->config.retry_count)
         give_up(e, d);
     else
@@ -419,6 +423,7 @@ static bool was_published_as(const struct sn_down *d, uint16_t msg_id)
 static void wait_for_node(struct sn_engine *e, struct sn_down *d)
 {
     d->tries = 1;
+    d->repeated = true; /* when its answer comes, it tells nothing about the round trip */
     d->stalled = false;
     deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, e->config.retry_interval_ms));
 }
