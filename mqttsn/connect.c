@@ -102,8 +102,10 @@ static void ask_will_msg(struct sn_engine *e, struct sn_client *c)
 static void start(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
     const bool proven = c->connection != 0;
+    const bool sleeps = c->state == SN_ST_ASLEEP || c->state == SN_ST_AWAKE;
     sn_connecting_free(e, c);
-    if (p->clean || c->clean) /* a clean session ends with its connection */
+    /* A clean session ends with its connection; that of a sleeper has not ended (figure 4). */
+    if (p->clean || (c->clean && !sleeps))
         sn_client_reset(e, c);
     c->clean = p->clean;
     c->keep_alive_s = p->duration_s;
