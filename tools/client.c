@@ -267,6 +267,11 @@ bool snc_is_connected(const struct snc *c)
     return c->state == SNC_ACTIVE;
 }
 
+bool snc_is_asleep(const struct snc *c)
+{
+    return c->state == SNC_ASLEEP && !snc_is_open(c, SLOT_PING);
+}
+
 bool snc_is_reachable(const struct snc *c)
 {
     return c->state == SNC_ACTIVE || (c->state == SNC_ASLEEP && snc_is_open(c, SLOT_PING));
@@ -399,8 +404,7 @@ static bool on_disconnect(struct snc *c, int64_t now_ms, const struct sn_packet 
     (void)now_ms;
     (void)p;
     /* While CONNECT waits, or asleep with nothing asked, it is a late copy of an earlier answer. */
-    if (c->state == SNC_OFFLINE || c->state == SNC_CONNECTING ||
-        (c->state == SNC_ASLEEP && !snc_is_reachable(c)))
+    if (c->state == SNC_OFFLINE || c->state == SNC_CONNECTING || snc_is_asleep(c))
         return false;
     const bool answered = c->state == SNC_LEAVING;
     c->state = answered && c->to_sleep ? SNC_ASLEEP : SNC_OFFLINE;
@@ -499,6 +503,7 @@ void snc_free(struct snc *c)
     if (c == NULL)
         return;
     regs_clear(&c->names);
+    free(c->inbound);
     free(c->pub.data.data);
     free(c->sub.name.data);
     free(c->register_name.data);

@@ -93,9 +93,17 @@ int snc_unsubscribe(struct snc *c, int64_t now_ms, const struct snc_topic *topic
 int snc_publish(struct snc *c, int64_t now_ms, const struct snc_topic *topic, struct bytes data,
                 enum sn_qos qos, bool retain);
 int snc_ping(struct snc *c, int64_t now_ms);
-int snc_disconnect(struct snc *c, int64_t now_ms, uint16_t sleep_s); /* 0: for good */
+
+/* 0: for good. Otherwise to sleep (SNC_DISCONNECTED when the gateway agrees), unless a publication
+ * is open (SNC_BUSY). Asleep, snc_ping() wakes up: what the gateway has kept comes as SNC_MESSAGE,
+ * and SNC_PONG, or SNC_TIMEOUT, ends that; snc_connect() goes back to work; snc_disconnect() asks for
+ * another duration. */
+int snc_disconnect(struct snc *c, int64_t now_ms, uint16_t sleep_s);
 
 bool snc_is_connected(const struct snc *c);
+
+/* Asleep, and no PINGREQ open: a client whose radio is off. */
+bool snc_is_asleep(const struct snc *c);
 
 /* True while a REGISTER or QoS 1/2 PUBLISH of ours is open or parked. */
 bool snc_publishing(const struct snc *c);

@@ -66,6 +66,15 @@ struct snc_subscription {
 /* A gateway keeps one request open towards a client; more are tolerated. */
 enum { INBOUND_QOS2_MAX = 16 };
 
+/* A QoS 2 message of the gateway: between our PUBREC and its PUBREL, and for a while after that,
+ * because a copy that the air has made of the PUBLISH may come late. */
+struct snc_inbound {
+    uint64_t print; /* of topic and data: msg ids are used again */
+    int64_t released_ms;
+    uint16_t msg_id;
+    bool is_released;
+};
+
 struct snc {
     /* options */
     struct bytes client_id;
@@ -93,8 +102,7 @@ struct snc {
     struct snc_copy register_name;
     struct registrations names;
 
-    /* QoS 2 from the gateway: msg ids between our PUBREC and its PUBREL, oldest first. */
-    uint16_t inbound[INBOUND_QOS2_MAX];
+    struct snc_inbound *inbound; /* INBOUND_QOS2_MAX, oldest first; NULL: never any QoS 2 */
     unsigned inbound_count;
 
     struct fifo packets;

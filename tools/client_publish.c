@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PUBLISH in both directions (section 6.12). */
 #include <errno.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
 
 #include "tools/client_priv.h"
 
 /* Octets of the longest PUBLISH that are not data: long Length, type, flags, two ids. */
 enum { PUBLISH_OVERHEAD = 9 };
+
+/* How late a copy made by the air may come, behind the PUBREL that ended its exchange. */
+enum { COPIES_MS = 2000 };
 
 /* ---- ours ------------------------------------------------------------------------------------ */
 
@@ -199,15 +205,21 @@ bool snc_on_pubcomp(struct snc *c, int64_t now_ms, const struct sn_packet *p)
 
 /* ---- the gateway's --------------------------------------------------------------------------- */
 
-static bool inbound_find(const struct snc *c, uint16_t msg_id, unsigned *at)
+static uint64_t print_of(const struct sn_packet *p)
+{
+    static const struct hash_seed no_secret = {0}; /* who forges a copy is the gateway itself */
+
+    const uint64_t topic = (uint64_t)p->topic_kind << 17 | (uint64_t)p->retain << 16 | p->topic_id;
+    return hash_bytes(&no_secret, p->data) ^ (topic * 0x9E3779B97F4A7C15U);
+}
+
+static struct snc_inbound *inbound_find(const struct snc *c, uint16_t msg_id)
 {
     for (unsigned i = 0; i < c->inbound_count; i++) {
-        if (c->inbound[i] == msg_id) {
-            *at = i;
-            return true;
-        }
+        if (c->inbound[i].msg_id == msg_id)
+            return &c->inbound[i];
     }
-    return false;
+    return NULL;
 }
 
 static void inbound_remove(struct snc *c, unsigned at)
@@ -216,12 +228,43 @@ static void inbound_remove(struct snc *c, unsigned at)
     memmove(&c->inbound[at], &c->inbound[at + 1], (c->inbound_count - at) * sizeof c->inbound[0]);
 }
 
-/* Gateways keep one exchange open, so the oldest of so many is one that the gateway gave up. */
-static void inbound_add(struct snc *c, uint16_t msg_id)
+/* The oldest that is over, else the oldest: gateways keep one exchange open, so of so many that is
+ * one that the gateway gave up. */
+static void inbound_make_room(struct snc *c)
 {
+    unsigned at = 0;
+    while (at < c->inbound_count && !c->inbound[at].is_released)
+        at++;
+    inbound_remove(c, at < c->inbound_count ? at : 0);
+}
+
+static bool inbound_reserve(struct snc *c)
+{
+    if (c->inbound == NULL)
+        c->inbound = calloc(INBOUND_QOS2_MAX, sizeof *c->inbound);
+    return c->inbound != NULL;
+}
+
+static void inbound_put(struct snc *c, const struct sn_packet *p)
+{
+    struct snc_inbound *x = inbound_find(c, p->msg_id);
+    if (x != NULL)
+        inbound_remove(c, (unsigned)(x - c->inbound));
     if (c->inbound_count == INBOUND_QOS2_MAX)
-        inbound_remove(c, 0);
-    c->inbound[c->inbound_count++] = msg_id;
+        inbound_make_room(c);
+    c->inbound[c->inbound_count++] =
+        (struct snc_inbound){.msg_id = p->msg_id, .print = print_of(p)};
+}
+
+/* We have it: not answered yet as far as the gateway knows, or the air has copied it on its way. The
+ * gateway marks what it repeats itself, and may do so for as long as we would. */
+static bool is_repetition(const struct snc *c, int64_t now_ms, const struct sn_packet *p)
+{
+    const struct snc_inbound *x = inbound_find(c, p->msg_id);
+    if (x == NULL || x->print != print_of(p))
+        return false;
+    const int64_t patience_ms = c->retry_ms * (c->retry_count + INT64_C(2));
+    return !x->is_released || now_ms - x->released_ms <= (p->dup ? patience_ms : COPIES_MS);
 }
 
 static void answer_publish(struct snc *c, int64_t now_ms, const struct sn_packet *p, uint8_t code)
@@ -253,8 +296,7 @@ bool snc_on_publish(struct snc *c, int64_t now_ms, const struct sn_packet *p)
 {
     if (!snc_is_reachable(c) || p->qos == SN_QOS_MINUS_1 || p->topic_kind == SN_TOPIC_RESERVED)
         return false;
-    unsigned at;
-    if (p->qos == SN_QOS_2 && inbound_find(c, p->msg_id, &at)) {
+    if (p->qos == SN_QOS_2 && is_repetition(c, now_ms, p)) {
         c->counters.duplicates++;
         answer_publish(c, now_ms, p, SN_ACCEPTED);
         return true;
@@ -271,26 +313,32 @@ bool snc_on_publish(struct snc *c, int64_t now_ms, const struct sn_packet *p)
         }
     }
     /* Left unanswered, QoS 1 and 2 come again when the owner has read its events. */
-    if (!deliver(c, p, name))
+    if ((p->qos == SN_QOS_2 && !inbound_reserve(c)) || !deliver(c, p, name))
         return true;
     if (p->qos == SN_QOS_2)
-        inbound_add(c, p->msg_id);
+        inbound_put(c, p);
     answer_publish(c, now_ms, p, SN_ACCEPTED);
     return true;
 }
 
 bool snc_receiving(const struct snc *c)
 {
-    return c->inbound_count > 0;
+    for (unsigned i = 0; i < c->inbound_count; i++) {
+        if (!c->inbound[i].is_released)
+            return true;
+    }
+    return false;
 }
 
 bool snc_on_pubrel(struct snc *c, int64_t now_ms, const struct sn_packet *p)
 {
     if (!snc_is_reachable(c))
         return false;
-    unsigned at;
-    if (inbound_find(c, p->msg_id, &at))
-        inbound_remove(c, at);
+    struct snc_inbound *x = inbound_find(c, p->msg_id);
+    if (x != NULL) {
+        x->is_released = true;
+        x->released_ms = now_ms;
+    }
     /* Also when unknown: our PUBCOMP was lost. */
     snc_transmit(c, now_ms, &(struct sn_packet){.type = SN_PUBCOMP, .msg_id = p->msg_id});
     return true;

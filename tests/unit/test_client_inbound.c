@@ -80,8 +80,9 @@ START_TEST(a_msg_id_can_be_used_again_after_pubrel)
 {
     struct world w;
     world_init_connected(&w, &WORLD_OPTIONS);
-    const struct sn_packet p = message(SN_QOS_2, SN_TOPIC_PREDEFINED, 5);
+    struct sn_packet p = message(SN_QOS_2, SN_TOPIC_PREDEFINED, 5);
     for (unsigned i = 1; i <= 3; i++) {
+        p.data = bytes_str(i % 2 == 0 ? "on" : "off"); /* else it would pass for a copy */
         world_send_exchange(&w, &p);
         world_settle(&w);
         ck_assert_uint_eq(world_count_events(&w, SNC_MESSAGE), i);
