@@ -252,7 +252,7 @@ static void route(struct sn_engine *e, struct sn_client *c, const struct peer *f
         sn_count(e, SN_STAT_IGNORED_STATE);
         return;
     }
-    if (!r->is_answer)
+    if (!r->is_answer && p->type != SN_DISCONNECT) /* who takes leave does not listen any more */
         sn_down_resume(e, c);
     if (r->handle != NULL)
         r->handle(e, c, p);

@@ -35,7 +35,7 @@ void replay_open(struct shared *s, struct sub *sub)
         }
         return;
     }
-    deadline_init(&r->closes, 0);
+    deadline_init(&r->closes, DL_REPLAY);
     r->sub = sub;
     r->opened_ms = s->now_ms;
     sub->replay = r;

@@ -6,7 +6,7 @@
 
 #include "broker/shared_priv.h"
 
-enum { LOG_RECORDS = 64 };
+enum { LOG_RECORDS = 64, MISSED_MS = 1000 };
 
 struct shared_config shared_defaults(void)
 {
@@ -118,7 +118,8 @@ static void on_will_published(struct shared *s, const struct up_event *event)
         if (d->token != (uint16_t)event->token || !d->sent)
             continue;
         if (event->result == UP_BUSY) {
-            d->sent = false; /* again, when the connection is back */
+            d->sent = false;
+            try_again_soon(s);
         } else if (event->result != UP_IN_DOUBT) {
             s->wills_published++;
             due_will_free(s, d);
@@ -134,6 +135,23 @@ static void send_waiting_wills(struct shared *s)
         if (!d->sent)
             send_will(s, d);
     }
+}
+
+/* ---- what the connection had no room for ----------------------------------------------------- */
+
+/* While it is away nothing needs a timer: everything is told when it is back. */
+void try_again_soon(struct shared *s)
+{
+    if (s->up && !deadline_armed(&s->missed))
+        deadline_arm(&s->deadlines, &s->missed, time_add(s->now_ms, MISSED_MS));
+}
+
+static void missed_due(struct shared *s)
+{
+    if (!s->up)
+        return;
+    send_waiting_wills(s);
+    resubscribe_missed(s);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -254,6 +272,7 @@ struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
     list_init(&s->filters);
     list_init(&s->wills);
     deadlines_init(&s->deadlines);
+    deadline_init(&s->missed, DL_MISSED);
     if (log_init(&s->log, LOG_RECORDS, config->log_level) < 0 || tree_init(s) < 0) {
         shared_free(s);
         return NULL;
@@ -273,6 +292,7 @@ void shared_free(struct shared *s)
     while (!list_empty(&s->wills))
         due_will_free(s, container_of(list_first(&s->wills), struct due_will, link));
     subscriptions_deinit(s);
+    deadline_disarm(&s->deadlines, &s->missed);
     queues_deinit(s);
     tree_deinit(s);
     assert(s->memory_bytes == 0);
@@ -289,8 +309,12 @@ void shared_advance(struct shared *s, int64_t now_ms)
     s->now_ms = now_ms;
     deadlines_collect(&s->deadlines, now_ms);
     for (struct deadline *d = deadlines_take(&s->deadlines); d != NULL;
-         d = deadlines_take(&s->deadlines))
-        replay_due(s, container_of(d, struct replay, closes));
+         d = deadlines_take(&s->deadlines)) {
+        if (d->kind == DL_REPLAY)
+            replay_due(s, container_of(d, struct replay, closes));
+        else
+            missed_due(s);
+    }
 }
 
 int64_t shared_next_deadline(const struct shared *s)

@@ -115,6 +115,8 @@ void on_subscribed(struct shared *s, const struct up_event *event);
 void on_unsubscribed(struct shared *s, const struct up_event *event);
 /* The connection is back: tell the broker what it does not know. */
 void resubscribe(struct shared *s, bool session_present);
+/* There may be room again for what the connection had none for. */
+void resubscribe_missed(struct shared *s);
 /* Builds s->recipients for a message. */
 void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained);
 void subscriptions_deinit(struct shared *s);
@@ -192,6 +194,7 @@ struct shared {
     struct event_queue events;
     struct request_arena requests;
     struct deadlines deadlines;
+    struct deadline missed; /* armed: the connection had no room for a filter or a will */
     struct log_ring log;
     bool up;
     uint64_t memory_bytes;
@@ -206,6 +209,11 @@ static inline uint64_t publish_token(uint64_t client, uint16_t token)
 {
     return client << 16 | token;
 }
+
+enum shared_deadline_kind { DL_REPLAY, DL_MISSED };
+
+/* The connection had no room: tries again soon, since nothing else might come to trigger it. */
+void try_again_soon(struct shared *s);
 
 /* Charged allocation, zeroed. */
 void *shared_alloc(struct shared *s, size_t n);

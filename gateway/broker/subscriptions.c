@@ -230,6 +230,8 @@ void on_subscribed(struct shared *s, const struct up_event *event)
             settle(s, sub, event);
     }
     f->in_flight = false;
+    if (event->result == UP_BUSY)
+        try_again_soon(s);
     if (list_empty(&f->subs))
         retire(s, f);
     else if (f->again && s->up)
@@ -239,8 +241,12 @@ void on_subscribed(struct shared *s, const struct up_event *event)
 void on_unsubscribed(struct shared *s, const struct up_event *event)
 {
     struct filter *f = filter_by_id(s, event->token);
-    if (f == NULL || event->result == UP_BUSY)
-        return; /* told again when the connection is back */
+    if (f == NULL)
+        return;
+    if (event->result == UP_BUSY) {
+        try_again_soon(s);
+        return;
+    }
     if (list_empty(&f->subs) && !f->in_flight)
         tree_remove(s, f);
 }
@@ -257,6 +263,19 @@ void resubscribe(struct shared *s, bool session_present)
             retire(s, f);
         else if (f->in_flight)
             f->again = true; /* lost with the old connection; its answer is still to come */
+        else if (!f->upstream)
+            send_subscribe(s, f);
+    }
+}
+
+void resubscribe_missed(struct shared *s)
+{
+    list_foreach_safe (link, next, &s->filters) {
+        struct filter *f = container_of(link, struct filter, all);
+        if (f->in_flight)
+            continue;
+        if (list_empty(&f->subs))
+            retire(s, f);
         else if (!f->upstream)
             send_subscribe(s, f);
     }
