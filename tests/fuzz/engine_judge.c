@@ -79,7 +79,7 @@ static void heard_answer(struct judged_session *s, const struct sn_packet *p)
             s->publish_open = false;
             s->pubrel_id = p->msg_id;
         }
-    } else if (p->type == SN_PUBCOMP && matches && s->open == SN_PUBREL) {
+    } else if (p->type == SN_PUBCOMP && p->msg_id == s->pubrel_id) {
         s->has_open = false;
         s->pubrel_id = 0;
     }
@@ -92,7 +92,7 @@ static void heard_by_session(struct judged_session *s, const struct judge_note *
     s->pubrec_id = 0;
     if (n->state == SN_ST_ACTIVE || n->state == SN_ST_AWAKE)
         heard_answer(s, p);
-    if (p->type == SN_CONNECT) {
+    if (p->type == SN_CONNECT && n->connecting) { /* and not only refused */
         s->has_open = false;
         s->sleep = NODE_LISTENS;
     } else if (p->type == SN_DISCONNECT) {
@@ -113,8 +113,7 @@ static void apply(struct judge *j, const struct judge_note *n)
         return;
     }
     struct judged_peer *peer = &j->peers[n->peer];
-    if (n->after != SN_NO_CLIENT)
-        peer->session = n->after;
+    peer->session = n->session;
     struct judged_session *s = session(j, peer->session);
     if (s != NULL)
         heard_by_session(s, n);
@@ -202,6 +201,7 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
     const enum sn_state state = c != NULL ? (enum sn_state)c->state : SN_ST_DISCONNECTED;
     const uint64_t before = judge_packets_out(j);
     const bool stranger = holder == NULL || !sn_client_connected(holder);
+    const uint64_t key = holder != NULL ? holder->key : SN_NO_CLIENT;
     if (to_group)
         sn_engine_input_group(e, now_ms, from, datagram);
     else
@@ -218,7 +218,8 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
         n->peer = (unsigned)index;
         n->packet = p;
         n->state = state;
-        n->after = now != NULL ? now->key : SN_NO_CLIENT;
+        n->session = now != NULL ? now->key : key;
+        n->connecting = now != NULL && now->state == SN_ST_CONNECTING;
     }
     judge_after(j, before);
 }
@@ -255,7 +256,8 @@ static void judge_request(const struct judge *j, struct judged_session *s, enum 
 static void judge_register(const struct judge *j, struct judged_session *s,
                            const struct sn_packet *p)
 {
-    fuzz_require(is_id(p->topic_id) && sn_topic_name_ok(p->topic));
+    fuzz_require(is_id(p->topic_id) && p->topic.len > 0 && bytes_is_utf8(p->topic));
+    fuzz_require(!sn_topic_has_wildcard(p->topic));
     if (s == NULL)
         return;
     fuzz_require(s->pubrel_id == 0 || s->uncertain);

@@ -50,7 +50,8 @@ struct judge_note {
     unsigned peer;
     struct sn_packet packet; /* views not kept */
     enum sn_state state;     /* of the session that it concerns, before */
-    uint64_t after;          /* session at the address afterwards, 0 = none */
+    uint64_t session;        /* at the address afterwards, else before; 0 = none */
+    bool connecting;         /* that session, afterwards */
 };
 
 struct judge {

@@ -69,6 +69,7 @@ struct broker_ask {
 
 struct broker {
     bool up;
+    bool refused; /* some SUBSCRIBE was, so a filter may be missing */
     bool trace;
     uint32_t connection;
     struct broker_ask asks[BROKER_ASKS];
@@ -81,9 +82,12 @@ struct broker {
 void broker_request(struct broker *b, const struct up_request *r);
 /* Comes or goes. False: nothing changes. */
 bool broker_connection(struct broker *b, bool up, bool session_present, struct up_event *event);
+/* An open request that went down with the connection and has not been answered, or n_asks. A
+ * connection answers those before it comes back. */
+size_t broker_lost(const struct broker *b);
 /* Answers the open request `which` as `result` says, as far as that is possible. False: no event. */
 bool broker_answer(struct broker *b, size_t which, enum up_result result, struct up_event *event);
-/* It has exactly the filters that some session wants. */
+/* It has exactly the filters that some session wants, but for those that it refused. */
 void broker_agrees(const struct broker *b, const struct shared *s);
 void broker_deinit(struct broker *b);
 

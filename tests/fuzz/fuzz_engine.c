@@ -211,6 +211,47 @@ static void drain(struct world *w, enum drain how)
         drain_log(shared_log(w->shared));
 }
 
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static int64_t next_deadline(const struct world *w)
+{
+    const int64_t engine = sn_engine_next_deadline(w->engine);
+    return w->shared != NULL ? time_min(engine, shared_next_deadline(w->shared)) : engine;
+}
+
+static int64_t step_ms(const struct world *w, unsigned step)
+{
+    static const int64_t fixed_ms[16] = {
+        [STEP_1MS] = 1,     [STEP_100MS] = 100,  [STEP_1S] = 1000,       [STEP_10S] = 10000,
+        [STEP_90S] = 90000, [STEP_1H] = 3600000, [STEP_30H] = 108000000, [STEP_30D] = 2592000000,
+        [STEP_2S] = 2000,   [STEP_5S] = 5000,    [STEP_30S] = 30000,
+    };
+    const int64_t until_ms = next_deadline(w) != TIME_NEVER ? next_deadline(w) - w->now_ms : 1;
+    const int64_t retry_ms = w->engine->config.retry_interval_ms;
+    if (step == STEP_RETRY)
+        return retry_ms;
+    if (step == STEP_ROUND)
+        return retry_ms * (w->engine->config.retry_count + 1);
+    if (step == STEP_DEADLINE)
+        return until_ms > 0 ? until_ms : 0;
+    if (step == STEP_BEFORE_DEADLINE)
+        return until_ms > 0 ? until_ms - 1 : 0;
+    return fixed_ms[step];
+}
+
+static void pass_time(struct world *w, uint8_t how)
+{
+    w->now_ms += step_ms(w, how & 15);
+    if ((how & TIME_LAZY) != 0)
+        return;
+    const uint64_t before = judge_packets_out(&w->judge);
+    sn_engine_advance(w->engine, w->now_ms);
+    judge_after(&w->judge, before);
+    if (w->shared != NULL)
+        shared_advance(w->shared, w->now_ms);
+    fuzz_require(next_deadline(w) > w->now_ms);
+}
+
 /* ---- the broker side ------------------------------------------------------------------------- */
 
 static void upstream_event(struct world *w, const struct up_event *event)
@@ -285,6 +326,9 @@ static void set_upstream(struct world *w, uint8_t how)
     const bool up = how % 3 != 0;
     if (w->shared != NULL) {
         struct up_event event;
+        for (size_t i = broker_lost(&w->broker); up && i < w->broker.n_asks;
+             i = broker_lost(&w->broker))
+            answer(w, i, 3);
         if (broker_connection(&w->broker, up, how % 3 == 2, &event))
             upstream_event(w, &event);
         return;
@@ -328,6 +372,7 @@ static void scripted_message(struct world *w, struct bytes topic, struct body *b
 {
     struct sn_recipient recipients[8];
     size_t n = 0;
+    pass_time(w, STEP_0); /* who is gone by now gets no delivery that could be reported */
     for (unsigned slot = 0; slot < 8; slot++) {
         const uint64_t key = w->seam.sessions[slot].key;
         if ((mask >> slot & 1) == 0 || key == 0)
@@ -455,47 +500,6 @@ static void say_to_group(struct world *w, unsigned node)
     send_datagram(w, node, &d, true);
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
-
-static int64_t next_deadline(const struct world *w)
-{
-    const int64_t engine = sn_engine_next_deadline(w->engine);
-    return w->shared != NULL ? time_min(engine, shared_next_deadline(w->shared)) : engine;
-}
-
-static int64_t step_ms(const struct world *w, unsigned step)
-{
-    static const int64_t fixed_ms[16] = {
-        [STEP_1MS] = 1,     [STEP_100MS] = 100,  [STEP_1S] = 1000,       [STEP_10S] = 10000,
-        [STEP_90S] = 90000, [STEP_1H] = 3600000, [STEP_30H] = 108000000, [STEP_30D] = 2592000000,
-        [STEP_2S] = 2000,   [STEP_5S] = 5000,    [STEP_30S] = 30000,
-    };
-    const int64_t until_ms = next_deadline(w) != TIME_NEVER ? next_deadline(w) - w->now_ms : 1;
-    const int64_t retry_ms = w->engine->config.retry_interval_ms;
-    if (step == STEP_RETRY)
-        return retry_ms;
-    if (step == STEP_ROUND)
-        return retry_ms * (w->engine->config.retry_count + 1);
-    if (step == STEP_DEADLINE)
-        return until_ms > 0 ? until_ms : 0;
-    if (step == STEP_BEFORE_DEADLINE)
-        return until_ms > 0 ? until_ms - 1 : 0;
-    return fixed_ms[step];
-}
-
-static void pass_time(struct world *w, uint8_t how)
-{
-    w->now_ms += step_ms(w, how & 15);
-    if ((how & TIME_LAZY) != 0)
-        return;
-    const uint64_t before = judge_packets_out(&w->judge);
-    sn_engine_advance(w->engine, w->now_ms);
-    judge_after(&w->judge, before);
-    if (w->shared != NULL)
-        shared_advance(w->shared, w->now_ms);
-    fuzz_require(next_deadline(w) > w->now_ms);
-}
-
 /* ---- the script ------------------------------------------------------------------------------ */
 
 static void other_action(struct world *w, unsigned action)
@@ -562,6 +566,10 @@ static void end_well(struct world *w)
 {
     drain(w, DRAIN_ALL);
     set_upstream(w, 2);
+    settle(w);
+    drain(w, DRAIN_ALL);
+    pass_time(w, STEP_2S); /* what was refused for want of room is tried again */
+    drain(w, DRAIN_ALL);
     settle(w);
     drain(w, DRAIN_ALL);
     judge_order(&w->judge);
