@@ -252,6 +252,16 @@ static int64_t tolerant_ms(uint16_t duration_s)
     return duration_s > 60 ? duration_s * INT64_C(1100) : duration_s * INT64_C(1500);
 }
 
+/* How long a request may be under way before it is given up, which ends an awake period: a sleep may
+ * well be shorter than one repetition. */
+static int64_t longest_request_ms(const struct sn_engine *e)
+{
+    const int64_t configured_ms = e->config.retry_interval_ms;
+    const int64_t slowest_ms =
+        e->config.retry_max_ms > configured_ms ? e->config.retry_max_ms : configured_ms;
+    return slowest_ms * (e->config.retry_count + INT64_C(1));
+}
+
 /* When the session is to be looked at, if nothing is heard before. */
 static int64_t silence_limit_ms(const struct sn_engine *e, const struct sn_client *c)
 {
@@ -260,8 +270,9 @@ static int64_t silence_limit_ms(const struct sn_engine *e, const struct sn_clien
         return c->keep_alive_s > 0 ? tolerant_ms(c->keep_alive_s)
                                    : c->profile->options.keep_alive_max_ms;
     case SN_ST_ASLEEP:
-    case SN_ST_AWAKE:
         return tolerant_ms(c->sleep_s);
+    case SN_ST_AWAKE:
+        return tolerant_ms(c->sleep_s) + longest_request_ms(e);
     case SN_ST_CONNECTING:
         return e->config.retry_interval_ms;
     case SN_ST_DISCONNECTED:
