@@ -66,11 +66,13 @@ static void open_session(struct sn_engine *e, struct sn_client *c)
     struct sn_connecting *k = c->connecting;
     k->step = SN_STEP_BROKER;
     k->tries = 0;
+    k->token = c->next_open_token++;
     /* With W=0 and CleanSession=0 the stored will is in force again (section 6.3). */
     const struct sn_will *will = k->wants_will ? &k->will : c->will;
     const struct sn_request open = {
         .type = SN_REQ_OPEN,
         .client = c->key,
+        .token = k->token,
         .open = {.client_id = sn_client_id(c),
                  .clean = c->clean,
                  .keep_alive_s = c->keep_alive_s,
@@ -322,7 +324,8 @@ static void adopt_will(struct sn_engine *e, struct sn_client *c)
 
 void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
-    if (c->state != SN_ST_CONNECTING || c->connecting->step != SN_STEP_BROKER)
+    if (c->state != SN_ST_CONNECTING || c->connecting->step != SN_STEP_BROKER ||
+        c->connecting->token != event->token)
         return;
     if (event->outcome != SN_OK) {
         const bool busy = event->outcome == SN_REFUSED_BUSY;
@@ -330,7 +333,6 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
         log_refusal(e, c->peer, sn_client_id(c),
                     busy ? "the broker can't be reached" : "refused by the broker");
         sn_reply_code(e, c->peer, SN_CONNACK, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
-        c->open = false;
         sn_client_apply(e, c, SN_CE_REFUSED);
         return;
     }

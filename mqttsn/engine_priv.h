@@ -139,6 +139,7 @@ struct sn_will {
 struct sn_connecting {
     enum { SN_STEP_WILLTOPIC, SN_STEP_WILLMSG, SN_STEP_BROKER } step;
     struct sn_will will;
+    uint16_t token; /* of OPEN: the answer to an earlier one is not ours */
     bool wants_will;
     bool proven; /* the address has answered us, so we may repeat by timer */
     unsigned tries;
@@ -232,6 +233,7 @@ struct sn_client {
     uint16_t connection; /* counts connections, never 0 */
     uint16_t next_msg_id;
     uint16_t next_sub_token;
+    uint16_t next_open_token;
     uint16_t last_sub_msg_id; /* latest finished SUBSCRIBE, to repeat its SUBACK */
     uint16_t last_sub_topic_id;
     uint8_t last_sub_qos;

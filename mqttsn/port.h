@@ -43,7 +43,7 @@ struct sn_will_view {
 /* ---- engine -> broker side ------------------------------------------------------------------- */
 
 enum sn_request_type {
-    SN_REQ_OPEN,      /* answered by SN_EV_OPENED */
+    SN_REQ_OPEN,      /* answered by SN_EV_OPENED; when refused, CLOSE follows all the same */
     SN_REQ_PUBLISH,   /* QoS 1, 2: answered by SN_EV_PUBLISHED. QoS 0: answered only when refused */
     SN_REQ_SUBSCRIBE, /* answered by SN_EV_SUBSCRIBED */
     SN_REQ_UNSUBSCRIBE, /* answered by SN_EV_UNSUBSCRIBED, always */
@@ -62,7 +62,7 @@ enum sn_close_how {
 struct sn_request {
     enum sn_request_type type;
     uint64_t client;
-    uint16_t token; /* PUBLISH, SUBSCRIBE, UNSUBSCRIBE */
+    uint16_t token; /* OPEN, PUBLISH, SUBSCRIBE, UNSUBSCRIBE */
 
     union {
         struct {
@@ -137,7 +137,7 @@ struct sn_recipient {
 struct sn_event {
     enum sn_event_type type;
     uint64_t client;         /* all but UPSTREAM and MESSAGE */
-    uint16_t token;          /* PUBLISHED, SUBSCRIBED, UNSUBSCRIBED */
+    uint16_t token;          /* OPENED, PUBLISHED, SUBSCRIBED, UNSUBSCRIBED */
     enum sn_outcome outcome; /* OPENED, PUBLISHED, SUBSCRIBED */
 
     union {

@@ -209,8 +209,10 @@ static struct session *session_new(struct shared *s, uint64_t key)
 
 static void on_open(struct shared *s, const struct sn_request *request)
 {
-    struct sn_event event = {
-        .type = SN_EV_OPENED, .client = request->client, .outcome = SN_REFUSED_BUSY};
+    struct sn_event event = {.type = SN_EV_OPENED,
+                             .client = request->client,
+                             .token = request->token,
+                             .outcome = SN_REFUSED_BUSY};
     struct session *n = session_of(s, request->client);
     const bool resumed = n != NULL;
     if (s->up && n == NULL)

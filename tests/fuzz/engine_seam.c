@@ -53,7 +53,7 @@ static void remove_ask(struct seam *s, struct seam_ask *a)
 
 static void add_ask(struct seam *s, const struct sn_request *r, uint8_t qos)
 {
-    fuzz_require(r->type == SN_REQ_OPEN || find(s, r->type, r->client, r->token) == NULL);
+    fuzz_require(find(s, r->type, r->client, r->token) == NULL);
     fuzz_require(s->n_asks < SEAM_ASKS);
     s->asks[s->n_asks++] =
         (struct seam_ask){.type = r->type, .client = r->client, .token = r->token, .qos = qos};
@@ -187,8 +187,6 @@ void seam_event(struct seam *s, const struct sn_event *event)
         answered(s, SN_REQ_OPEN, event);
         if (n->key == event->client && event->outcome == SN_OK)
             n->accepted = true;
-        else if (n->key == event->client && !n->accepted)
-            n->open = false;
         break;
     case SN_EV_PUBLISHED:
         if (event->published.qos != SN_QOS_0)
