@@ -379,6 +379,29 @@ static void broker_outage(struct script *s)
     act(s, 0, ACT_SETTLE, 0, END);
 }
 
+/* The connection stands, but its queue is full. */
+static void no_room(struct script *s)
+{
+    act(s, 0, ACT_CONNECT, 1, 4, ID_A, END);
+    answer(s, 0, 2);
+    act(s, 0, ACT_SETTLE, 0, END);
+    subscribe(s, 0, 2, 1, T_A);
+    connect(s, 1, 2, ID_B);
+    subscribe(s, 1, 2, 1, T_A_B);
+    act(s, 0, ACT_UPSTREAM, 0, END);
+    act(s, 0, ACT_UPSTREAM, 1, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 0, ACT_TIME, STEP_1S, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 1, ACT_DISCONNECT, NO_DURATION, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 0, ACT_TIME, STEP_1S, END);
+    act(s, 0, ACT_TIME, STEP_90S, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 0, ACT_BROKER, 0, 1, END);
+}
+
 /* Two subscribers of one filter, retained messages for the second. */
 static void retained_replay(struct script *s)
 {
@@ -423,6 +446,43 @@ static void full_queue(struct script *s)
     act(s, 1, ACT_PINGREQ, ID_SLEEPER, END);
     answer(s, 0, 6);
     answer(s, 1, 6);
+}
+
+static void full_queue_newest(struct script *s)
+{
+    s->octets[3] |= 1;
+    full_queue(s);
+}
+
+static void full_queue_latest(struct script *s)
+{
+    s->octets[3] |= 2;
+    full_queue(s);
+}
+
+/* Two clients of two topics each, over a link of 24 octets, with little memory. */
+static void small_limits(struct script *s)
+{
+    s->octets[0] |= WORLD_TINY_MEMORY;
+    s->octets[1] = 0x09;
+    s->octets[3] = 0x08;
+    s->octets[4] = 12;
+    for (int node = 0; node < 4; node++) {
+        connect(s, node, 0, ID_A + node);
+        subscribe(s, node, 2, 1, T_HASH);
+    }
+    for (int topic = T_A; topic <= T_PRE; topic++) {
+        act(s, 0, ACT_REGISTER, topic, 2 + topic, END);
+        act(s, 0, ACT_PUBLISH, 0x20, TOPIC_ID_LATEST, 20 + topic, 4, 'p', END);
+        message(s, topic, 1);
+    }
+    act(s, 0, ACT_MESSAGE, T_A, 1, 30, 'l', 0xFF, END);
+    act(s, 0, ACT_REGISTER, TEXT_INLINE | 7, 0xC3, 0xA9, 0xE2, 0x82, 0xAC, 0x2F, 0x61, 9, END);
+    act(s, 0, ACT_REGISTER, TEXT_INLINE | 4, 0xF0, 0x9F, 0x8C, 0xA1, 9, END);
+    act(s, 0, ACT_REGISTER, TEXT_INLINE | 3, 0xEF, 0xBF, 0xBF, 9, END);
+    answer(s, 0, 4);
+    for (int i = 0; i < 6; i++)
+        act(s, 0, ACT_PUBLISH, 0x21, 1, 40 + i, 4, 'p', END);
 }
 
 static void discovery(struct script *s)
@@ -497,8 +557,12 @@ static const struct flow {
     {"takeover",              takeover             },
     {"forwarders",            forwarders           },
     {"broker-outage",         broker_outage        },
+    {"no-room",               no_room              },
     {"retained-replay",       retained_replay      },
     {"full-queue",            full_queue           },
+    {"full-queue-newest",     full_queue_newest    },
+    {"full-queue-latest",     full_queue_latest    },
+    {"small-limits",          small_limits         },
     {"discovery",             discovery            },
     {"every-type",            every_type           },
     {"drained-late",          drained_late         },
