@@ -78,6 +78,11 @@ static bool never_registers(const struct sn_client *c)
     return c->profile->options.regack == SN_NO;
 }
 
+static bool understands(const struct sn_client *c, const struct sn_topic *t)
+{
+    return is_known(c, t) || (never_registers(c) && t->given);
+}
+
 /* The node has said no to this name in this connection, and not asked for it since. */
 static bool is_refused(const struct sn_client *c, const struct sn_topic *t)
 {
@@ -200,7 +205,7 @@ static bool start_head(struct sn_engine *e, struct sn_down *d)
     const struct sn_packet publish = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
     const struct sn_packet reg = {
         .type = SN_REGISTER, .topic_id = t->id, .topic = sn_name_bytes(m->name)};
-    const bool known = is_known(c, t) || (never_registers(c) && t->given);
+    const bool known = understands(c, t);
     if (!known && never_registers(c)) {
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
         return false;
@@ -239,11 +244,19 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c)
     }
 }
 
+/* A PUBLISH whose alias or topic id has been taken back since starts anew, under its msg id. */
 static void again(struct sn_engine *e, struct sn_down *d)
 {
     const struct sn_message *m = sn_queue_head(d);
     const struct sn_topic *t = sn_topic_find(e, d->client, m->name);
     assert(t != NULL);
+    const bool publishes = d->phase == SN_DN_PUBACK || d->phase == SN_DN_PUBREC;
+    if (publishes && !understands(d->client, t)) {
+        deadline_disarm(&e->deadlines, &d->retry);
+        d->phase = SN_DN_IDLE;
+        sn_down_run(e, d->client);
+        return;
+    }
     d->repeated = true;
     send_phase(e, d, m, t);
 }
