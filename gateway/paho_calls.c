@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "paho_ahead.h"
+
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
  * the callback that follows it in the same thread. */
 static _Thread_local struct paho_calls last = {.receive_error = -1, .socket = -1};
@@ -29,9 +31,18 @@ static bool transient(int error)
     return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
+static size_t total_of(const struct iovec *parts, int count)
+{
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    return total;
+}
+
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 {
     const ssize_t written = writev(fd, parts, count);
+    paho_ahead_write_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
     if (written >= 0)
         return written;
     if (!transient(errno))
@@ -42,8 +53,7 @@ ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 
 /* A broker that uses Nagle's algorithm (mosquitto, by default) holds its second answer back until
  * the first is acknowledged, which the kernel would put off for up to 40 ms. The option does not
- * last, so it is set for each packet: Paho reads the two octets of a header one by one, the rest at
- * once. */
+ * last, so it is set each time that the kernel gave something. */
 static void acknowledge_now(int fd)
 {
     const int on = 1;
@@ -52,10 +62,11 @@ static void acknowledge_now(int fd)
 
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
 {
-    const ssize_t got = recv(fd, buffer, len, flags);
+    bool asked;
+    const ssize_t got = paho_ahead_recv(fd, buffer, len, flags, &asked);
     if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
         return got;
-    if (got > 0 && len > 1)
+    if (got > 0 && asked)
         acknowledge_now(fd);
     last.socket = fd;
     last.receive_error = got > 0 ? -1 : 0;
@@ -69,6 +80,7 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    paho_ahead_reset(fd);
     const int rc = connect(fd, address, len);
     last.connect_error = rc != 0 && errno != EINPROGRESS ? errno : 0;
     return rc;
@@ -90,8 +102,33 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
     return last.resolve_error;
 }
 
+/* Descriptors for which octets wait here are readable without asking the kernel, and writable as
+ * long as no write had to stop. The others have their turn when nothing waits any more, which is
+ * soon: little is read ahead. False when the kernel must be asked. */
+static bool poll_ahead(struct pollfd *fds, nfds_t count, int *ready)
+{
+    *ready = 0;
+    for (nfds_t i = 0; i < count; i++) {
+        fds[i].revents = 0;
+        if (!paho_ahead_waiting(fds[i].fd))
+            continue;
+        /* Paho reads nothing while it has something to write: only the kernel knows when that can
+         * go on, or that the connection is dead. */
+        if (paho_ahead_is_stuck(fds[i].fd))
+            return false;
+        fds[i].revents = (short)(fds[i].events & (POLLIN | POLLOUT));
+        *ready += fds[i].revents != 0;
+    }
+    return *ready > 0;
+}
+
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
+    int ready;
+    if (poll_ahead(fds, count, &ready)) {
+        has_polled = true;
+        return ready;
+    }
     const int rc = poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
     has_polled = timeout_ms > 0;
     return rc;
