@@ -92,6 +92,8 @@ static void heard_by_session(struct judged_session *s, const struct judge_note *
     s->pubrec_id = 0;
     if (n->state == SN_ST_ACTIVE || n->state == SN_ST_AWAKE)
         heard_answer(s, p);
+    s->taken_back = s->taken_back || p->type == SN_UNSUBSCRIBE || p->type == SN_SUBSCRIBE ||
+                    (p->type == SN_PUBACK && p->msg_id == 0);
     if (p->type == SN_CONNECT && n->connecting) { /* and not only refused */
         s->has_open = false;
         s->sleep = NODE_LISTENS;
@@ -261,6 +263,8 @@ static void judge_register(const struct judge *j, struct judged_session *s,
     if (s == NULL)
         return;
     fuzz_require(s->pubrel_id == 0 || s->uncertain);
+    if (s->taken_back && s->has_open && s->open == SN_PUBLISH)
+        s->has_open = false; /* it follows under the new id */
     if (p->msg_id != s->register_id) {
         fuzz_require(p->msg_id > s->last_msg_id);
         s->last_msg_id = p->msg_id;
@@ -301,6 +305,7 @@ static void judge_publish(const struct judge *j, struct judged_session *s,
     s->publish_id = p->msg_id;
     s->publish_qos = (uint8_t)p->qos;
     s->publish_open = true;
+    s->taken_back = false;
     s->pubrel_id = 0;
     s->uncertain = false;
 }

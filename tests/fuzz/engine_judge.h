@@ -35,6 +35,7 @@ struct judged_session {
     bool publish_open;
     uint16_t pubrel_id; /* PUBREC has come, PUBCOMP not yet */
     uint16_t pubrec_id; /* of the PUBREC that came last, if nothing came since; 0 = none */
+    bool taken_back; /* the node may have taken back the topic id of an open PUBLISH */
     bool regacked;
     bool uncertain; /* something was dropped: it may have been what was under way */
 
