@@ -442,6 +442,8 @@ static void on_upstream(struct sn_engine *e, bool up)
 
 static void on_closed(struct sn_engine *e, struct sn_client *c)
 {
+    if (c->connecting != NULL && c->connecting->step == SN_STEP_BROKER)
+        return; /* it has crossed our OPEN, whose answer is still to come */
     if (sn_client_connected(c))
         sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     c->open = false; /* it knows */
