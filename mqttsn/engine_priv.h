@@ -173,6 +173,9 @@ struct sn_message {
     bool retain;
 };
 
+/* What the head of the queue is waiting for. */
+enum sn_down_phase { SN_DN_IDLE, SN_DN_REGISTER, SN_DN_PUBACK, SN_DN_PUBREC, SN_DN_PUBCOMP };
+
 /* The downlink conversation: the head of the queue is what is under way. */
 struct sn_down {
     struct deadline retry;
@@ -181,7 +184,7 @@ struct sn_down {
     uint32_t n_queued;
     uint32_t queued_bytes;
 
-    enum { SN_DN_IDLE, SN_DN_REGISTER, SN_DN_PUBACK, SN_DN_PUBREC, SN_DN_PUBCOMP } phase;
+    enum sn_down_phase phase;
 
     uint16_t msg_id; /* of the request under way */
     uint16_t

@@ -162,8 +162,8 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
     arm_retry(e, d);
 }
 
-static void enter(struct sn_engine *e, struct sn_down *d, int phase, const struct sn_message *m,
-                  const struct sn_topic *t)
+static void enter(struct sn_engine *e, struct sn_down *d, enum sn_down_phase phase,
+                  const struct sn_message *m, const struct sn_topic *t)
 {
     /* A PUBLISH taken up again keeps its id, also across a REGISTER or a reconnection, so that the
      * node can recognise it; PUBREL belongs to the same exchange. */
@@ -415,11 +415,11 @@ void sn_on_message(struct sn_engine *e, const struct sn_event *event)
 /* ---- the node's answers ---------------------------------------------------------------------- */
 
 /* The request under way, if it is in `phase` and the msg id is its. */
-static struct sn_down *matching(struct sn_engine *e, struct sn_client *c, int phase,
+static struct sn_down *matching(struct sn_engine *e, struct sn_client *c, enum sn_down_phase phase,
                                 uint16_t msg_id)
 {
     struct sn_down *d = c->down;
-    if (d != NULL && (int)d->phase == phase && d->msg_id == msg_id)
+    if (d != NULL && d->phase == phase && d->msg_id == msg_id)
         return d;
     sn_count(e, SN_STAT_IGNORED_UNKNOWN_ACK);
     return NULL;
