@@ -21,6 +21,7 @@ static bool make_world(struct sim *sim)
     rng_seed(&sim->rng, sim->plan.seed);
     net_read_clock(sim);
     sim->phase_ms = sim->now_ms;
+    sleep_init(sim);
     const bool observed = sim->options.broker != NULL;
     sim->nodes = calloc(sim->n_nodes, sizeof *sim->nodes);
     if (sim->nodes == NULL || ledger_init(&sim->up, sim->n_nodes, observed) != 0 ||

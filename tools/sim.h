@@ -5,6 +5,7 @@
  *     sim.c         program: start, loop, end
  *     sim_args.c    command line             sim_plan.c, sim_scenario.c: what shall happen
  *     sim_node.c    what a node does         sim_publish.c: what it says
+ *     sim_sleep.c   sleeping, waking up, and what is checked about that
  *     sim_net.c     sockets, epoll, and the air between
  *     sim_broker.c  the other end: what arrives at the broker, commands from there
  *     sim_observer.c, sim_tap.c: seeing it cheaply
@@ -43,7 +44,10 @@ enum node_state {
     NODE_CONNECTING,
     NODE_SUBSCRIBING,
     NODE_ACTIVE,
-    NODE_TALKING, /* QoS -1 only: never connects */
+    NODE_TALKING,        /* QoS -1 only: never connects */
+    NODE_FALLING_ASLEEP, /* DISCONNECT with duration sent */
+    NODE_ASLEEP,
+    NODE_AWAKE,   /* PINGREQ sent */
     NODE_LEAVING, /* DISCONNECT sent */
     NODE_VANISHED,
     NODE_STATES
@@ -64,6 +68,7 @@ struct node_open {
     int qos;
     uint64_t seq;
     int64_t sent_us;
+    bool in_storm; /* sent while others were awake */
 };
 
 struct sim_node {
@@ -84,9 +89,17 @@ struct sim_node {
     int64_t next_publish_us; /* INT64_MAX: never */
     int64_t next_command_us;
     int64_t hold_until_ms; /* told "congestion": silent until then */
-    uint32_t owed;         /* publications due that the window held back */
-    uint64_t turn;         /* publications so far: picks QoS and topic when they are mixed */
-    uint64_t commands;     /* so far */
+    int64_t wake_ms;       /* asleep: until when */
+    int64_t awake_us;      /* awake: since when */
+    uint64_t wakes;
+    uint64_t period_repeats; /* of our packets, when this awake period began */
+    uint32_t round;          /* the last in which it was woken with all others */
+    uint32_t commands_due;   /* to be sent while it sleeps */
+    struct list commanded;   /* among those to whom some are due */
+    bool resuming;           /* connects from sleep, to publish */
+    uint32_t owed;           /* publications due that the window held back */
+    uint64_t turn;           /* publications so far: picks QoS and topic when they are mixed */
+    uint64_t commands;       /* so far */
     struct node_open open;
     /* for the table */
     uint64_t sent;
@@ -111,11 +124,45 @@ struct sim_options {
     const char *gateway; /* HOST:PORT */
     const char *broker;  /* NULL: none */
     const char *scenario;
-    const char *json; /* NULL: none, "-": stdout */
+    const char *json;   /* NULL: none, "-": stdout */
+    const char *others; /* NULL: none */
     int observe_qos;
     bool connect_only;
     bool quiet;
     bool plain;
+};
+
+enum round_phase {
+    ROUND_GATHERING,  /* until all sleep */
+    ROUND_COMMANDING, /* until the broker has all commands */
+    ROUND_SETTLING,   /* until the gateway should have them */
+    ROUND_WAKING,     /* until all sleep again */
+};
+
+/* Nodes that sleep, over all groups. */
+struct sim_sleep {
+    struct list commanded;  /* nodes with commands due, each in its turn */
+    uint32_t together;      /* nodes that wake together ... */
+    uint32_t lying;         /* ... asleep now ... */
+    uint32_t to_wake;       /* ... and not yet woken in this round */
+    uint32_t commands_open; /* not answered by the broker */
+    uint32_t rounds;        /* complete */
+
+    enum round_phase phase;
+
+    int64_t settled_ms;
+    int64_t wake_us;           /* the round's */
+    struct histogram awake_us; /* PINGREQ to PINGRESP */
+    struct histogram round_us; /* from waking them to the last PINGRESP */
+    struct histogram storm_us; /* PUBLISH to acknowledgement of those who do not sleep, meanwhile */
+    uint64_t periods;          /* awake, ended by PINGRESP */
+    uint64_t after_pingresp;   /* messages that came behind it */
+    uint64_t unheard;          /* likewise, but the air or a repeated PINGREQ may be the reason */
+    uint64_t unanswered;       /* awake periods without PINGRESP */
+    uint64_t turned_away;      /* DISCONNECT in answer to PINGREQ */
+    uint64_t reordered;        /* commands of QoS 1 or 2 */
+    uint64_t unmarked;         /* commands that came twice without DUP */
+    uint64_t marked;           /* with DUP, as QoS 1 may */
 };
 
 /* What is counted besides the ledgers. */
@@ -174,6 +221,8 @@ struct sim {
     uint32_t connected;
     uint32_t ever_connected;
     uint32_t publishing; /* open publications */
+    uint32_t in_state[NODE_STATES];
+    struct sim_sleep sleep;
     int64_t all_connected_us;
 
     enum run_phase phase;
@@ -222,6 +271,44 @@ void nodes_connect(struct sim *sim);
 
 const char *node_state_name(enum node_state state);
 
+/* The only way to change a node's state: the figures of `sim` follow. */
+void node_enter(struct sim *sim, struct sim_node *n, enum node_state state);
+
+/* Its connection was lost: it tries again after a while. */
+void node_wait_and_retry(struct sim *sim, struct sim_node *n);
+
+/* ---- sim_sleep.c ----------------------------------------------------------------------------- */
+
+void sleep_init(struct sim *sim);
+
+/* Says DISCONNECT with a duration when nothing keeps the node awake. */
+void sleep_if_idle(struct sim *sim, struct sim_node *n);
+
+/* The gateway has agreed, or the awake period is over; the latter with or without PINGRESP. */
+void sleep_begun(struct sim *sim, struct sim_node *n);
+void sleep_pong(struct sim *sim, struct sim_node *n);
+void sleep_unanswered(struct sim *sim, struct sim_node *n);
+
+/* PINGREQ, or CONNECT if it is to publish. */
+void sleep_wake(struct sim *sim, struct sim_node *n);
+
+/* False when the node's radio is off; a packet that should not have come is counted. */
+bool sleep_hears(struct sim *sim, const struct sim_node *n, struct bytes packet);
+
+/* A command has come to a sleepy node. */
+void sleep_judge(struct sim *sim, const struct sim_node *n, const struct snc_event *event, int qos,
+                 bool is_repeated, bool is_late);
+
+/* The node is no longer there to be commanded or woken. */
+void sleep_forget(struct sim_node *n);
+
+/* Commands and rounds. Call after every wake-up; and when it wants to be called at the latest. */
+void sleep_step(struct sim *sim);
+int64_t sleep_next_ms(const struct sim *sim);
+
+/* At the end: sleepers come for what still waits for them, whatever they had planned. */
+void sleep_hurry(struct sim *sim);
+
 /* ---- sim_publish.c --------------------------------------------------------------------------- */
 
 /* Publishes what is due and possible. */
@@ -229,6 +316,9 @@ void node_publish(struct sim *sim, struct sim_node *n);
 
 /* The schedule after (re)connecting, or when the rate changed. */
 void node_schedule(struct sim *sim, struct sim_node *n);
+
+/* Sends it a command if one is due. */
+void node_command(struct sim *sim, struct sim_node *n);
 
 void node_published(struct sim *sim, struct sim_node *n, const struct snc_event *event);
 
@@ -280,7 +370,9 @@ const char *broker_trouble(const struct sim *sim);
  * be its own. */
 uint64_t broker_drops(const struct sim *sim);
 uint64_t broker_gaps(const struct sim *sim);
-void broker_command(struct sim *sim, struct sim_node *n);
+
+/* Sends a command to the node. False when there is no connection to send it over. */
+bool broker_command(struct sim *sim, struct sim_node *n);
 
 /* ---- sim_observer.c --------------------------------------------------------------------------- */
 

@@ -26,43 +26,55 @@ enum option_code {
     OPT_QUIET,
     OPT_PLAIN,
     OPT_WILLS,
+    OPT_SLEEPY,
+    OPT_WAKE_TOGETHER,
+    OPT_OTHERS,
     OPT_SETTING, /* everything that plan_group_setting() or plan_run_setting() takes */
 };
 
 static const struct option OPTIONS[] = {
-    {"help",           no_argument,       NULL, OPT_HELP        },
-    {"version",        no_argument,       NULL, OPT_VERSION     },
-    {"gateway",        required_argument, NULL, OPT_GATEWAY     },
-    {"broker",         required_argument, NULL, OPT_BROKER      },
-    {"observe-qos",    required_argument, NULL, OPT_OBSERVE_QOS },
-    {"scenario",       required_argument, NULL, OPT_SCENARIO    },
-    {"json",           required_argument, NULL, OPT_JSON        },
-    {"connect-only",   no_argument,       NULL, OPT_CONNECT_ONLY},
-    {"quiet",          no_argument,       NULL, OPT_QUIET       },
-    {"plain",          no_argument,       NULL, OPT_PLAIN       },
-    {"wills",          no_argument,       NULL, OPT_WILLS       },
-    {"nodes",          required_argument, NULL, OPT_SETTING     },
-    {"seconds",        required_argument, NULL, OPT_SETTING     },
-    {"rate",           required_argument, NULL, OPT_SETTING     },
-    {"qos",            required_argument, NULL, OPT_SETTING     },
-    {"topics",         required_argument, NULL, OPT_SETTING     },
-    {"predefined",     required_argument, NULL, OPT_SETTING     },
-    {"short",          required_argument, NULL, OPT_SETTING     },
-    {"size",           required_argument, NULL, OPT_SETTING     },
-    {"clean",          required_argument, NULL, OPT_SETTING     },
-    {"downlink",       required_argument, NULL, OPT_SETTING     },
-    {"keep-alive",     required_argument, NULL, OPT_SETTING     },
-    {"retry-interval", required_argument, NULL, OPT_SETTING     },
-    {"retry-count",    required_argument, NULL, OPT_SETTING     },
-    {"id-prefix",      required_argument, NULL, OPT_SETTING     },
-    {"loss",           required_argument, NULL, OPT_SETTING     },
-    {"duplicate",      required_argument, NULL, OPT_SETTING     },
-    {"latency",        required_argument, NULL, OPT_SETTING     },
-    {"jitter",         required_argument, NULL, OPT_SETTING     },
-    {"drain",          required_argument, NULL, OPT_SETTING     },
-    {"seed",           required_argument, NULL, OPT_SETTING     },
-    {"connect-window", required_argument, NULL, OPT_SETTING     },
-    {NULL,             0,                 NULL, 0               },
+    {"help",               no_argument,       NULL, OPT_HELP         },
+    {"version",            no_argument,       NULL, OPT_VERSION      },
+    {"gateway",            required_argument, NULL, OPT_GATEWAY      },
+    {"broker",             required_argument, NULL, OPT_BROKER       },
+    {"observe-qos",        required_argument, NULL, OPT_OBSERVE_QOS  },
+    {"scenario",           required_argument, NULL, OPT_SCENARIO     },
+    {"json",               required_argument, NULL, OPT_JSON         },
+    {"connect-only",       no_argument,       NULL, OPT_CONNECT_ONLY },
+    {"quiet",              no_argument,       NULL, OPT_QUIET        },
+    {"plain",              no_argument,       NULL, OPT_PLAIN        },
+    {"wills",              no_argument,       NULL, OPT_WILLS        },
+    {"sleepy",             no_argument,       NULL, OPT_SLEEPY       },
+    {"wake-together",      no_argument,       NULL, OPT_WAKE_TOGETHER},
+    {"others",             required_argument, NULL, OPT_OTHERS       },
+    {"sleep",              required_argument, NULL, OPT_SETTING      },
+    {"wake-jitter",        required_argument, NULL, OPT_SETTING      },
+    {"commands-per-sleep", required_argument, NULL, OPT_SETTING      },
+    {"wake-publish",       required_argument, NULL, OPT_SETTING      },
+    {"rounds",             required_argument, NULL, OPT_SETTING      },
+    {"p99",                required_argument, NULL, OPT_SETTING      },
+    {"nodes",              required_argument, NULL, OPT_SETTING      },
+    {"seconds",            required_argument, NULL, OPT_SETTING      },
+    {"rate",               required_argument, NULL, OPT_SETTING      },
+    {"qos",                required_argument, NULL, OPT_SETTING      },
+    {"topics",             required_argument, NULL, OPT_SETTING      },
+    {"predefined",         required_argument, NULL, OPT_SETTING      },
+    {"short",              required_argument, NULL, OPT_SETTING      },
+    {"size",               required_argument, NULL, OPT_SETTING      },
+    {"clean",              required_argument, NULL, OPT_SETTING      },
+    {"downlink",           required_argument, NULL, OPT_SETTING      },
+    {"keep-alive",         required_argument, NULL, OPT_SETTING      },
+    {"retry-interval",     required_argument, NULL, OPT_SETTING      },
+    {"retry-count",        required_argument, NULL, OPT_SETTING      },
+    {"id-prefix",          required_argument, NULL, OPT_SETTING      },
+    {"loss",               required_argument, NULL, OPT_SETTING      },
+    {"duplicate",          required_argument, NULL, OPT_SETTING      },
+    {"latency",            required_argument, NULL, OPT_SETTING      },
+    {"jitter",             required_argument, NULL, OPT_SETTING      },
+    {"drain",              required_argument, NULL, OPT_SETTING      },
+    {"seed",               required_argument, NULL, OPT_SETTING      },
+    {"connect-window",     required_argument, NULL, OPT_SETTING      },
+    {NULL,                 0,                 NULL, 0                },
 };
 
 static void print_help(void)
@@ -96,6 +108,15 @@ static void print_help(void)
           "  --retry-interval S, --retry-count N   of the nodes (10, 3)\n"
           "  --id-prefix TEXT      of client ids and topics (sim)\n"
           "  --loss P, --duplicate P, --latency MS, --jitter MS   of the air, both directions\n"
+          "nodes that sleep:\n"
+          "  --sleepy              connect, sleep, wake up for what the gateway has kept\n"
+          "  --sleep S, --wake-jitter S     how long, and at random up to so much longer (30, 0)\n"
+          "  --commands-per-sleep N         sent to each while it sleeps (needs --broker)\n"
+          "  --wake-publish N      every Nth time connect and publish (never)\n"
+          "  --wake-together       wake when all sleep and have their commands\n"
+          "  --rounds N            end after N times of that\n"
+          "  --others M            M nodes that do not sleep, besides\n"
+          "  --p99 MS              fail when these wait longer for acknowledgements meanwhile\n"
           "  --help, --version\n",
           stdout);
 }
@@ -108,17 +129,11 @@ static int usage(const char *text, const char *detail)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static bool is_run_setting(const char *name)
-{
-    return strcmp(name, "seconds") == 0 || strcmp(name, "drain") == 0 ||
-           strcmp(name, "seed") == 0 || strcmp(name, "connect-window") == 0;
-}
-
 static int apply_setting(struct sim *sim, const char *name, const char *value)
 {
     struct sim_why why = {""};
     const bool understood =
-        is_run_setting(name)
+        plan_is_of_run(bytes_str(name))
             ? plan_run_setting(&sim->plan, bytes_str(name), bytes_str(value), &why)
             : plan_group_setting(&sim->plan.defaults, bytes_str(name), bytes_str(value), &why);
     return understood ? 0 : usage("--", why.text);
@@ -168,6 +183,15 @@ static int apply_option(struct sim *sim, int code, const char *name)
     case OPT_WILLS:
         sim->plan.defaults.wills = true;
         return 0;
+    case OPT_SLEEPY:
+        sim->plan.defaults.sleepy = true;
+        return 0;
+    case OPT_WAKE_TOGETHER:
+        sim->plan.defaults.wake_together = true;
+        return 0;
+    case OPT_OTHERS:
+        o->others = optarg;
+        return 0;
     case OPT_SETTING:
         return apply_setting(sim, name, optarg);
     }
@@ -198,27 +222,57 @@ static int read_scenario(struct sim *sim)
     return n_errors == 0 ? 0 : -1 - EXIT_USAGE;
 }
 
+/* The nodes of --nodes, and those of --others, which do not sleep. */
+static int add_groups(struct sim *sim)
+{
+    struct sim_why why = {""};
+    struct sim_group others = sim->plan.defaults;
+    if (plan_add_group(&sim->plan, &sim->plan.defaults, bytes_str("nodes"), &why) == NULL)
+        return usage("", why.text);
+    if (sim->options.others == NULL)
+        return 0;
+    others.sleepy = others.wake_together = false;
+    others.commands_per_sleep = others.wake_publish = 0;
+    others.downlink = 0;
+    if (!plan_group_setting(&others, bytes_str("nodes"), bytes_str(sim->options.others), &why) ||
+        plan_add_group(&sim->plan, &others, bytes_str("others"), &why) == NULL)
+        return usage("--others: ", why.text);
+    return 0;
+}
+
+/* What the command line says of the run beats the scenario. */
+static int load_scenario(struct sim *sim)
+{
+    const struct sim_plan said = sim->plan;
+    if (sim->options.others != NULL)
+        return usage("--others is for runs without --scenario: add a group there", "");
+    const int e = read_scenario(sim);
+    if (e != 0)
+        return e;
+    if (said.duration_ms != TIME_NEVER)
+        sim->plan.duration_ms = said.duration_ms;
+    if (said.has_seed)
+        sim->plan.seed = said.seed;
+    if (said.rounds > 0)
+        sim->plan.rounds = said.rounds;
+    if (said.p99_ms > 0)
+        sim->plan.p99_ms = said.p99_ms;
+    return 0;
+}
+
 static int make_plan(struct sim *sim)
 {
-    /* What the command line says of the run beats the scenario. */
-    const struct sim_plan said = sim->plan;
     struct sim_why why = {""};
-    if (sim->options.scenario != NULL) {
-        const int e = read_scenario(sim);
-        if (e != 0)
-            return e;
-        if (said.duration_ms != TIME_NEVER)
-            sim->plan.duration_ms = said.duration_ms;
-        if (said.has_seed)
-            sim->plan.seed = said.seed;
-    } else if (plan_add_group(&sim->plan, &sim->plan.defaults, bytes_str("nodes"), &why) == NULL) {
-        return usage("", why.text);
-    }
+    const int e = sim->options.scenario != NULL ? load_scenario(sim) : add_groups(sim);
+    if (e != 0)
+        return e;
     if (!plan_finish(&sim->plan, &why))
         return usage("", why.text);
     for (size_t i = 0; i < sim->plan.n_groups; i++) {
-        if (sim->plan.groups[i].downlink > 0 && sim->options.broker == NULL)
-            return usage("--downlink needs --broker: commands are sent from there", "");
+        if (plan_commands(&sim->plan.groups[i]) && sim->options.broker == NULL)
+            return usage("--downlink and --commands-per-sleep need --broker: commands are sent "
+                         "from there",
+                         "");
     }
     uint64_t random[2] = {1, 1};
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)

@@ -83,7 +83,7 @@ static bool needs_client(const struct sim *sim)
 {
     bool commands = false;
     for (size_t i = 0; i < sim->plan.n_groups; i++)
-        commands = commands || sim->plan.groups[i].downlink > 0;
+        commands = commands || plan_commands(&sim->plan.groups[i]);
     return commands || sim->options.observe_qos > 0;
 }
 
@@ -201,14 +201,10 @@ static int command_qos(const struct sim_node *n)
     return qos >= 0 && qos <= 2 ? qos : (int)(n->commands % 3);
 }
 
-void broker_command(struct sim *sim, struct sim_node *n)
+bool broker_command(struct sim *sim, struct sim_node *n)
 {
-    const int64_t step_us = (int64_t)(1e6 / n->group->downlink) + 1;
-    n->next_command_us += step_us;
-    if (n->next_command_us <= sim->now_us)
-        n->next_command_us = sim->now_us + step_us;
-    if (sim->phase != RUN_GOING || !sim->broker->connected)
-        return;
+    if (!sim->broker->connected)
+        return false;
     const int qos = command_qos(n);
     const struct payload p = {.kind = PAYLOAD_COMMAND,
                               .qos = qos,
@@ -221,8 +217,9 @@ void broker_command(struct sim *sim, struct sim_node *n)
     snprintf(topic, sizeof topic, "%s/%u/command", n->group->id_prefix, (unsigned)n->number);
     struct body *body = body_new(bytes_of(text, len));
     if (body == NULL)
-        return;
+        return false;
     n->commands++;
+    sim->sleep.commands_open++;
     ledger_sent(&sim->down, n->number, qos);
     const struct up_request request = {.type = UP_PUBLISH,
                                        .token = (uint64_t)n->number << TOKEN_NODE_SHIFT |
@@ -233,6 +230,7 @@ void broker_command(struct sim *sim, struct sim_node *n)
     mqtt_submit(sim->broker->m, &request);
     body_unref(body);
     sim->broker->is_dirty = true;
+    return true;
 }
 
 static void on_command_published(struct sim *sim, const struct up_event *event)
@@ -240,6 +238,8 @@ static void on_command_published(struct sim *sim, const struct up_event *event)
     const uint64_t node = event->token >> TOKEN_NODE_SHIFT;
     const int qos = (int)(event->token >> TOKEN_QOS_SHIFT & 3);
     const uint64_t seq = event->token & TOKEN_SEQ_MASK;
+    if (sim->sleep.commands_open > 0)
+        sim->sleep.commands_open--;
     if (node >= sim->n_nodes || event->result == UP_IN_DOUBT)
         return;
     if (event->result == UP_OK) {

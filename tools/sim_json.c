@@ -91,6 +91,15 @@ static void put_counters(const struct sim *sim, FILE *out)
         {"air_overflowed",           sim->air.overflowed       },
         {"unreachable",              c->unreachable            },
         {"send_failures",            c->send_failures          },
+        {"awake_periods",            sim->sleep.periods        },
+        {"awake_unanswered",         sim->sleep.unanswered     },
+        {"awake_turned_away",        sim->sleep.turned_away    },
+        {"awake_rounds",             sim->sleep.rounds         },
+        {"sleep_after_pingresp",     sim->sleep.after_pingresp },
+        {"sleep_unheard",            sim->sleep.unheard        },
+        {"sleep_reordered",          sim->sleep.reordered      },
+        {"sleep_twice_unmarked",     sim->sleep.unmarked       },
+        {"sleep_twice_marked",       sim->sleep.marked         },
         {"observer_drops",           broker_drops(sim)         },
         {"observer_gaps",            broker_gaps(sim)          },
     };
@@ -121,6 +130,9 @@ static void put_all(const struct sim *sim, FILE *out)
     put_histogram("connack_us", &sim->connack_us, out);
     put_histogram("publish_us", &sim->publish_us, out);
     put_histogram("arrival_us", &sim->arrival_us, out);
+    put_histogram("awake_us", &sim->sleep.awake_us, out);
+    put_histogram("round_us", &sim->sleep.round_us, out);
+    put_histogram("storm_us", &sim->sleep.storm_us, out);
     put_counters(sim, out);
     fprintf(out, "  \"ok\": %s\n}\n", report_verdict(sim) ? "true" : "false");
 }

@@ -20,6 +20,9 @@ const char *node_state_name(enum node_state state)
         [NODE_SUBSCRIBING] = "subscribing",
         [NODE_ACTIVE] = "active",
         [NODE_TALKING] = "qos -1",
+        [NODE_FALLING_ASLEEP] = "falling asleep",
+        [NODE_ASLEEP] = "asleep",
+        [NODE_AWAKE] = "awake",
         [NODE_LEAVING] = "leaving",
         [NODE_VANISHED] = "vanished",
     };
@@ -30,24 +33,35 @@ const char *node_state_name(enum node_state state)
 
 static bool is_connected(const struct sim_node *n)
 {
-    return n->state == NODE_SUBSCRIBING || n->state == NODE_ACTIVE;
+    return n->state == NODE_SUBSCRIBING || n->state == NODE_ACTIVE ||
+           n->state == NODE_FALLING_ASLEEP || n->state == NODE_ASLEEP || n->state == NODE_AWAKE;
 }
 
 /* QoS -1 needs no connection (section 6.8), and such a node has nothing else to say. */
 static bool is_talker(const struct sim *sim, const struct sim_group *g)
 {
-    return g->qos == -1 && !g->wills && g->downlink <= 0 && !sim->options.connect_only;
+    return g->qos == -1 && !g->wills && !plan_commands(g) && !g->sleepy &&
+           !sim->options.connect_only;
 }
 
 static bool wants_commands(const struct sim *sim, const struct sim_node *n)
 {
-    return sim->broker != NULL && n->group->downlink > 0;
+    return sim->broker != NULL && plan_commands(n->group);
 }
 
-static void enter(struct sim *sim, struct sim_node *n, enum node_state state)
+static bool lies(const struct sim_node *n)
+{
+    return n->state == NODE_ASLEEP && n->group->wake_together;
+}
+
+void node_enter(struct sim *sim, struct sim_node *n, enum node_state state)
 {
     const bool was_connected = is_connected(n);
+    sim->sleep.lying -= lies(n);
+    sim->in_state[n->state]--;
     n->state = state;
+    sim->in_state[n->state]++;
+    sim->sleep.lying += lies(n);
     if (is_connected(n) && !was_connected)
         sim->connected++;
     if (!is_connected(n) && was_connected)
@@ -66,10 +80,12 @@ static void arm(struct sim *sim, struct sim_node *n)
         return;
     }
     int64_t at_ms = time_min(snc_next_deadline(n->client), n->retry_at_ms);
+    at_ms = time_min(at_ms, n->wake_ms);
+    if (n->subscribed && n->next_command_us < INT64_MAX)
+        at_ms = time_min(at_ms, n->next_command_us / 1000 + 1);
     if (n->state == NODE_ACTIVE || n->state == NODE_TALKING) {
-        int64_t next_us = time_min(n->next_publish_us, n->next_command_us);
-        if (next_us < INT64_MAX)
-            at_ms = time_min(at_ms, next_us / 1000 + 1);
+        if (n->next_publish_us < INT64_MAX)
+            at_ms = time_min(at_ms, n->next_publish_us / 1000 + 1);
         if (n->hold_until_ms > sim->now_ms)
             at_ms = time_min(at_ms, n->hold_until_ms);
     }
@@ -90,19 +106,22 @@ static void close_attempt(struct sim *sim, struct sim_node *n)
 static void end_session(struct sim *sim, struct sim_node *n)
 {
     close_attempt(sim, n);
+    sleep_forget(n);
     n->subscribed = false;
     if (n->open.is_open && (n->group->clean || n->client == NULL)) {
         n->open.is_open = false;
         sim->publishing--;
     }
-    /* At the end of the run everybody leaves, after the draining: no excuse for what is missing. */
-    if (sim->phase == RUN_GOING || sim->phase == RUN_DRAINING)
+    /* At the end of the run everybody leaves, after the draining: no excuse for what is missing. And
+     * sleepers with a kept session shall lose nothing, whatever happens to a connection. */
+    const bool keeps = n->group->sleepy && !n->group->clean;
+    if (!keeps && (sim->phase == RUN_GOING || sim->phase == RUN_DRAINING))
         ledger_excuse_node(&sim->down, n->number);
 }
 
-static void wait_and_retry(struct sim *sim, struct sim_node *n)
+void node_wait_and_retry(struct sim *sim, struct sim_node *n)
 {
-    enter(sim, n, NODE_WAITING);
+    node_enter(sim, n, NODE_WAITING);
     n->retry_at_ms = retry_time(sim);
 }
 
@@ -115,9 +134,12 @@ void node_init(struct sim *sim, struct sim_node *n, uint32_t number, const struc
                            .fd = -1,
                            .retry_at_ms = TIME_NEVER,
                            .next_publish_us = INT64_MAX,
-                           .next_command_us = INT64_MAX};
+                           .next_command_us = INT64_MAX,
+                           .wake_ms = TIME_NEVER};
+    sim->in_state[n->state]++;
     deadline_init(&n->due, 0);
     list_init(&n->queued);
+    list_init(&n->commanded);
     air_path_init(&n->path, sim->plan.seed, number);
     snprintf(n->topic, sizeof n->topic, "%s/%u/reading", group->id_prefix, (unsigned)number);
 }
@@ -199,12 +221,12 @@ void node_start(struct sim *sim, struct sim_node *n)
         }
     }
     if (is_talker(sim, n->group)) {
-        enter(sim, n, NODE_TALKING);
+        node_enter(sim, n, NODE_TALKING);
         node_schedule(sim, n);
         node_pump(sim, n);
         return;
     }
-    enter(sim, n, NODE_WAITING);
+    node_enter(sim, n, NODE_WAITING);
     list_push_back(&sim->connect_queue, &n->queued);
 }
 
@@ -216,7 +238,7 @@ void node_vanish(struct sim *sim, struct sim_node *n)
         n->will = WILL_DUE;
         sim->counters.wills_expected++;
     }
-    enter(sim, n, NODE_VANISHED);
+    node_enter(sim, n, NODE_VANISHED);
     switch_off(sim, n);
 }
 
@@ -225,13 +247,13 @@ void node_leave(struct sim *sim, struct sim_node *n)
     list_unlink(&n->queued);
     if (is_connected(n) && snc_disconnect(n->client, sim->now_ms, 0) == 0) {
         end_session(sim, n);
-        enter(sim, n, NODE_LEAVING);
+        node_enter(sim, n, NODE_LEAVING);
         node_pump(sim, n);
         return;
     }
     if (n->state == NODE_LEAVING || n->state == NODE_VANISHED)
         return;
-    enter(sim, n, NODE_OFF);
+    node_enter(sim, n, NODE_OFF);
     switch_off(sim, n);
 }
 
@@ -240,11 +262,11 @@ void node_leave(struct sim *sim, struct sim_node *n)
 static void connect_now(struct sim *sim, struct sim_node *n)
 {
     if (snc_connect(n->client, sim->now_ms) != 0) {
-        wait_and_retry(sim, n);
+        node_wait_and_retry(sim, n);
         arm(sim, n);
         return;
     }
-    enter(sim, n, NODE_CONNECTING);
+    node_enter(sim, n, NODE_CONNECTING);
     n->connect_us = sim->now_us;
     sim->connecting++;
     node_pump(sim, n);
@@ -255,7 +277,8 @@ void nodes_connect(struct sim *sim)
     if (sim->phase != RUN_GOING && sim->phase != RUN_DRAINING)
         return;
     while (sim->connecting < sim->plan.connect_window && !list_empty(&sim->connect_queue)) {
-        struct list *first = list_pop_front(&sim->connect_queue);
+        struct list *first = sim->connect_queue.next;
+        list_unlink(first);
         connect_now(sim, container_of(first, struct sim_node, queued));
     }
 }
@@ -284,11 +307,14 @@ static void on_connected(struct sim *sim, struct sim_node *n)
     n->retry_at_ms = TIME_NEVER;
     n->hold_until_ms = 0;
     node_schedule(sim, n);
-    if (wants_commands(sim, n) && !sim->options.connect_only) {
-        enter(sim, n, NODE_SUBSCRIBING);
+    if (n->resuming && !sim->options.connect_only)
+        n->owed = 1; /* that is what it has come for */
+    n->resuming = false;
+    if (wants_commands(sim, n) && !n->subscribed && !sim->options.connect_only) {
+        node_enter(sim, n, NODE_SUBSCRIBING);
         subscribe(sim, n);
     } else {
-        enter(sim, n, NODE_ACTIVE);
+        node_enter(sim, n, NODE_ACTIVE);
     }
 }
 
@@ -301,7 +327,7 @@ static void on_subscribed(struct sim *sim, struct sim_node *n, const struct snc_
     }
     n->subscribed = true;
     if (n->state == NODE_SUBSCRIBING)
-        enter(sim, n, NODE_ACTIVE);
+        node_enter(sim, n, NODE_ACTIVE);
 }
 
 static void on_message(struct sim *sim, struct sim_node *n, const struct snc_event *event)
@@ -315,7 +341,11 @@ static void on_message(struct sim *sim, struct sim_node *n, const struct snc_eve
     } else if (p.node != n->number || p.kind != PAYLOAD_COMMAND || p.qos < 0) {
         sim->counters.misrouted++;
     } else {
-        ledger_arrived(&sim->down, n->number, p.qos, p.seq);
+        const uint64_t *reordered = &sim->down.totals[ledger_index(p.qos)].reordered;
+        const uint64_t before = *reordered;
+        const bool first = ledger_arrived(&sim->down, n->number, p.qos, p.seq) == LEDGER_FIRST;
+        if (n->group->sleepy)
+            sleep_judge(sim, n, event, p.qos, !first, *reordered > before);
         n->down++;
     }
 }
@@ -334,20 +364,30 @@ static void will_was_possible(struct sim *sim, struct sim_node *n)
 
 static void on_ended(struct sim *sim, struct sim_node *n, const struct snc_event *event)
 {
+    if (n->state == NODE_FALLING_ASLEEP && event->type == SNC_DISCONNECTED && !event->by_gateway) {
+        sleep_begun(sim, n);
+        return;
+    }
     if (event->type == SNC_TIMEOUT)
         sim->counters.timeouts++;
+    if (n->state == NODE_AWAKE && event->type == SNC_TIMEOUT) {
+        sleep_unanswered(sim, n);
+        return;
+    }
+    if (n->state == NODE_AWAKE)
+        sim->sleep.turned_away++;
     if (event->type == SNC_REFUSED)
         sim->counters.connects_refused++;
     if (event->type == SNC_DISCONNECTED && event->by_gateway)
         sim->counters.disconnected_by_gateway++;
     const bool wanted = n->state == NODE_LEAVING;
-    if (!wanted && n->group->wills && is_connected(n))
+    if (!wanted && n->group->wills && (is_connected(n) || n->resuming))
         will_was_possible(sim, n);
     end_session(sim, n);
     if (wanted)
-        enter(sim, n, NODE_OFF);
+        node_enter(sim, n, NODE_OFF);
     else
-        wait_and_retry(sim, n);
+        node_wait_and_retry(sim, n);
 }
 
 static void handle_event(struct sim *sim, struct sim_node *n, const struct snc_event *event)
@@ -370,9 +410,12 @@ static void handle_event(struct sim *sim, struct sim_node *n, const struct snc_e
     case SNC_TIMEOUT:
         on_ended(sim, n, event);
         break;
+    case SNC_PONG:
+        if (n->state == NODE_AWAKE)
+            sleep_pong(sim, n);
+        break;
     case SNC_REGISTERED:
     case SNC_UNSUBSCRIBED:
-    case SNC_PONG:
         break;
     }
 }
@@ -387,6 +430,7 @@ void node_pump(struct sim *sim, struct sim_node *n)
         snc_done_event(n->client);
     }
     node_publish(sim, n);
+    sleep_if_idle(sim, n);
     struct bytes packet;
     while (snc_peek_packet(n->client, &packet)) {
         net_send(sim, n, packet);
@@ -399,6 +443,8 @@ void node_pump(struct sim *sim, struct sim_node *n)
 
 void node_input(struct sim *sim, struct sim_node *n, struct bytes packet)
 {
+    if (!sleep_hears(sim, n, packet))
+        return;
     snc_input(n->client, sim->now_ms, packet);
     node_pump(sim, n);
 }
@@ -419,7 +465,9 @@ void node_due(struct sim *sim, struct sim_node *n)
     snc_advance(n->client, sim->now_ms);
     if (n->retry_at_ms <= sim->now_ms)
         retry(sim, n);
-    if (n->subscribed && n->next_command_us <= sim->now_us)
-        broker_command(sim, n);
+    if (n->subscribed)
+        node_command(sim, n);
+    if (n->wake_ms <= sim->now_ms)
+        sleep_wake(sim, n);
     node_pump(sim, n);
 }

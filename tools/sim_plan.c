@@ -222,6 +222,52 @@ static bool set_downlink(struct sim_group *g, struct bytes value, struct sim_why
            no(why, "downlink must be commands per second to each node, 0 to 10000");
 }
 
+static bool set_sleepy(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    return boolean(value, &g->sleepy) || no(why, "sleepy must be yes or no");
+}
+
+enum { SLEEP_MIN_MS = 100 };
+
+static bool set_sleep(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    if (!plan_duration(value, 1000, &g->sleep_ms) || g->sleep_ms < SLEEP_MIN_MS ||
+        g->sleep_ms > UINT16_MAX * INT64_C(1000))
+        return no(why, "sleep must be a duration of 100 ms to %d seconds", UINT16_MAX);
+    return true;
+}
+
+static bool set_wake_jitter(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    if (!plan_duration(value, 1000, &g->wake_jitter_ms) ||
+        g->wake_jitter_ms > UINT16_MAX * INT64_C(1000))
+        return no(why, "wake-jitter must be a duration of 0 to %d seconds", UINT16_MAX);
+    return true;
+}
+
+static bool set_wake_together(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    return boolean(value, &g->wake_together) || no(why, "wake-together must be yes or no");
+}
+
+static bool set_commands_per_sleep(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    uint64_t n;
+    if (!whole(value, 0, 100000, &n))
+        return no(why, "commands-per-sleep must be 0 to 100000");
+    g->commands_per_sleep = (uint32_t)n;
+    return true;
+}
+
+static bool set_wake_publish(struct sim_group *g, struct bytes value, struct sim_why *why)
+{
+    uint64_t n;
+    if (!whole(value, 0, 1000000, &n))
+        return no(why, "wake-publish must be 0 (never), 1 (each time a node wakes up), 2 ...");
+    g->wake_publish = (uint32_t)n;
+    return true;
+}
+
 static bool set_keep_alive(struct sim_group *g, struct bytes value, struct sim_why *why)
 {
     int64_t ms;
@@ -292,29 +338,45 @@ static const struct {
     const char *name;
     group_setter *set;
 } GROUP_SETTINGS[] = {
-    {"nodes",          set_nodes         },
-    {"rate",           set_rate          },
-    {"qos",            set_qos           },
-    {"topics",         set_topics        },
-    {"predefined",     set_predefined    },
-    {"short",          set_short         },
-    {"size",           set_size          },
-    {"wills",          set_wills         },
-    {"clean",          set_clean         },
-    {"downlink",       set_downlink      },
-    {"keep-alive",     set_keep_alive    },
-    {"retry-interval", set_retry_interval},
-    {"retry-count",    set_retry_count   },
-    {"id-prefix",      set_id_prefix     },
-    {"loss",           set_loss          },
-    {"duplicate",      set_duplicate     },
-    {"latency",        set_latency       },
-    {"jitter",         set_jitter        },
+    {"nodes",              set_nodes             },
+    {"rate",               set_rate              },
+    {"qos",                set_qos               },
+    {"topics",             set_topics            },
+    {"predefined",         set_predefined        },
+    {"short",              set_short             },
+    {"size",               set_size              },
+    {"wills",              set_wills             },
+    {"clean",              set_clean             },
+    {"downlink",           set_downlink          },
+    {"sleepy",             set_sleepy            },
+    {"sleep",              set_sleep             },
+    {"wake-jitter",        set_wake_jitter       },
+    {"wake-together",      set_wake_together     },
+    {"commands-per-sleep", set_commands_per_sleep},
+    {"wake-publish",       set_wake_publish      },
+    {"keep-alive",         set_keep_alive        },
+    {"retry-interval",     set_retry_interval    },
+    {"retry-count",        set_retry_count       },
+    {"id-prefix",          set_id_prefix         },
+    {"loss",               set_loss              },
+    {"duplicate",          set_duplicate         },
+    {"latency",            set_latency           },
+    {"jitter",             set_jitter            },
 };
 
 enum { N_GROUP_SETTINGS = sizeof GROUP_SETTINGS / sizeof GROUP_SETTINGS[0] };
 
-static const char *const RUN_SETTINGS[] = {"seconds", "drain", "seed", "connect-window"};
+static const char *const RUN_SETTINGS[] = {"seconds",        "drain",  "seed",
+                                           "connect-window", "rounds", "p99"};
+
+bool plan_is_of_run(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof RUN_SETTINGS / sizeof RUN_SETTINGS[0]; i++) {
+        if (is(name, RUN_SETTINGS[i]))
+            return true;
+    }
+    return false;
+}
 
 bool plan_knows(struct bytes name)
 {
@@ -322,11 +384,7 @@ bool plan_knows(struct bytes name)
         if (is(name, GROUP_SETTINGS[i].name))
             return true;
     }
-    for (size_t i = 0; i < sizeof RUN_SETTINGS / sizeof RUN_SETTINGS[0]; i++) {
-        if (is(name, RUN_SETTINGS[i]))
-            return true;
-    }
-    return false;
+    return plan_is_of_run(name);
 }
 
 bool plan_group_setting(struct sim_group *g, struct bytes name, struct bytes value,
@@ -364,6 +422,15 @@ bool plan_run_setting(struct sim_plan *plan, struct bytes name, struct bytes val
         plan->connect_window = (uint32_t)n;
         return true;
     }
+    if (is(name, "rounds")) {
+        if (!whole(value, 0, 1000000, &n))
+            return no(why, "rounds must be 0 to 1000000");
+        plan->rounds = (uint32_t)n;
+        return true;
+    }
+    if (is(name, "p99"))
+        return plan_duration(value, 1, &plan->p99_ms) ||
+               no(why, "p99 must be a duration such as 200ms");
     return no(why, "unknown setting \"%.*s\" of the run", (int)(name.len < 64 ? name.len : 64),
               (const char *)name.data);
 }
@@ -382,6 +449,7 @@ void plan_init(struct sim_plan *plan)
                      .predefined_topic = "meters/reading",
                      .short_topic = "me",
                      .clean = true,
+                     .sleep_ms = 30000,
                      .keep_alive_s = 60,
                      .retry_ms = 10000,
                      .retry_count = 3},
@@ -431,10 +499,49 @@ static int by_time(const void *left, const void *right)
     return (a->at_ms > b->at_ms) - (a->at_ms < b->at_ms);
 }
 
+bool plan_commands(const struct sim_group *g)
+{
+    return g->downlink > 0 || g->commands_per_sleep > 0;
+}
+
+uint16_t plan_sleep_s(const struct sim_group *g)
+{
+    const int64_t longest_ms = g->sleep_ms + (g->wake_together ? 0 : g->wake_jitter_ms);
+    return (uint16_t)((longest_ms + 999) / 1000);
+}
+
+static bool check_sleep(const struct sim_group *g, struct sim_why *why)
+{
+    if (!g->sleepy && (g->wake_together || g->commands_per_sleep > 0 || g->wake_publish > 0))
+        return no(
+            why,
+            "group %s: wake-together, commands-per-sleep and wake-publish are for sleepy nodes",
+            g->name);
+    if (g->sleepy && g->wake_publish > 0 && g->clean)
+        return no(why,
+                  "group %s: wake-publish needs clean = no, because a node that publishes connects "
+                  "again, and a clean session would lose its subscription and what waits for it",
+                  g->name);
+    if (g->sleepy && g->sleep_ms + g->wake_jitter_ms > UINT16_MAX * INT64_C(1000))
+        return no(why, "group %s: sleep and wake-jitter together exceed %d seconds", g->name,
+                  UINT16_MAX);
+    return true;
+}
+
+static bool check_rounds(const struct sim_plan *plan, struct sim_why *why)
+{
+    bool together = false;
+    for (size_t i = 0; i < plan->n_groups; i++)
+        together = together || plan->groups[i].wake_together;
+    return plan->rounds == 0 || together || no(why, "rounds needs nodes with wake-together");
+}
+
 bool plan_finish(struct sim_plan *plan, struct sim_why *why)
 {
     uint64_t nodes = 0;
     for (size_t i = 0; i < plan->n_groups; i++) {
+        if (!check_sleep(&plan->groups[i], why))
+            return false;
         plan->groups[i].first = (uint32_t)nodes;
         nodes += plan->groups[i].nodes;
         if (nodes > SIM_NODES_MAX)
@@ -442,6 +549,8 @@ bool plan_finish(struct sim_plan *plan, struct sim_why *why)
     }
     if (nodes == 0)
         return no(why, "no group of nodes");
+    if (!check_rounds(plan, why))
+        return false;
     if (plan->n_events > 0)
         qsort(plan->events, plan->n_events, sizeof *plan->events, by_time);
     return true;

@@ -43,6 +43,14 @@ struct sim_group {
     bool wills;
     bool clean;
     double downlink; /* commands per second to each node */
+
+    bool sleepy; /* publishes only when it wakes up; `rate` means nothing */
+    int64_t sleep_ms;
+    int64_t wake_jitter_ms;      /* 0..this is added */
+    bool wake_together;          /* when all such nodes sleep and have their commands */
+    uint32_t commands_per_sleep; /* to each node */
+    uint32_t wake_publish;       /* every n-th time it wakes to publish; 0: never */
+
     uint16_t keep_alive_s;
     int64_t retry_ms;
     uint32_t retry_count;
@@ -71,6 +79,8 @@ struct sim_plan {
     uint64_t seed;
     bool has_seed;
     uint32_t connect_window; /* CONNECTs open at once */
+    uint32_t rounds;         /* of waking together, after which the run ends; 0: no matter */
+    int64_t p99_ms; /* no acknowledgement may take longer while others wake; 0: no matter */
 };
 
 /* Why something was not understood, for people. */
@@ -86,12 +96,15 @@ void plan_deinit(struct sim_plan *plan);
 bool plan_group_setting(struct sim_group *g, struct bytes name, struct bytes value,
                         struct sim_why *why);
 
-/* Likewise for what concerns the whole run: seconds, drain, seed, connect-window. */
+/* Likewise for what concerns the whole run: seconds, drain, seed, connect-window, rounds, p99. */
 bool plan_run_setting(struct sim_plan *plan, struct bytes name, struct bytes value,
                       struct sim_why *why);
 
 /* Whether a setting of that name exists for groups or for the run. */
 bool plan_knows(struct bytes name);
+
+/* Whether it is one of the run. */
+bool plan_is_of_run(struct bytes name);
 
 /* "10s", "250ms", "2m", or a bare number of `unit_ms`. */
 bool plan_duration(struct bytes text, int64_t unit_ms, int64_t *out_ms);
@@ -105,9 +118,16 @@ struct sim_group *plan_add_group(struct sim_plan *plan, const struct sim_group *
  * many there were. */
 int plan_read(struct sim_plan *plan, const char *file, FILE *in, FILE *errors);
 
-/* Numbers the nodes, sorts the events. False, with the reason, when there are none or too many. */
+/* Numbers the nodes, sorts the events. False, with the reason, when there are none or too many, or
+ * settings contradict each other. */
 bool plan_finish(struct sim_plan *plan, struct sim_why *why);
 
 uint32_t plan_nodes(const struct sim_plan *plan);
+
+/* Whether anything is sent to the nodes of the group from the broker. */
+bool plan_commands(const struct sim_group *g);
+
+/* The duration that its sleepers announce: whole seconds, never less than they sleep. */
+uint16_t plan_sleep_s(const struct sim_group *g);
 
 #endif

@@ -60,8 +60,11 @@ static bool publish_one(struct sim *sim, struct sim_node *n)
                     false) != 0)
         return false;
     ledger_sent(&sim->up, n->number, qos);
-    n->latest =
-        (struct node_open){.is_open = true, .qos = qos, .seq = p.seq, .sent_us = sim->now_us};
+    n->latest = (struct node_open){.is_open = true,
+                                   .qos = qos,
+                                   .seq = p.seq,
+                                   .sent_us = sim->now_us,
+                                   .in_storm = sim->in_state[NODE_AWAKE] > 0};
     if (qos > 0) {
         n->open = n->latest;
         sim->publishing++;
@@ -80,6 +83,8 @@ static bool may_publish(const struct sim *sim, const struct sim_node *n)
 
 static int64_t interval_us(const struct sim_group *g)
 {
+    if (g->sleepy)
+        return INT64_MAX; /* it publishes when it wakes up */
     if (g->rate_max)
         return FLOOD_PAUSE_US;
     return g->rate > 0 ? (int64_t)(1e6 / g->rate) : INT64_MAX;
@@ -107,7 +112,7 @@ static void fall_due(struct sim *sim, struct sim_node *n)
 /* With window 1 the answer of one message is the signal for the next. */
 static bool is_answered_flood(const struct sim_group *g)
 {
-    return g->rate_max && g->qos > 0;
+    return g->rate_max && g->qos > 0 && !g->sleepy;
 }
 
 void node_publish(struct sim *sim, struct sim_node *n)
@@ -131,12 +136,24 @@ void node_schedule(struct sim *sim, struct sim_node *n)
     n->next_publish_us = INT64_MAX;
     n->next_command_us = INT64_MAX;
     /* A random phase, so that nodes do not speak all at once. */
-    if (!is_answered_flood(g) && (g->rate_max || g->rate > 0))
+    if (!is_answered_flood(g) && !g->sleepy && (g->rate_max || g->rate > 0))
         n->next_publish_us =
             sim->now_us + (int64_t)rng_below(&sim->rng, (uint64_t)interval_us(g) + 1);
     if (g->downlink > 0)
         n->next_command_us =
             sim->now_us + (int64_t)rng_below(&sim->rng, (uint64_t)(1e6 / g->downlink) + 1);
+}
+
+void node_command(struct sim *sim, struct sim_node *n)
+{
+    if (n->next_command_us > sim->now_us)
+        return;
+    const int64_t step_us = (int64_t)(1e6 / n->group->downlink) + 1;
+    n->next_command_us += step_us;
+    if (n->next_command_us <= sim->now_us)
+        n->next_command_us = sim->now_us + step_us;
+    if (sim->phase == RUN_GOING)
+        broker_command(sim, n);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -173,4 +190,6 @@ void node_published(struct sim *sim, struct sim_node *n, const struct snc_event 
     n->acknowledged++;
     n->last_latency_us = sim->now_us - n->open.sent_us;
     hist_add(&sim->publish_us, n->last_latency_us);
+    if (!n->group->sleepy && (n->open.in_storm || sim->in_state[NODE_AWAKE] > 0))
+        hist_add(&sim->sleep.storm_us, n->last_latency_us);
 }

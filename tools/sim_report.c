@@ -17,12 +17,48 @@ enum fault {
     FAULT_LOST_DOWN,
     FAULT_TWICE_UP,
     FAULT_TWICE_DOWN,
+    FAULT_SLEEP_ORDER,
+    FAULT_SLEEP_TWICE,
+    FAULT_SLEEP_LATE,
+    FAULT_SLEEP_SILENCE,
+    FAULT_SLEEP_REFUSED,
+    FAULT_ROUNDS,
+    FAULT_SLOW,
     FAULTS
 };
 
 static uint64_t lost_with_promise(const struct ledger *l)
 {
     return l->totals[ledger_index(1)].lost + l->totals[ledger_index(2)].lost;
+}
+
+/* In lossy air nobody knows who was silent, or how late a node was heard. */
+static bool sleepers_lose_packets(const struct sim *sim)
+{
+    bool lossy = false;
+    for (size_t i = 0; i < sim->plan.n_groups; i++)
+        lossy = lossy || (sim->plan.groups[i].sleepy && sim->plan.groups[i].air.loss > 0);
+    return lossy;
+}
+
+/* Nothing measured is no proof of speed. */
+static bool is_slow(const struct sim *sim)
+{
+    const struct histogram *h = &sim->sleep.storm_us;
+    return sim->plan.p99_ms > 0 &&
+           (h->count == 0 || hist_quantile(h, 0.99) >= (uint64_t)sim->plan.p99_ms * 1000);
+}
+
+static void judge_sleep(const struct sim *sim, uint64_t faults[FAULTS])
+{
+    const struct sim_sleep *s = &sim->sleep;
+    faults[FAULT_SLEEP_ORDER] = s->reordered;
+    faults[FAULT_SLEEP_TWICE] = s->unmarked;
+    faults[FAULT_SLEEP_LATE] = s->after_pingresp;
+    faults[FAULT_SLEEP_SILENCE] = sleepers_lose_packets(sim) ? 0 : s->unanswered;
+    faults[FAULT_SLEEP_REFUSED] = sleepers_lose_packets(sim) ? 0 : s->turned_away;
+    faults[FAULT_ROUNDS] = s->rounds < sim->plan.rounds ? sim->plan.rounds - s->rounds : 0;
+    faults[FAULT_SLOW] = is_slow(sim) ? 1 : 0;
 }
 
 static void judge(const struct sim *sim, uint64_t faults[FAULTS])
@@ -36,6 +72,7 @@ static void judge(const struct sim *sim, uint64_t faults[FAULTS])
     faults[FAULT_LOST_DOWN] = observed ? lost_with_promise(&sim->down) : 0;
     faults[FAULT_TWICE_UP] = sim->up.totals[ledger_index(2)].duplicated;
     faults[FAULT_TWICE_DOWN] = sim->down.totals[ledger_index(2)].duplicated;
+    judge_sleep(sim, faults);
 }
 
 bool report_verdict(const struct sim *sim)
@@ -57,6 +94,14 @@ static void print_verdict(const struct sim *sim, FILE *out)
         [FAULT_LOST_DOWN] = "commands were accepted by the broker and never arrived at their node",
         [FAULT_TWICE_UP] = "QoS 2 messages arrived at the broker more than once",
         [FAULT_TWICE_DOWN] = "QoS 2 commands arrived at their node more than once",
+        [FAULT_SLEEP_ORDER] = "commands arrived at a sleepy node behind later ones",
+        [FAULT_SLEEP_TWICE] = "commands arrived at a sleepy node again, without DUP",
+        [FAULT_SLEEP_LATE] = "messages were sent to a sleepy node behind its PINGRESP",
+        [FAULT_SLEEP_SILENCE] = "awake periods ended without PINGRESP",
+        [FAULT_SLEEP_REFUSED] = "sleepy nodes woke up in time and were told DISCONNECT",
+        [FAULT_ROUNDS] = "rounds of waking together were not completed",
+        [FAULT_SLOW] = "the 99th percentile of PUBLISH to acknowledgement, while others were "
+                       "awake, is not below --p99, or nothing was measured",
     };
     uint64_t faults[FAULTS];
     judge(sim, faults);
@@ -74,7 +119,10 @@ static void print_verdict(const struct sim *sim, FILE *out)
         fprintf(out, "        (the draining was cut off: some may still wait in the gateway; see "
                      "--drain)\n");
     if (report_verdict(sim))
-        fprintf(out, "OK: nothing acknowledged was lost, nothing of QoS 2 came twice\n");
+        fprintf(out, "OK: nothing acknowledged was lost, nothing of QoS 2 came twice%s\n",
+                sim->sleep.periods > 0
+                    ? "; sleepers got all in order, each message once, PINGRESP last"
+                    : "");
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -137,6 +185,8 @@ static void print_counters(const struct sim *sim, FILE *out)
 {
     const struct sim_counters *c = &sim->counters;
     const struct line lines[] = {
+        {"commands that came again, with DUP",             sim->sleep.marked             },
+        {"packets for nodes whose radio was off",          sim->sleep.unheard            },
         {"CONNECT refused",                                c->connects_refused           },
         {"requests given up after all repetitions",        c->timeouts                   },
         {"disconnected by the gateway",                    c->disconnected_by_gateway    },
@@ -185,6 +235,16 @@ static void print_connects(const struct sim *sim, FILE *out)
     fprintf(out, "\n");
 }
 
+static void print_sleep(const struct sim *sim, FILE *out)
+{
+    const struct sim_sleep *s = &sim->sleep;
+    fprintf(out, "sleep: %" PRIu64 " awake periods, %" PRIu64 " of them without PINGRESP",
+            s->periods + s->unanswered, s->unanswered);
+    if (s->together > 0)
+        fprintf(out, "; %" PRIu32 " nodes woke together %" PRIu32 " times", s->together, s->rounds);
+    fprintf(out, "\n");
+}
+
 void report_print(const struct sim *sim, FILE *out)
 {
     const double seconds = run_seconds(sim);
@@ -201,10 +261,15 @@ void report_print(const struct sim *sim, FILE *out)
     if (sim->counters.wills_expected > 0)
         fprintf(out, "wills: %" PRIu64 " expected, %" PRIu64 " seen\n",
                 sim->counters.wills_expected, sim->counters.wills_seen);
+    if (sim->sleep.periods + sim->sleep.unanswered > 0)
+        print_sleep(sim, out);
     fprintf(out, "latency\n");
     print_latency(&sim->connack_us, "CONNECT to CONNACK", out);
     print_latency(&sim->publish_us, "PUBLISH to acknowledgement", out);
     print_latency(&sim->arrival_us, "PUBLISH to broker (latest of a node)", out);
+    print_latency(&sim->sleep.awake_us, "PINGREQ to PINGRESP", out);
+    print_latency(&sim->sleep.round_us, "all wake up to the last PINGRESP", out);
+    print_latency(&sim->sleep.storm_us, "PUBLISH to ack., others awake", out);
     fprintf(out,
             "rate: %.1f messages/s sent, %.1f/s acknowledged; the simulator took %.2f s of CPU "
             "(%.0f %% of a core)\n",

@@ -129,6 +129,8 @@ static bool is_time_up(const struct sim *sim)
 {
     if (sim->options.connect_only && sim->ever_connected == sim->n_nodes)
         return true;
+    if (sim->plan.rounds > 0 && sim->sleep.rounds >= sim->plan.rounds)
+        return true;
     const int64_t duration_ms = sim->plan.duration_ms;
     return duration_ms != TIME_NEVER && (sim->now_us - sim->start_us) / 1000 >= duration_ms;
 }
@@ -137,6 +139,7 @@ static void stop_publishing(struct sim *sim)
 {
     sim->end_us = sim->now_us;
     enter(sim, RUN_DRAINING);
+    sleep_hurry(sim);
 }
 
 /* Everything that was promised has come; what was not promised has had its chance. */
@@ -187,6 +190,7 @@ void run_step(struct sim *sim)
         break;
     case RUN_GOING:
         fire_events(sim);
+        sleep_step(sim);
         if (is_time_up(sim) || sim->interrupts > 0)
             stop_publishing(sim);
         break;
@@ -207,9 +211,9 @@ int64_t run_next_ms(const struct sim *sim)
 {
     if (sim->phase != RUN_GOING)
         return sim->now_ms + CHECK_MS;
-    int64_t next_ms = TIME_NEVER;
+    int64_t next_ms = sleep_next_ms(sim);
     if (sim->plan.duration_ms != TIME_NEVER)
-        next_ms = sim->start_us / 1000 + sim->plan.duration_ms + 1;
+        next_ms = time_min(next_ms, sim->start_us / 1000 + sim->plan.duration_ms + 1);
     if (sim->next_event < sim->plan.n_events)
         next_ms =
             time_min(next_ms, sim->start_us / 1000 + sim->plan.events[sim->next_event].at_ms + 1);

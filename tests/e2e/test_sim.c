@@ -12,98 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
 
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
+#include "e2e/simulator.h"
 #include "mqtt.h"
 #include "mqttsn/packet.h"
 
-enum { OUTPUT_MAX = 65536, ARGUMENTS_MAX = 40, LIMIT_MS = 60000 };
-
-/* ---- the program ----------------------------------------------------------------------------- */
-
-struct simulator {
-    pid_t pid;
-    int fd; /* both its streams */
-    size_t len;
-    char output[OUTPUT_MAX];
-};
-
-static struct simulator sim;
 static struct broker broker;
-
-/* `options` are separated by single blanks. */
-static void sim_start(uint16_t gateway_port, const char *options)
-{
-    static char line[2048];
-    snprintf(line, sizeof line, "sennet-sim --gateway 127.0.0.1:%u --plain %s", gateway_port,
-             options);
-    char *arguments[ARGUMENTS_MAX + 1] = {0};
-    char *rest = line;
-    for (int i = 0; i < ARGUMENTS_MAX && rest != NULL; i++)
-        arguments[i] = strsep(&rest, " ");
-    ck_assert_ptr_null(rest);
-    const char *program = getenv("SENNET_SIM");
-    ck_assert_msg(program != NULL, "set SENNET_SIM to the program under test");
-    int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
-    sim.len = 0;
-    sim.pid = fork();
-    ck_assert_int_ge(sim.pid, 0);
-    if (sim.pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execv(program, arguments);
-        _exit(127);
-    }
-    close(ends[1]);
-    sim.fd = ends[0];
-}
-
-/* False when the program has ended. */
-static bool sim_read(void)
-{
-    const ssize_t n = read(sim.fd, sim.output + sim.len, sizeof sim.output - 1 - sim.len);
-    if (n <= 0)
-        return false;
-    sim.len += (size_t)n;
-    sim.output[sim.len] = '\0';
-    return true;
-}
-
-static int sim_status(void)
-{
-    int status;
-    close(sim.fd);
-    ck_assert_int_eq(waitpid(sim.pid, &status, 0), sim.pid);
-    ck_assert_msg(WIFEXITED(status), "it did not exit by itself:\n%s", sim.output);
-    return WEXITSTATUS(status);
-}
-
-static int sim_wait(void)
-{
-    struct pollfd p = {.fd = sim.fd, .events = POLLIN};
-    const int64_t end_ms = test_now_ms() + LIMIT_MS;
-    do {
-        ck_assert_msg(test_now_ms() < end_ms, "it did not end:\n%s", sim.output);
-        poll(&p, 1, 1000);
-    } while (p.revents == 0 || sim_read());
-    return sim_status();
-}
-
-static void assert_said(const char *text)
-{
-    ck_assert_msg(strstr(sim.output, text) != NULL, "\"%s\" is not in:\n%s", text, sim.output);
-}
 
 /* ---- a gateway with a policy of its own ------------------------------------------------------ */
 
@@ -138,7 +58,7 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
     options.keepalive_s = 30;
     g->m = mqtt_start(&options, no_wake, NULL);
     ck_assert_ptr_nonnull(g->m);
-    const int64_t end_ms = test_now_ms() + LIMIT_MS;
+    const int64_t end_ms = test_now_ms() + SIMULATOR_LIMIT_MS;
     while (!mqtt_gauges(g->m).connected) {
         ck_assert_int_lt(test_now_ms(), end_ms);
         poll(NULL, 0, 10);
@@ -213,12 +133,12 @@ static int fake_run(enum policy policy, int qos)
              broker.port, qos);
     sim_start(g.port, options);
     struct pollfd p[] = {
-        {.fd = g.fd,   .events = POLLIN},
-        {.fd = sim.fd, .events = POLLIN}
+        {.fd = g.fd,     .events = POLLIN},
+        {.fd = sim_fd(), .events = POLLIN}
     };
-    const int64_t end_ms = test_now_ms() + LIMIT_MS;
+    const int64_t end_ms = test_now_ms() + SIMULATOR_LIMIT_MS;
     for (;;) {
-        ck_assert_msg(test_now_ms() < end_ms, "it did not end:\n%s", sim.output);
+        ck_assert_msg(test_now_ms() < end_ms, "it did not end:\n%s", sim_output());
         poll(p, 2, 1000);
         if (p[0].revents != 0)
             fake_serve(&g);
@@ -331,9 +251,9 @@ START_TEST(an_interrupt_ends_the_run_in_order)
     snprintf(options, sizeof options, "--broker mqtt://127.0.0.1:%u --nodes 5 --rate 50",
              broker.port);
     sim_start(d.port, options);
-    while (strstr(sim.output, "nodes 5/5") == NULL)
-        ck_assert_msg(sim_read(), "it ended:\n%s", sim.output);
-    ck_assert_int_eq(kill(sim.pid, SIGINT), 0);
+    while (strstr(sim_output(), "nodes 5/5") == NULL)
+        ck_assert_msg(sim_read(), "it ended:\n%s", sim_output());
+    sim_signal(SIGINT);
     ck_assert_int_eq(sim_wait(), 0);
     assert_said("ledger after");
     ck_assert_int_eq(daemon_end(&d, SIGTERM), 0);

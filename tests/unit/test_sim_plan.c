@@ -173,39 +173,46 @@ END_TEST
 static const struct {
     const char *name, *value;
 } BAD_SETTINGS[] = {
-    {"nodes",          ""       },
-    {"nodes",          "0"      },
-    {"nodes",          "-3"     },
-    {"nodes",          "1000000"},
-    {"rate",           "-1"     },
-    {"rate",           "nan"    },
-    {"rate",           "inf"    },
-    {"rate",           "1x"     },
-    {"qos",            "3"      },
-    {"qos",            ""       },
-    {"topics",         "long"   },
-    {"predefined",     "x"      },
-    {"predefined",     "0=a"    },
-    {"predefined",     "1="     },
-    {"predefined",     "1=a/#"  },
-    {"predefined",     "65535=a"},
-    {"short",          "a"      },
-    {"short",          "abc"    },
-    {"short",          "a+"     },
-    {"size",           "70000"  },
-    {"wills",          "maybe"  },
-    {"downlink",       "-1"     },
-    {"keep-alive",     "99999"  },
-    {"retry-interval", "0"      },
-    {"retry-count",    "101"    },
-    {"id-prefix",      "a/b"    },
-    {"id-prefix",      ""       },
-    {"loss",           "1.1"    },
-    {"loss",           "101%"   },
-    {"duplicate",      "-0.1"   },
-    {"latency",        "soon"   },
-    {"jitter",         "-5"     },
-    {"nonsense",       "1"      },
+    {"nodes",              ""       },
+    {"nodes",              "0"      },
+    {"nodes",              "-3"     },
+    {"nodes",              "1000000"},
+    {"rate",               "-1"     },
+    {"rate",               "nan"    },
+    {"rate",               "inf"    },
+    {"rate",               "1x"     },
+    {"qos",                "3"      },
+    {"qos",                ""       },
+    {"topics",             "long"   },
+    {"predefined",         "x"      },
+    {"predefined",         "0=a"    },
+    {"predefined",         "1="     },
+    {"predefined",         "1=a/#"  },
+    {"predefined",         "65535=a"},
+    {"short",              "a"      },
+    {"short",              "abc"    },
+    {"short",              "a+"     },
+    {"size",               "70000"  },
+    {"wills",              "maybe"  },
+    {"downlink",           "-1"     },
+    {"sleepy",             "often"  },
+    {"sleep",              "99ms"   },
+    {"sleep",              "65536"  },
+    {"wake-jitter",        "-1"     },
+    {"wake-together",      "maybe"  },
+    {"commands-per-sleep", "-1"     },
+    {"wake-publish",       "x"      },
+    {"keep-alive",         "99999"  },
+    {"retry-interval",     "0"      },
+    {"retry-count",        "101"    },
+    {"id-prefix",          "a/b"    },
+    {"id-prefix",          ""       },
+    {"loss",               "1.1"    },
+    {"loss",               "101%"   },
+    {"duplicate",          "-0.1"   },
+    {"latency",            "soon"   },
+    {"jitter",             "-5"     },
+    {"nonsense",           "1"      },
 };
 
 START_TEST(bad_values_are_refused_with_a_reason)
@@ -215,6 +222,47 @@ START_TEST(bad_values_are_refused_with_a_reason)
     ck_assert(!plan_group_setting(&g, bytes_str(BAD_SETTINGS[_i].name),
                                   bytes_str(BAD_SETTINGS[_i].value), &why));
     ck_assert_ptr_nonnull(strstr(why.text, BAD_SETTINGS[_i].name));
+}
+
+END_TEST
+
+START_TEST(sleepy_groups_are_read)
+{
+    struct sim_why why;
+    ck_assert_int_eq(
+        read_text("[run]\nrounds = 2\np99 = 200\n[group a]\nsleepy = yes\nsleep = 1500ms\n"
+                  "wake-jitter = 600ms\ncommands-per-sleep = 10\nwake-publish = 3\n"
+                  "clean = no\n"
+                  "[group b]\nsleepy = yes\nwake-together = yes\nsleep = 60\n"
+                  "wake-jitter = 5\n"),
+        0);
+    ck_assert_msg(plan_finish(&plan, &why), "%s", why.text);
+    ck_assert_uint_eq(plan.rounds, 2);
+    ck_assert_int_eq(plan.p99_ms, 200);
+    ck_assert_uint_eq(plan.groups[0].commands_per_sleep, 10);
+    ck_assert_uint_eq(plan.groups[0].wake_publish, 3);
+    ck_assert(plan_commands(&plan.groups[0]));
+    ck_assert(!plan_commands(&plan.groups[1]));
+    /* What is announced is never less than what is slept; jitter of rounds comes behind them. */
+    ck_assert_uint_eq(plan_sleep_s(&plan.groups[0]), 3);
+    ck_assert_uint_eq(plan_sleep_s(&plan.groups[1]), 60);
+}
+
+END_TEST
+
+START_TEST(contradictions_about_sleep_are_told)
+{
+    static const char *const texts[][2] = {
+        {"[group a]\ncommands-per-sleep = 1\n",                         "are for sleepy nodes"},
+        {"[group a]\nwake-together = yes\n",                            "are for sleepy nodes"},
+        {"[group a]\nsleepy = yes\nwake-publish = 1\n",                 "needs clean = no"    },
+        {"[group a]\nsleepy = yes\nsleep = 65000\nwake-jitter = 600\n", "exceed"              },
+        {"[run]\nrounds = 1\n[group a]\nsleepy = yes\n",                "rounds needs"        },
+    };
+    struct sim_why why = {""};
+    ck_assert_int_eq(read_text(texts[_i][0]), 0);
+    ck_assert(!plan_finish(&plan, &why));
+    ck_assert_ptr_nonnull(strstr(why.text, texts[_i][1]));
 }
 
 END_TEST
@@ -381,6 +429,8 @@ int main(void)
     tcase_add_test(scenario, an_endless_line_is_an_error_and_skipped);
     tcase_add_loop_test(scenario, bad_values_are_refused_with_a_reason, 0,
                         (int)(sizeof BAD_SETTINGS / sizeof BAD_SETTINGS[0]));
+    tcase_add_test(scenario, sleepy_groups_are_read);
+    tcase_add_loop_test(scenario, contradictions_about_sleep_are_told, 0, 5);
     tcase_add_test(scenario, durations_have_units);
 
     TCase *air = tcase_create("air");
