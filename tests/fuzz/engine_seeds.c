@@ -448,18 +448,6 @@ static void full_queue(struct script *s)
     answer(s, 1, 6);
 }
 
-static void full_queue_newest(struct script *s)
-{
-    s->octets[3] |= 1;
-    full_queue(s);
-}
-
-static void full_queue_latest(struct script *s)
-{
-    s->octets[3] |= 2;
-    full_queue(s);
-}
-
 /* Two clients of two topics each, over a link of 24 octets, with little memory. */
 static void small_limits(struct script *s)
 {
@@ -544,28 +532,29 @@ static void drained_late(struct script *s)
 static const struct flow {
     const char *name;
     void (*make)(struct script *s);
+    int policy; /* of full queues: low bits of octet 3 */
 } flows[] = {
-    {"connect-with-will",     connect_with_will    },
-    {"connect-refused",       connect_refused      },
-    {"publish-up",            publish_up           },
-    {"publish-up-answers",    publish_up_answers   },
-    {"subscribe-and-message", subscribe_and_message},
-    {"message-refused",       message_refused      },
-    {"retransmission",        retransmission       },
-    {"sleep-cycle",           sleep_cycle          },
-    {"stored-session",        stored_session       },
-    {"takeover",              takeover             },
-    {"forwarders",            forwarders           },
-    {"broker-outage",         broker_outage        },
-    {"no-room",               no_room              },
-    {"retained-replay",       retained_replay      },
-    {"full-queue",            full_queue           },
-    {"full-queue-newest",     full_queue_newest    },
-    {"full-queue-latest",     full_queue_latest    },
-    {"small-limits",          small_limits         },
-    {"discovery",             discovery            },
-    {"every-type",            every_type           },
-    {"drained-late",          drained_late         },
+    {"connect-with-will",     connect_with_will,     0},
+    {"connect-refused",       connect_refused,       0},
+    {"publish-up",            publish_up,            0},
+    {"publish-up-answers",    publish_up_answers,    0},
+    {"subscribe-and-message", subscribe_and_message, 0},
+    {"message-refused",       message_refused,       0},
+    {"retransmission",        retransmission,        0},
+    {"sleep-cycle",           sleep_cycle,           0},
+    {"stored-session",        stored_session,        0},
+    {"takeover",              takeover,              0},
+    {"forwarders",            forwarders,            0},
+    {"broker-outage",         broker_outage,         0},
+    {"no-room",               no_room,               0},
+    {"retained-replay",       retained_replay,       0},
+    {"full-queue",            full_queue,            0},
+    {"full-queue-newest",     full_queue,            1},
+    {"full-queue-latest",     full_queue,            2},
+    {"small-limits",          small_limits,          0},
+    {"discovery",             discovery,             0},
+    {"every-type",            every_type,            0},
+    {"drained-late",          drained_late,          0},
 };
 
 static bool write_script(const char *directory, const char *world, const char *name,
@@ -590,13 +579,13 @@ int main(int argc, char **argv)
     }
     bool ok = true;
     for (size_t i = 0; i < sizeof flows / sizeof flows[0]; i++) {
-        struct script s;
-        begin(&s, 0);
-        flows[i].make(&s);
-        ok = write_script(argv[1], "scripted", flows[i].name, &s) && ok;
-        begin(&s, WORLD_SHARED | WORLD_TRACE);
-        flows[i].make(&s);
-        ok = write_script(argv[1], "shared", flows[i].name, &s) && ok;
+        for (int shared = 0; shared <= 1; shared++) {
+            struct script s;
+            begin(&s, shared ? WORLD_SHARED | WORLD_TRACE : 0);
+            s.octets[3] |= (uint8_t)flows[i].policy;
+            flows[i].make(&s);
+            ok = write_script(argv[1], shared ? "shared" : "scripted", flows[i].name, &s) && ok;
+        }
     }
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
