@@ -270,9 +270,7 @@ static int make_plan(struct sim *sim)
         return usage("", why.text);
     for (size_t i = 0; i < sim->plan.n_groups; i++) {
         if (plan_commands(&sim->plan.groups[i]) && sim->options.broker == NULL)
-            return usage("--downlink and --commands-per-sleep need --broker: commands are sent "
-                         "from there",
-                         "");
+            return usage("--downlink and --commands-per-sleep", " need --broker to send from");
     }
     uint64_t random[2] = {1, 1};
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)

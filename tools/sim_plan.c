@@ -512,16 +512,14 @@ uint16_t plan_sleep_s(const struct sim_group *g)
 
 static bool check_sleep(const struct sim_group *g, struct sim_why *why)
 {
-    if (!g->sleepy && (g->wake_together || g->commands_per_sleep > 0 || g->wake_publish > 0))
-        return no(
-            why,
-            "group %s: wake-together, commands-per-sleep and wake-publish are for sleepy nodes",
-            g->name);
-    if (g->sleepy && g->wake_publish > 0 && g->clean)
-        return no(why,
-                  "group %s: wake-publish needs clean = no, because a node that publishes connects "
-                  "again, and a clean session would lose its subscription and what waits for it",
+    const bool has_sleepers_settings =
+        g->wake_together || g->commands_per_sleep > 0 || g->wake_publish > 0;
+    if (!g->sleepy && has_sleepers_settings)
+        return no(why, "wake-together, commands-per-sleep, wake-publish: %s is not sleepy",
                   g->name);
+    /* A node connects again to publish, and a clean session would lose what waits for it. */
+    if (g->sleepy && g->wake_publish > 0 && g->clean)
+        return no(why, "group %s: wake-publish needs clean = no", g->name);
     if (g->sleepy && g->sleep_ms + g->wake_jitter_ms > UINT16_MAX * INT64_C(1000))
         return no(why, "group %s: sleep and wake-jitter together exceed %d seconds", g->name,
                   UINT16_MAX);

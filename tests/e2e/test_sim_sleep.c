@@ -92,6 +92,8 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
     options.keepalive_s = 30;
     g->m = mqtt_start(&options, no_wake, NULL);
     ck_assert_ptr_nonnull(g->m);
+    const struct up_request subscribe = {
+        .type = UP_SUBSCRIBE, .topic = bytes_str("sim/+/command"), .qos = 1};
     struct up_event event = {.type = UP_DISCONNECTED};
     const int64_t end_ms = test_now_ms() + SIMULATOR_LIMIT_MS;
     while (event.type != UP_SUBSCRIBED) {
@@ -101,9 +103,7 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
             continue;
         }
         if (event.type == UP_CONNECTED)
-            mqtt_submit(g->m, &(struct up_request){.type = UP_SUBSCRIBE,
-                                                   .topic = bytes_str("sim/+/command"),
-                                                   .qos = 1});
+            mqtt_submit(g->m, &subscribe);
         mqtt_flush(g->m);
     }
 }

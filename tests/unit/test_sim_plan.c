@@ -253,11 +253,11 @@ END_TEST
 START_TEST(contradictions_about_sleep_are_told)
 {
     static const char *const texts[][2] = {
-        {"[group a]\ncommands-per-sleep = 1\n",                         "are for sleepy nodes"},
-        {"[group a]\nwake-together = yes\n",                            "are for sleepy nodes"},
-        {"[group a]\nsleepy = yes\nwake-publish = 1\n",                 "needs clean = no"    },
-        {"[group a]\nsleepy = yes\nsleep = 65000\nwake-jitter = 600\n", "exceed"              },
-        {"[run]\nrounds = 1\n[group a]\nsleepy = yes\n",                "rounds needs"        },
+        {"[group a]\ncommands-per-sleep = 1\n",                         "a is not sleepy" },
+        {"[group a]\nwake-together = yes\n",                            "a is not sleepy" },
+        {"[group a]\nsleepy = yes\nwake-publish = 1\n",                 "needs clean = no"},
+        {"[group a]\nsleepy = yes\nsleep = 65000\nwake-jitter = 600\n", "exceed"          },
+        {"[run]\nrounds = 1\n[group a]\nsleepy = yes\n",                "rounds needs"    },
     };
     struct sim_why why = {""};
     ck_assert_int_eq(read_text(texts[_i][0]), 0);
