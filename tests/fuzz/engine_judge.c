@@ -92,10 +92,13 @@ static void heard_by_session(struct judged_session *s, const struct judge_note *
     s->pubrec_id = 0;
     if (n->state == SN_ST_ACTIVE || n->state == SN_ST_AWAKE)
         heard_answer(s, p);
+    if (p->type == SN_SUBSCRIBE || p->type == SN_UNSUBSCRIBE)
+        s->asked[s->n_asked++ % ASKED_MAX] = p->msg_id;
     s->taken_back = s->taken_back || p->type == SN_UNSUBSCRIBE || p->type == SN_SUBSCRIBE ||
                     (p->type == SN_PUBACK && p->msg_id == 0);
     if (p->type == SN_CONNECT && n->connecting) { /* and not only refused */
         s->has_open = false;
+        s->n_asked = 0;
         s->sleep = NODE_LISTENS;
     } else if (p->type == SN_DISCONNECT) {
         s->has_open = false;
@@ -178,6 +181,13 @@ static const struct sn_client *target(struct judge *j, const struct peer *from,
     return c;
 }
 
+/* Strangers get one DISCONNECT a second, after three at once. */
+static void judge_debt(struct judged_peer *peer, int64_t now_ms)
+{
+    peer->owed_ms = (peer->owed_ms > now_ms ? peer->owed_ms : now_ms) + 1000;
+    fuzz_require(peer->owed_ms - now_ms <= 3000);
+}
+
 void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struct bytes datagram,
                  bool to_group)
 {
@@ -203,6 +213,7 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
     const enum sn_state state = c != NULL ? (enum sn_state)c->state : SN_ST_DISCONNECTED;
     const uint64_t before = judge_packets_out(j);
     const bool stranger = holder == NULL || !sn_client_connected(holder);
+    const bool dialogue = holder != NULL && holder->state == SN_ST_CONNECTING;
     const uint64_t key = holder != NULL ? holder->key : SN_NO_CLIENT;
     if (to_group)
         sn_engine_input_group(e, now_ms, from, datagram);
@@ -211,8 +222,12 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
     /* One packet of a stranger causes one packet at most; but who names a sleeper gets what waits
      * for it. */
     const bool wakes = decoded && p.type == SN_PINGREQ && p.client_id.len > 0;
+    const uint64_t answers = judge_packets_out(j) - before;
     if (stranger && !wakes)
-        fuzz_require(judge_packets_out(j) - before <= 1);
+        fuzz_require(answers <= 1);
+    if (stranger && !dialogue && answers == 1 && decoded && p.type != SN_CONNECT &&
+        p.type != SN_SEARCHGW)
+        judge_debt(&j->peers[index], now_ms);
     if (counts) {
         const struct sn_client *now = sn_client_by_peer(e, peer_in(&room));
         struct judge_note *n = note(j, before);
@@ -323,6 +338,15 @@ static void judge_pubrel(const struct judge *j, struct judged_session *s, const 
         fuzz_require(answers || p->msg_id == 0 || s->uncertain);
 }
 
+/* It answers what was asked in this connection. */
+static void judge_suback(const struct judged_session *s, const struct sn_packet *p)
+{
+    bool asked = s == NULL || s->n_asked > ASKED_MAX;
+    for (unsigned i = 0; !asked && i < s->n_asked; i++)
+        asked = s->asked[i] == p->msg_id;
+    fuzz_require(asked && p->qos != SN_QOS_MINUS_1);
+}
+
 /* What a gateway says to one node. */
 static const bool from_gateway[SN_TYPE_COUNT] = {
     [SN_GWINFO] = true,      [SN_CONNACK] = true,       [SN_WILLTOPICREQ] = true,
@@ -341,8 +365,8 @@ static void judge_by_type(struct judge *j, const struct judged_peer *peer,
     fuzz_require(p->return_code <= SN_NOT_SUPPORTED);
     if (p->type == SN_REGACK && p->return_code == SN_ACCEPTED)
         fuzz_require(is_id(p->topic_id));
-    if (p->type == SN_SUBACK)
-        fuzz_require(p->qos != SN_QOS_MINUS_1);
+    if (p->type == SN_SUBACK || p->type == SN_UNSUBACK)
+        judge_suback(s, p);
     if (p->type == SN_PINGRESP && s != NULL && s->sleep == NODE_AWAKE)
         s->sleep = NODE_ASLEEP;
     const bool is_request = p->type == SN_REGISTER || p->type == SN_PUBLISH || p->type == SN_PUBREL;

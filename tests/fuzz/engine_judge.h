@@ -9,7 +9,7 @@
 
 #include "mqttsn/engine_priv.h"
 
-enum { JUDGE_PEERS = 16, JUDGE_SESSIONS = 96, JUDGE_NOTES = 64 };
+enum { JUDGE_PEERS = 16, JUDGE_SESSIONS = 96, JUDGE_NOTES = 64, ASKED_MAX = 8 };
 
 /* What a node heard from the gateway, for who plays it. */
 struct judged_peer {
@@ -20,6 +20,7 @@ struct judged_peer {
     uint16_t request_topic;
     uint8_t request_qos;
     uint16_t topic_id; /* latest that it was told */
+    int64_t owed_ms;   /* a stranger: from when on it may be answered without debt */
 };
 
 struct judged_session {
@@ -35,6 +36,9 @@ struct judged_session {
     bool publish_open;
     uint16_t pubrel_id; /* PUBREC has come, PUBCOMP not yet */
     uint16_t pubrec_id; /* of the PUBREC that came last, if nothing came since; 0 = none */
+    uint16_t asked
+        [ASKED_MAX]; /* msg ids of SUBSCRIBE and UNSUBSCRIBE heard in this connection, latest */
+    unsigned n_asked;
     bool taken_back; /* the node may have taken back the topic id of an open PUBLISH */
     bool regacked;
     bool uncertain; /* something was dropped: it may have been what was under way */

@@ -16,11 +16,13 @@ enum { SEAM_SLOTS = 32, SEAM_ASKS = 600, SEAM_DELIVERIES = 2048 };
 /* ---- requests of the engine ------------------------------------------------------------------ */
 
 struct seam_session {
-    uint64_t key;  /* latest of the slot; 0 = none yet */
-    bool open;     /* OPEN, and no CLOSE since */
-    bool accepted; /* some OPEN was answered with yes */
-    bool dead;     /* CLOSE with discard */
-    bool ended;    /* the broker side ended it: CLOSED */
+    uint64_t key;        /* latest of the slot; 0 = none yet */
+    bool open;           /* OPEN, and no CLOSE since */
+    bool accepted;       /* some OPEN was answered with yes */
+    bool dead;           /* CLOSE with discard */
+    bool ended;          /* the broker side ended it: CLOSED */
+    bool must_close;     /* the latest OPEN was refused */
+    uint16_t open_token; /* of the latest OPEN */
 };
 
 struct seam_ask {

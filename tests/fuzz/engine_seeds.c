@@ -399,6 +399,9 @@ static void no_room(struct script *s)
     act(s, 0, ACT_TIME, STEP_1S, END);
     act(s, 0, ACT_TIME, STEP_90S, END);
     act(s, 0, ACT_BROKER, 0, 1, END);
+    act(s, 0, ACT_SETTLE, 0, END);
+    act(s, 0, ACT_UPSTREAM, 0, END);
+    act(s, 0, ACT_UPSTREAM, 1, END);
     act(s, 0, ACT_BROKER, 0, 1, END);
 }
 
@@ -500,6 +503,8 @@ static void discovery(struct script *s)
 /* Every type, to a stranger's and to a session's address. */
 static void every_type(struct script *s)
 {
+    for (int i = 0; i < 6; i++)
+        act(s, 0, ACT_PINGREQ, ID_NONE, END);
     for (int round = 0; round < 2; round++) {
         for (int type = 0; type < 0x1E; type++)
             act(s, 0, ACT_PACKET, type, 0x20, 1, 1, 3, 0, T_A, END);
