@@ -183,18 +183,20 @@ static void check_argument(struct config_builder *b, const struct config_line *l
             config_say2(r, line->value_at, SAY_SECTION_WITHOUT_NAME, section, line->value);
         break;
     case SECTION_LINK:
-        if (!given)
+        if (!given) {
             config_say2(r, line->at, SAY_SECTION_NEEDS_NAME, section,
                         "a name, for example [link meadow]");
-        else if (!is_link_name(line))
+        } else if (!is_link_name(line)) {
             config_say1(r, line->value_at, SAY_BAD_LINK_NAME, line->value);
+        }
         break;
     case SECTION_CLIENT:
-        if (!given)
+        if (!given) {
             config_say2(r, line->at, SAY_SECTION_NEEDS_NAME, section,
                         "a pattern for client ids, for example [client pump-*]");
-        else if (!is_glob(line->value))
+        } else if (!is_glob(line->value)) {
             config_say1(r, line->value_at, SAY_BAD_GLOB, line->value);
+        }
         break;
     case SECTION_TOPICS:
         if (given && !is_glob(line->value))

@@ -347,10 +347,11 @@ static bool read_number(const struct reading *in, void *object)
 {
     const struct config_key *key = in->key;
     int64_t value = 0;
-    if (!read_scaled(in->text, units_of(key), &value))
+    if (!read_scaled(in->text, units_of(key), &value)) {
         return fail(in, key->type == TYPE_DURATION ? SAY_NOT_DURATION
                         : key->type == TYPE_SIZE   ? SAY_NOT_SIZE
                                                    : SAY_NOT_NUMBER);
+    }
     if (value != INT64_MAX && value % grain(key) != 0)
         return fail(in, SAY_NOT_SECONDS);
     if (value / grain(key) < key->min || value / grain(key) > key->max)

@@ -51,20 +51,21 @@ static void explain_failure(struct mqtt *m, const MQTTAsync_failureData *data)
         snprintf(m->why, WHY_MAX, "%s", m->cut_why);
     else if (strstr(message, "timeout") != NULL)
         snprintf(m->why, WHY_MAX, "no answer from %s", m->server);
-    else if (calls.resolve_error != 0)
+    else if (calls.resolve_error != 0) {
         snprintf(m->why, WHY_MAX, "host name in %s can't be resolved: %s", m->server,
                  gai_strerror(calls.resolve_error));
-    else if (calls.connect_error == ECONNREFUSED)
+    } else if (calls.connect_error == ECONNREFUSED) {
         snprintf(m->why, WHY_MAX, "connection refused by %s", m->server);
-    else if (calls.connect_error != 0)
+    } else if (calls.connect_error != 0) {
         snprintf(m->why, WHY_MAX, "can't connect to %s: %s", m->server,
                  strerror_r(calls.connect_error, error, sizeof error));
-    else if (calls.receive_error >= 0)
+    } else if (calls.receive_error >= 0) {
         snprintf(m->why, WHY_MAX, "%s closed the connection before it answered: an MQTT broker?",
                  m->server);
-    else
+    } else {
         snprintf(m->why, WHY_MAX, "can't connect to %s: Paho error %d %s", m->server, code,
                  message);
+    }
 }
 
 static void explain_loss(struct mqtt *m)

@@ -317,7 +317,9 @@ static bool can_hand_over(const struct worker *w, enum lane lane)
 /* Lock held. */
 static struct item *take_one(struct mqtt *m, enum lane lane)
 {
-    struct item *const it = container_of(list_pop_front(&m->queue[lane]), struct item, link);
+    struct list *const link = m->queue[lane].next; /* there is one: can_hand_over() */
+    list_unlink(link);
+    struct item *const it = container_of(link, struct item, link);
     it->state = ITEM_IN_FLIGHT;
     discharge(m, it);
     list_push_back(&m->in_flight, &it->link);

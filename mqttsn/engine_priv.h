@@ -92,7 +92,7 @@ struct sn_topic {
 };
 
 /* Finds or makes the client's entry for a name. NULL: over max_topics or out of memory. */
-struct sn_topic *sn_topic_get(struct sn_engine *e, struct sn_client *c, struct bytes name);
+struct sn_topic *sn_topic_get(struct sn_engine *e, struct sn_client *c, struct bytes text);
 struct sn_topic *sn_topic_find(struct sn_engine *e, const struct sn_client *c,
                                const struct sn_name *name);
 /* Gives the entry a normal id if it has none. False: ids exhausted or out of memory. */

@@ -23,7 +23,7 @@ bool sn_limiter_allow(struct sn_engine *e, const struct peer *from)
     const int64_t now_us = now_ms * 1000;
     const int64_t bucket = *next_ms > now_ms ? *next_ms : now_ms;
     const int64_t all = l->all_next_us > now_us ? l->all_next_us : now_us;
-    const bool too_soon = bucket - now_ms > (BURST - 1) * PER_ADDRESS_MS ||
+    const bool too_soon = bucket - now_ms > (int64_t)(BURST - 1) * PER_ADDRESS_MS ||
                           all - now_us > (int64_t)(ALL_BURST - 1) * ALL_US;
     if (too_soon) {
         sn_count(e, SN_STAT_RATE_LIMITED);

@@ -87,7 +87,7 @@ void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
     struct sn_outbox *o = &e->outbox;
     const size_t len = sn_encode(p, NULL, 0);
     const size_t peer_bytes = peer_size(to);
-    const size_t room = padded(sizeof(struct parcel) + peer_bytes + len + to->path_len * 4U);
+    const size_t room = padded(sizeof(struct parcel) + peer_bytes + len + (size_t)to->path_len * 4);
     if (len == 0 || !outbox_reserve(o, room)) {
         sn_count(e, SN_STAT_DROP_OUTPUT_FULL);
         return;

@@ -82,13 +82,14 @@ int sock_parse(const char *text, union sock_addr *out, char *error, size_t error
     } else {
         rc = parse_ip4(host, htons((uint16_t)port), out);
     }
-    if (rc == -ENODEV)
+    if (rc == -ENODEV) {
         snprintf(error, error_size,
                  "'%s' names an interface that this machine does not have; "
                  "see `ip link`",
                  text);
-    else if (rc != 0)
+    } else if (rc != 0) {
         bad(text, error, error_size);
+    }
     return rc;
 }
 

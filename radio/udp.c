@@ -404,11 +404,12 @@ static void report_up(struct udp *u, const struct link_config *config)
     const uint32_t granted = sock_receive_buffer(u->fd, config->receive_buffer_bytes);
     if (granted >= config->receive_buffer_bytes)
         snprintf(text, sizeof text, "listening on %s, receive buffer %u octets", u->where, granted);
-    else
+    else {
         snprintf(text, sizeof text,
                  "listening on %s, receive buffer %u octets of the %u asked for; raise "
                  "net.core.rmem_max to have more",
                  u->where, granted, config->receive_buffer_bytes);
+    }
     u->sink.event(u->sink.owner, u->index, LOG_INFO, "link.up", text);
 }
 

@@ -199,15 +199,16 @@ enum session_result session_wait(struct session *s, int input_fd, int64_t until_
 
 void session_explain(const struct session *s, const struct snc_event *event)
 {
-    if (event->type == SNC_REFUSED)
+    if (event->type == SNC_REFUSED) {
         cli_complain(s->options, "gateway refused the connection: %s",
                      cli_return_code(event->return_code));
-    else if (event->type == SNC_TIMEOUT)
+    } else if (event->type == SNC_TIMEOUT) {
         cli_complain(s->options, "no answer from %s after %u %s%s", s->net.name, event->sendings,
                      event->sendings == 1 ? "try" : "tries",
                      s->refused ? " (nothing listens at that port)" : "");
-    else
+    } else {
         cli_complain(s->options, "gateway at %s ended the connection", s->net.name);
+    }
 }
 
 /* Nothing listens at this address. True when the machine is connecting, there or still here. */

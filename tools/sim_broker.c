@@ -135,10 +135,11 @@ void broker_stop(struct sim *sim)
     observer_stop(sim);
     if (b->m != NULL) {
         /* The session outlives the connection; it must not go on collecting messages. */
-        for (unsigned i = 0; b->connected && i < b->n_filters; i++)
+        for (unsigned i = 0; b->connected && i < b->n_filters; i++) {
             mqtt_submit(b->m, &(struct up_request){.type = UP_UNSUBSCRIBE,
                                                    .token = TOKEN_SUBSCRIBE,
                                                    .topic = bytes_str(b->filters[i].text)});
+        }
         mqtt_flush(b->m);
         mqtt_stop(b->m, STOP_DRAIN_MS);
     }
@@ -257,10 +258,11 @@ static void on_command_published(struct sim *sim, const struct up_event *event)
 static bool is_its_topic(const struct sim_node *n, const struct payload *p, struct bytes topic)
 {
     const struct sim_group *g = n->group;
-    if (p->kind == PAYLOAD_READING)
+    if (p->kind == PAYLOAD_READING) {
         return bytes_equal(topic, bytes_str(n->topic)) ||
                bytes_equal(topic, bytes_str(g->predefined_topic)) ||
                bytes_equal(topic, bytes_str(g->short_topic));
+    }
     char will[NODE_TOPIC_MAX];
     snprintf(will, sizeof will, "%s/%u/will", g->id_prefix, (unsigned)n->number);
     return p->kind == PAYLOAD_WILL && bytes_equal(topic, bytes_str(will));

@@ -37,10 +37,11 @@ static struct snc_topic topic_of(const struct sim_node *n, int qos)
         kind = round % 2 == 0 ? TOPICS_PREDEFINED : TOPICS_SHORT;
     if (kind == TOPICS_PREDEFINED)
         return (struct snc_topic){.kind = SN_TOPIC_PREDEFINED, .id = g->predefined_id};
-    if (kind == TOPICS_SHORT)
+    if (kind == TOPICS_SHORT) {
         return (struct snc_topic){.kind = SN_TOPIC_SHORT,
                                   .id = (uint16_t)((unsigned)(uint8_t)g->short_topic[0] << 8 |
                                                    (uint8_t)g->short_topic[1])};
+    }
     return (struct snc_topic){.kind = SN_TOPIC_NORMAL, .name = bytes_str(n->topic)};
 }
 

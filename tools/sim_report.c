@@ -109,19 +109,21 @@ static void print_verdict(const struct sim *sim, FILE *out)
             fprintf(out, "FAILED: %" PRIu64 " x %s\n", faults[i], texts[i]);
     }
     if ((faults[FAULT_LOST_UP] > 0 || faults[FAULT_LOST_DOWN] > 0) &&
-        (broker_drops(sim) > 0 || broker_gaps(sim) > 0))
+        (broker_drops(sim) > 0 || broker_gaps(sim) > 0)) {
         fprintf(out,
                 "        (the observer itself dropped %" PRIu64 " messages and lost the broker "
                 "%" PRIu64 " times: some of this may be its own)\n",
                 broker_drops(sim), broker_gaps(sim));
+    }
     if (faults[FAULT_LOST_DOWN] > 0 && sim->drain_cut)
         fprintf(out, "        (the draining was cut off: some may still wait in the gateway; see "
                      "--drain)\n");
-    if (report_verdict(sim))
+    if (report_verdict(sim)) {
         fprintf(out, "OK: nothing acknowledged was lost, nothing of QoS 2 came twice%s\n",
                 sim->sleep.periods > 0
                     ? "; sleepers got all in order, each message once, PINGRESP last"
                     : "");
+    }
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -140,17 +142,19 @@ static void print_ledger(const struct ledger *l, const char *title, const char *
         else
             fprintf(out, " %10s", "-");
         fprintf(out, " %8" PRIu64, t->refused);
-        if (l->observed)
+        if (l->observed) {
             fprintf(
                 out,
                 " %10" PRIu64 " %6" PRIu64 " %6" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 "\n",
                 t->arrived, t->lost, t->duplicated, t->reordered, t->arrived_unasked, t->missing);
-        else
+        } else {
             fprintf(out, " %10s %6s %6s %9s %9s %9s\n", "?", "?", "?", "?", "?", "?");
-        if (t->late > 0 || t->impossible > 0)
+        }
+        if (t->late > 0 || t->impossible > 0) {
             fprintf(out,
                     "    too late to be judged: %" PRIu64 ", arrived but never sent: %" PRIu64 "\n",
                     t->late, t->impossible);
+        }
     }
 }
 

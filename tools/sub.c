@@ -186,15 +186,16 @@ static enum step print_message(struct sub *s, const struct snc_event *message)
 static void complain_refused(struct sub *s, const struct snc_event *event)
 {
     s->refusals++;
-    if (event->topic_kind == SN_TOPIC_PREDEFINED)
+    if (event->topic_kind == SN_TOPIC_PREDEFINED) {
         cli_complain(&s->options, "gateway refused predefined topic %u: %s",
                      (unsigned)event->topic_id, cli_return_code(event->return_code));
-    else if (event->topic_kind == SN_TOPIC_SHORT)
+    } else if (event->topic_kind == SN_TOPIC_SHORT) {
         cli_complain(&s->options, "gateway refused a short topic: %s",
                      cli_return_code(event->return_code));
-    else
+    } else {
         cli_complain(&s->options, "gateway refused '%.*s': %s", (int)event->topic.len,
                      (const char *)event->topic.data, cli_return_code(event->return_code));
+    }
 }
 
 /* Takes one event; `answered` tells whether it ended the open SUBSCRIBE or UNSUBSCRIBE. */

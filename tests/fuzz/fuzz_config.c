@@ -32,7 +32,7 @@ static void check_said(const char *said)
     fuzz_require(bytes_is_utf8(bytes_str(said)));
     while (*said != '\0') {
         const size_t n = strcspn(said, "\n");
-        fuzz_require(said[n] == '\n' && n < 1200 && strncmp(said, "f:", 2) == 0);
+        fuzz_require(n < 1200 && said[n] == '\n' && strncmp(said, "f:", 2) == 0);
         for (size_t i = 0; i < n; i++)
             fuzz_require((uint8_t)said[i] >= 0x20 && said[i] != 0x7F);
         said += n + 1;

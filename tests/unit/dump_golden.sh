@@ -41,7 +41,10 @@ check one-port 0 -r ethernet.pcap -p 1999
 check two-ports 0 -r ethernet.pcap -p 1 --port 1884
 check standard-input 0 -r - <big-endian.pcapng
 check hex-arguments 0 09 0C A0 00 21 00 05 34 32
+# The case has the name of its input; nothing is written there.
+# shellcheck disable=SC2094
 check hex-lines 0 <hex-lines
+# shellcheck disable=SC2094
 check hex-bad-lines 66 --strict <hex-bad-lines
 check hex-bad-argument 64 0g
 check usage-two-sources 64 -r ethernet.pcap 0216

@@ -133,7 +133,7 @@ static struct expected read_expected(const char *line)
         at += strspn(at, " ");
         char key[16];
         const size_t key_len = strcspn(at, "=");
-        ck_assert_msg(at[key_len] == '=' && key_len < sizeof key, "not key=value: %s", at);
+        ck_assert_msg(key_len < sizeof key && at[key_len] == '=', "not key=value: %s", at);
         memcpy(key, at, key_len);
         key[key_len] = '\0';
         at += key_len + 1;
