@@ -225,7 +225,7 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
     const uint64_t answers = judge_packets_out(j) - before;
     if (stranger && !wakes)
         fuzz_require(answers <= 1);
-    if (stranger && !dialogue && answers == 1 && decoded && p.type != SN_CONNECT &&
+    if (stranger && !dialogue && !wakes && answers == 1 && decoded && p.type != SN_CONNECT &&
         p.type != SN_SEARCHGW)
         judge_debt(&j->peers[index], now_ms);
     if (counts) {

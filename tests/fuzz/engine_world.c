@@ -423,6 +423,13 @@ void world_end_well(struct world *w)
         broker_agrees(&w->broker, w->shared);
         fuzz_require(list_empty(&w->shared->wills));
     }
+    for (size_t i = 0; i < SEAM_SLOTS; i++) {
+        const struct seam_session *n = &w->seam.sessions[i];
+        const struct sn_client *c = sn_client_by_key(w->engine, n->key);
+        /* A refused session is closed, or its node is about to try again. */
+        if (n->must_close && !n->ended)
+            fuzz_require(c != NULL && c->open && c->state == SN_ST_CONNECTING);
+    }
     size_t wanted = 0; /* deliveries that nobody has heard of are still in a queue */
     for (uint32_t slot = 0; slot < w->engine->n_slots; slot++) {
         const struct sn_client *c = w->engine->slots[slot];
