@@ -103,10 +103,11 @@ static void judge_will(const struct sn_will_view *will)
 
 static void trace_request(const struct seam *s, const struct sn_request *r)
 {
-    if (s->trace)
+    const char *note = r->type == SN_REQ_CLOSE && r->close.discard ? " discard" : "";
+    if (s->trace) {
         fprintf(stderr, "             ask %s client=%llx token=%u%s\n", request_names[r->type],
-                (unsigned long long)r->client, r->token,
-                r->type == SN_REQ_CLOSE && r->close.discard ? " discard" : "");
+                (unsigned long long)r->client, r->token, note);
+    }
 }
 
 /* QoS -1 of strangers, or of a session that need not be open. */

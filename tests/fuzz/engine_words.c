@@ -125,17 +125,18 @@ static struct sn_packet good_answer(struct reader *in, const struct judged_peer 
                           .topic_id = peer->request_topic,
                           .msg_id = peer->request_id,
                           .return_code = rd_u8(in)};
-    if (peer->request == SN_REGISTER)
+    if (peer->request == SN_REGISTER) {
         p.type = SN_REGACK;
-    else if (peer->request == SN_PUBLISH)
+    } else if (peer->request == SN_PUBLISH) {
         p.type = peer->request_qos == SN_QOS_2 && p.return_code == 0 ? SN_PUBREC : SN_PUBACK;
-    else if (peer->request == SN_PUBREL)
+    } else if (peer->request == SN_PUBREL) {
         p.type = SN_PUBCOMP;
-    else if (peer->request == SN_WILLTOPICREQ)
+    } else if (peer->request == SN_WILLTOPICREQ) {
         p = (struct sn_packet){
             .type = SN_WILLTOPIC, .qos = SN_QOS_1, .topic = bytes_str("will/topic")};
-    else if (peer->request == SN_WILLMSGREQ)
+    } else if (peer->request == SN_WILLMSGREQ) {
         p = (struct sn_packet){.type = SN_WILLMSG, .data = bytes_str("gone")};
+    }
     return p;
 }
 
