@@ -295,6 +295,7 @@ static struct sn_recipient *recipient_of(struct shared *s, struct session *n)
         s->recipients = grown;
         s->cap_recipients = cap;
     }
+    assert(s->recipients != NULL);
     n->match = s->match;
     n->recipient = (uint32_t)s->n_recipients;
     struct sn_recipient *r = &s->recipients[s->n_recipients++];
