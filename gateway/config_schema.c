@@ -66,7 +66,7 @@ const struct config_key config_keys[] = {
      "file whose only line is the password"},
     {BROKER(keepalive_s), "keepalive", TYPE_DURATION, 5, 65535, "60s", "s",
      "MQTT keep alive: a silent broker counts as lost after one and a half times this"},
-    {BROKER(window), "window", TYPE_NUMBER, 1, 1000, "100", "",
+    {BROKER(window), "window", TYPE_NUMBER, 1, 1000, "200", "",
      "messages sent to the broker before the first acknowledgement is due"},
     {BROKER(max_queued), "max_queued", TYPE_NUMBER, 1, 16777216, "65536", "",
      "messages waiting for that window"},

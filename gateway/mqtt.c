@@ -74,7 +74,7 @@ struct mqtt_options mqtt_defaults(void)
 {
     return (struct mqtt_options){
         .keepalive_s = 60,
-        .window = 100,
+        .window = 200,
         .window_qos2 = 16,
         .max_queued = 65536,
         .max_queued_bytes = (size_t)64 << 20,

@@ -26,7 +26,7 @@ struct mqtt_options {
     const char *username;    /* NULL = none */
     const char *password;    /* NULL = none */
     unsigned keepalive_s;    /* 5..65535 */
-    unsigned window;         /* requests given to Paho at once, 1..1000; default 100 */
+    unsigned window;         /* requests given to Paho at once, 1..1000; default 200 */
     unsigned window_qos2;    /* PUBLISHes of QoS 2 among them; default 16. While its
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
