@@ -100,10 +100,10 @@ static void ask_will_msg(struct sn_engine *e, struct sn_client *c)
     sn_reply(e, c, &(struct sn_packet){.type = SN_WILLMSGREQ});
 }
 
-/* A CONNECT that is to be carried out: the record exists and is bound to the address. */
-static void start(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+/* A CONNECT that is to be carried out: the record exists and is bound to the address. `proven`: this
+ * client has been connected at this address. Its client id alone proves nothing. */
+static void start(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p, bool proven)
 {
-    const bool proven = c->connection != 0;
     const bool sleeps = c->state == SN_ST_ASLEEP || c->state == SN_ST_AWAKE;
     sn_connecting_free(e, c);
     /* A clean session ends with its connection; that of a sleeper has not ended (figure 4). */
@@ -209,6 +209,8 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
     }
     evict(e, from, c);
     const bool moved = c != NULL && c->peer != NULL && !peer_equal(c->peer, from);
+    const bool known_here =
+        c != NULL && c->peer != NULL && !moved && c->connection != 0 && sn_client_connected(c);
     if (c == NULL)
         c = sn_client_new(e, p->client_id, profile);
     if (c == NULL) {
@@ -225,7 +227,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         sn_count(e, SN_STAT_TAKEOVERS);
     c->profile = profile;
     c->connect_print = print;
-    start(e, c, p);
+    start(e, c, p, known_here);
 }
 
 void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)

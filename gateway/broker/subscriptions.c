@@ -153,7 +153,7 @@ void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes
         return;
     }
     f = sub->filter;
-    if (sub->ask != SUB_QUIET) /* the earlier request of the same session shares the answer */
+    if (sub->ask != SUB_QUIET) /* the same session asked already: the later request counts */
         refuse(s, n, sub->token);
     sub->token = token;
     sub->wanted = qos;

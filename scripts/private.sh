@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by the long tests: a private mosquitto and a gateway of the build in $bin, on free loopback
+# ports, stopped by pid when the script ends. What is theirs lies in $work.
+
+work=$(mktemp -d)
+chmod 755 "$work" # mosquitto gives up root
+broker_pid='' daemon_pid=''
+
+# shellcheck disable=SC2317 # called by the trap
+stop_all() {
+    [ -z "$daemon_pid" ] || kill "$daemon_pid" 2>/dev/null || true
+    [ -z "$broker_pid" ] || kill "$broker_pid" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap stop_all EXIT
+
+free_port() { # a loopback TCP port that nobody listens on
+    local port
+    for port in $(shuf -i 20000-32000 -n 50); do
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+    echo "no free port found" >&2
+    exit 1
+}
+
+# start_broker MORE_LINES: sets mqtt_port
+start_broker() {
+    mqtt_port=$(free_port)
+    printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type error\n%s\n' \
+        "$mqtt_port" "$1" >"$work/mosquitto.conf"
+    "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c "$work/mosquitto.conf" &
+    broker_pid=$!
+}
+
+# start_gateway GATEWAY_LINES MORE_LINES: sets udp_port; returns when the broker is reached, because
+# nodes are refused before
+start_gateway() {
+    udp_port=$(free_port)
+    cat >"$work/gateway.conf" <<CONF
+[gateway]
+name = private
+state_dir = $work/state
+log_level = notice
+$1
+[broker]
+address = mqtt://127.0.0.1:$mqtt_port
+[link udp]
+driver = udp
+listen = 127.0.0.1:$udp_port
+$2
+CONF
+    # shellcheck disable=SC2154 # the caller names its build
+    "$bin/sennetd" -c "$work/gateway.conf" 2>"$work/log" &
+    daemon_pid=$!
+    local tries=0
+    until grep -aq broker.connected "$work/log"; do
+        tries=$((tries + 1))
+        if [ "$tries" -ge 100 ]; then
+            cat "$work/log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+}
+
+# Dumps the gateway's counters into its log, ends it and returns its exit status.
+end_gateway() {
+    local status=0
+    kill -USR1 "$daemon_pid"
+    sleep 1
+    kill -TERM "$daemon_pid"
+    wait "$daemon_pid" || status=$?
+    daemon_pid=''
+    return "$status"
+}
