@@ -15,6 +15,16 @@ if(NOT PAHO_INCLUDE_DIR OR NOT PAHO_LIBRARY)
         "On Debian: apt install libpaho-mqtt-dev libssl-dev")
 endif()
 
+# For --version: the headers do not tell, but the library carries the text.
+set(paho_text ${PAHO_LIBRARY})
+if(PAHO_ARCHIVE)
+    set(paho_text ${PAHO_ARCHIVE})
+endif()
+file(STRINGS ${paho_text} SENNET_PAHO_VERSION REGEX "^[0-9]+\\.[0-9]+\\.[0-9]+$" LIMIT_COUNT 1)
+if(NOT SENNET_PAHO_VERSION)
+    set(SENNET_PAHO_VERSION "unknown")
+endif()
+
 add_library(sennet_paho INTERFACE)
 target_include_directories(sennet_paho SYSTEM INTERFACE ${PAHO_INCLUDE_DIR})
 if(SENNET_PAHO_SHARED)

@@ -186,6 +186,6 @@ void report_version(FILE *out)
             UV_VERSION_PATCH, uv_version_string());
     fprintf(out, "OpenSSL      %s compiled, %s running\n", OPENSSL_VERSION_STR,
             OpenSSL_version(OPENSSL_VERSION_STRING));
-    /* Paho's headers carry no version to compare with. */
-    fprintf(out, "Paho MQTT C  %s running\n", mqtt_library_version());
+    fprintf(out, "Paho MQTT C  %s compiled, %s running\n", SENNET_PAHO_VERSION,
+            mqtt_library_version());
 }

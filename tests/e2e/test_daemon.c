@@ -367,7 +367,10 @@ START_TEST(exit_codes_tell_usage_missing_file_and_unusable_state_dir_apart)
     ck_assert_int_eq(run("-c", "/nonexistent/gateway.conf", NULL), 66);
     ck_assert_int_eq(run("--version", NULL, NULL), 0);
     ck_assert_ptr_nonnull(strstr(output, "libuv"));
-    ck_assert_ptr_nonnull(strstr(output, "Paho"));
+    const char *paho = strstr(output, "Paho");
+    ck_assert_ptr_nonnull(paho);
+    ck_assert_ptr_nonnull(strstr(paho, " compiled, "));
+    ck_assert_ptr_null(strstr(paho, "unknown"));
     ck_assert_int_eq(run("--help", NULL, NULL), 0);
     ck_assert_ptr_nonnull(strstr(output, "--check-config"));
     write_config("gateway", "state_dir", "gateway.conf/not-a-directory",
