@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A link carries opaque MQTT-SN packets to and from peers. The daemon runs any number of links of
- * any kind; a kind is one file that exports one `struct link_driver`, and one row in links.c.
+ * any kind; a kind is one file that exports one `struct link_driver`, and one row in links.c. All
+ * sticks are one kind (stick_link.c), with the machine of their family inside.
  *
  * Threads: everything happens on the loop thread. A link never blocks.
  */
@@ -14,6 +15,9 @@
 
 #include "base/bytes.h"
 #include "base/peer.h"
+
+#include "radio/port.h"
+#include "radio/stick/stick.h"
 
 struct link;
 
@@ -29,6 +33,11 @@ struct link_sink {
     /* From now on packets to and from the group can pass, or can't any more. Not at first. These
      * two may be NULL when no link has a group. */
     void (*group)(void *owner, uint16_t link, bool joined);
+    /* What became of one packet to `to`. Only from links whose driver reports; exactly one for each
+     * packet to a peer that is no group, possibly from within send(). */
+    void (*outcome)(void *owner, const struct peer *to, enum stick_outcome outcome);
+    /* What the link carries from now on, at most its configured max_packet_bytes. */
+    void (*limit)(void *owner, uint16_t link, uint32_t max_packet_bytes);
     /* A stable event name ("link.up", "link.lost", ...) with a sentence for people. */
     void (*event)(void *owner, uint16_t link, int level, const char *event, const char *text);
 };
@@ -49,10 +58,13 @@ struct link_counters {
 struct link_config {
     uint16_t index;                /* becomes peer.link */
     const char *name;              /* [link NAME] */
+    const char *driver;            /* sticks: the name of the family */
     const char *listen;            /* udp: "127.0.0.1:1884", "[::]:1884" */
     const char *multicast;         /* udp: "225.1.1.1:1885@eth0"; NULL: the link has no group */
     uint32_t max_packet_bytes;     /* of one MQTT-SN packet with its envelopes */
     uint32_t receive_buffer_bytes; /* asked of the system; 0: leave alone */
+    struct port_config port;          /* sticks: what to open */
+    const struct stick_config *stick; /* sticks: copied by open() */
 };
 
 struct link_driver {
@@ -86,6 +98,9 @@ struct link_driver {
 
     /* The address really bound ("127.0.0.1:49152"), for logs and tests. */
     const char *(*where)(const struct link *l);
+
+    /* The machine of a stick, for status (nodes, counters, permit join). NULL: it is no stick. */
+    struct stick *(*stick)(struct link *l);
 
     /* Closes and frees, after the loop has run its close callbacks. */
     void (*close)(struct link *l);

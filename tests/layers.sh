@@ -125,7 +125,15 @@ allowed_include() {
         case $header in '"base/'* | '"mqttsn/'* | '"broker/'*) return 0 ;; esac
         machine_header "$header"
         ;;
-    radio/udp*.c | radio/port_*.c)
+    radio/stick/*) # machines
+        case $header in '"base/'* | '"radio/stick/'*) return 0 ;; esac
+        machine_header "$header"
+        ;;
+    tools/emu/*) # machines, too
+        case $header in '"base/'* | '"tools/emu/'*) return 0 ;; esac
+        machine_header "$header"
+        ;;
+    radio/udp*.c | radio/port_*.c | radio/stick_link.c)
         case $header in '"base/'* | '"radio/'* | '<'*) return 0 ;; esac
         return 1
         ;;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An emulated stick: the other side of a serial line, as the firmware of its family behaves, as a
+ * pure machine over the ether. Written from the protocol reference, not from our drivers, so that
+ * both can be wrong only separately. Bytes from the host go in, bytes for the host come out.
+ *
+ * A front end (emu_xbee.c ...) exports one `struct emu_driver`; the frame around it (emu.c) owns
+ * the bytes, the serial faults and the link to the ether.
+ */
+#ifndef SENNET_TOOLS_EMU_EMU_H
+#define SENNET_TOOLS_EMU_EMU_H
+
+#include "base/rng.h"
+
+#include "tools/emu/ether.h"
+
+enum { EMU_OUT_BYTES = 65536 };
+
+/* Serial faults, in percent of frames (or of bytes, where said); all 0: a perfect line. */
+struct emu_faults {
+    unsigned garbage_percent; /* random bytes before a frame to the host */
+    unsigned flip_percent;    /* one bit of a frame to the host is turned */
+    unsigned drop_percent;    /* one byte of a frame to the host is missing */
+    unsigned split_percent;   /* the frame comes in two pieces, split_ms apart */
+    int64_t split_ms;
+    unsigned busy_percent;  /* "could not start" answers to sends */
+    unsigned mute_percent;  /* the confirm of a send never comes */
+    unsigned stray_percent; /* a confirm for an id that nobody used comes along */
+};
+
+/* What a stick is before the host talks to it. */
+struct emu_config {
+    uint64_t seed;
+    uint64_t eui64;    /* of the coordinator */
+    bool formed;       /* a network is stored in the stick */
+    uint8_t channel;   /* of that network; 0: 15 */
+    uint16_t pan_id;   /* of that network; 0: 1A62 */
+    unsigned firmware; /* of the family's variants, see each emu_*.c; 0: the common one */
+    uint32_t baud;  /* to pace the line: bytes to and from the host take their time. 0: at once */
+    unsigned slots; /* outstanding sends it takes; 0: as the family's firmware */
+    int64_t command_ms; /* time it takes to answer a command; 0: at once */
+    struct emu_faults faults;
+};
+
+struct emu;
+
+struct emu_driver {
+    const char *name; /* as the driver of the gateway that speaks to it */
+    size_t size;      /* of its machine, which begins with struct emu; zeroed before init */
+    void (*init)(struct emu *m);
+    void (*power_on)(struct emu *m, int64_t now_ms); /* also after a reset by itself */
+    void (*input)(struct emu *m, int64_t now_ms, struct bytes in);
+    void (*event)(struct emu *m, int64_t now_ms, const struct ether_event *event);
+    void (*advance)(struct emu *m, int64_t now_ms);
+    int64_t (*next_deadline)(const struct emu *m);
+};
+
+extern const struct emu_driver emu_xbee, emu_znp, emu_ezsp, emu_deconz, emu_serial;
+
+const struct emu_driver *emu_driver_find(const char *name);
+
+struct emu {
+    const struct emu_driver *driver;
+    struct emu_config config;
+    struct ether *ether; /* not owned */
+    struct rng rng;
+    int64_t now_ms;
+    bool on;
+    uint8_t *out; /* ring of what the host will read, with the times at which it may */
+    size_t out_head, out_used;
+    int64_t line_free_ms; /* the last byte to the host has passed */
+    uint64_t frames_in, bad_frames_in, frames_out, sends, resets;
+};
+
+/* A stick that is switched on; NULL when out of memory. */
+struct emu *emu_new(const struct emu_driver *driver, const struct emu_config *config,
+                    struct ether *ether, int64_t now_ms);
+void emu_free(struct emu *m);
+
+/* Changes the faults from now on. */
+void emu_set_faults(struct emu *m, const struct emu_faults *faults);
+
+/* What the firmware keeps without power stays (network, settings that were written). */
+void emu_power_off(struct emu *m, int64_t now_ms);
+void emu_power_on(struct emu *m, int64_t now_ms);
+
+void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host);
+
+/* A coordinator's event of the ether. */
+void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event);
+
+bool emu_peek_bytes(struct emu *m, int64_t now_ms, struct bytes *out);
+void emu_took(struct emu *m, size_t n);
+
+void emu_advance(struct emu *m, int64_t now_ms);
+int64_t emu_next_deadline(const struct emu *m);
+
+/* ---- for the front ends ------------------------------------------------------------------------ */
+
+/* A whole frame to the host: faults and pace are applied here. */
+void emu_frame(struct emu *m, int64_t now_ms, struct bytes frame);
+
+/* True with the given probability. */
+bool emu_chance(struct emu *m, unsigned percent);
+
+#endif
