@@ -175,6 +175,7 @@ void sn_client_unbind(struct sn_engine *e, struct sn_client *c)
     hmap_remove(&e->clients_by_peer, &c->by_peer);
     sn_free(e, c->peer, peer_size(c->peer));
     c->peer = NULL;
+    c->undecided = 0;
 }
 
 bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer)

@@ -128,7 +128,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
     limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
     deadlines_init(&e->deadlines);
     if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
-        sn_profiles_init(e) < 0 || sn_discover_init(e) < 0) {
+        sn_profiles_init(e) < 0 || sn_discover_init(e) < 0 || sn_air_init(e) < 0) {
         sn_engine_free(e);
         return NULL;
     }
@@ -162,6 +162,7 @@ void sn_engine_free(struct sn_engine *e)
         free((void *)(uintptr_t)e->client_sections[i].glob);
     free(e->client_sections);
     topics_sections_free(e);
+    free(e->carried);
     free(e->links);
     log_deinit(&e->log);
     free(e);
@@ -484,7 +485,7 @@ void sn_engine_farewell(struct sn_engine *e, int64_t now_ms)
 {
     fire_due(e, now_ms);
     for (uint32_t slot = 0; slot < e->n_slots; slot++) {
-        const struct sn_client *c = e->slots[slot];
+        struct sn_client *c = e->slots[slot];
         if (c != NULL && c->state == SN_ST_ACTIVE)
             sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     }

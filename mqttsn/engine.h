@@ -86,6 +86,7 @@ struct sn_link_limits {
     uint32_t max_packet_bytes;    /* largest MQTT-SN packet in either direction, 12..65535 */
     enum sn_switch qos_minus_one; /* SN_UNSET counts as yes */
     uint32_t advertise_s;         /* T_ADV: ADVERTISE to its group, cut to 65535; 0: none */
+    bool reports; /* tells what becomes of packets: sn_engine_outcome() for each, sooner or later */
 };
 
 struct sn_engine_config {
@@ -139,6 +140,19 @@ void sn_engine_input_group(struct sn_engine *e, int64_t now_ms, const struct pee
 /* Can packets to and from the group of that link pass? No group is joined at first, and until then
  * nothing is sent to it. */
 void sn_engine_group(struct sn_engine *e, int64_t now_ms, uint16_t link, bool joined);
+
+/* What became of a packet to a peer, as far as its radio knows. */
+enum sn_air { SN_AIR_DELIVERED, SN_AIR_UNDELIVERED, SN_AIR_NOT_SENT };
+
+/* From a link that reports, once for each packet to a peer without forwarders in between (others
+ * are ignored). Until it is said, the radio may still be at it, and a request to that node is not
+ * repeated: T_retry counts from the outcome on. Waits 30 s for it at most. O(1). */
+void sn_engine_outcome(struct sn_engine *e, int64_t now_ms, const struct peer *to,
+                       enum sn_air outcome);
+
+/* From now on the link carries packets of so many octets toward nodes, envelopes included; never
+ * more than its max_packet_bytes. 0: these. */
+void sn_engine_link_limit(struct sn_engine *e, int64_t now_ms, uint16_t link, uint32_t bytes);
 
 /* One event of the broker side. MESSAGE is O(recipients). */
 void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event *event);

@@ -9,7 +9,7 @@
  *   publish_down.c  PUBLISH to nodes, REGISTER before it     queue.c     what waits for a node
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
  *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
- *   discover.c      ADVERTISE, SEARCHGW, GWINFO
+ *   discover.c      ADVERTISE, SEARCHGW, GWINFO             air.c       what a radio tells
  *
  * `c` may be freed by sn_client_apply(); functions that can end a session say so by returning false
  * when it is gone.
@@ -196,6 +196,7 @@ struct sn_down {
     uint8_t doublings;   /* of T_retry since a round trip was measured */
     bool repeated;       /* the request under way was sent more than once, under its msg id */
     uint8_t rounds;      /* times it was given up and taken up again */
+    bool held;           /* its repetition waits for the radio's outcome */
     bool stalled;        /* given up until the node gives a sign of life */
     bool repaired;       /* the mapping was registered anew once for this message */
 };
@@ -243,6 +244,7 @@ struct sn_client {
     bool has_last_sub;
     uint8_t state; /* enum sn_state; only sn_client_apply() writes it */
     uint8_t n_subs;
+    uint8_t undecided; /* packets to it of which the radio has not told the outcome */
     bool clean;
     bool open;         /* OPEN was sent to the broker side and not yet CLOSE */
     bool idle;         /* nothing has happened since the CONNACK */
@@ -316,6 +318,7 @@ struct sn_requests {
 struct sn_engine {
     struct sn_engine_config config; /* lists owned by the profile source below */
     struct sn_link_limits *links;
+    uint32_t *carried; /* per link: octets toward nodes */
     struct sn_client_section *client_sections;
     struct sn_topics_section *topics_sections;
     struct hmap profiles;
@@ -410,15 +413,23 @@ static inline bool sn_client_connected(const struct sn_client *c)
 
 /* ---- outbox.c -------------------------------------------------------------------------------- */
 
-/* Queues a packet; drops it, counted, when the outbox is full. False when it was too large for the
- * link, which the caller may want to know. */
-void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p);
+/* Queues a packet. False: dropped, counted, because the outbox is full. */
+bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p);
 /* To the client, if its address is known. */
-void sn_reply(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p);
+void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
 /* A message of type and return code only. */
 void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code);
 /* Largest packet (envelopes not counted) that may go to this client. */
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c);
+
+/* ---- air.c ----------------------------------------------------------------------------------- */
+
+/* 0, or -1 when out of memory. */
+int sn_air_init(struct sn_engine *e);
+/* A packet went to the client. */
+void sn_air_sent(struct sn_engine *e, struct sn_client *c);
+/* Shall a repetition that is due wait for the outcome? Then the deadline is armed for that. */
+bool sn_air_hold(struct sn_engine *e, struct sn_down *d);
 
 /* Queues a request; takes references of its own. False when out of memory (nothing queued). */
 bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_name *name,
@@ -499,6 +510,8 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c);
 void sn_down_resume(struct sn_engine *e, struct sn_client *c);
 /* Repeats the request under way now, if there is one. */
 void sn_down_resend(struct sn_engine *e, struct sn_client *c);
+/* Counts T_retry of the request under way, if there is one, from now on. */
+void sn_down_rearm(struct sn_engine *e, struct sn_down *d);
 /* The node fell asleep or went away: the request under way returns to the head of the queue. */
 void sn_down_pause(struct sn_engine *e, struct sn_client *c);
 void sn_down_due(struct sn_engine *e, struct sn_down *d);

@@ -51,7 +51,11 @@ static bool outbox_reserve(struct sn_outbox *o, size_t more)
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
 {
     const uint16_t link = c->peer != NULL ? c->peer->link : 0;
-    size_t limit = link < e->config.n_links ? e->links[link].max_packet_bytes : SN_PACKET_MAX;
+    size_t limit = link < e->config.n_links ? e->carried[link] : SN_PACKET_MAX;
+    if (c->peer != NULL && c->peer->path_len > 0) { /* envelopes: length, type, ctrl, node id */
+        const size_t envelopes = c->peer->path_len + 2U * peer_depth(c->peer);
+        limit = limit > envelopes ? limit - envelopes : 0;
+    }
     const size_t own = c->profile->options.max_packet_bytes;
     if (own != 0 && own < limit)
         limit = own;
@@ -82,7 +86,7 @@ static bool write_envelopes(const struct peer *to, uint8_t radius, struct writer
     return !w->failed;
 }
 
-void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p)
+bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p)
 {
     struct sn_outbox *o = &e->outbox;
     const size_t len = sn_encode(p, NULL, 0);
@@ -90,7 +94,7 @@ void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
     const size_t room = padded(sizeof(struct parcel) + peer_bytes + len + (size_t)to->path_len * 4);
     if (len == 0 || !outbox_reserve(o, room)) {
         sn_count(e, SN_STAT_DROP_OUTPUT_FULL);
-        return;
+        return false;
     }
     uint8_t *at = o->buf + o->tail + sizeof(struct parcel);
     memcpy(at, to, peer_bytes);
@@ -113,12 +117,13 @@ void sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
         log_word(&e->log, "packet", sn_print(p, text, sizeof text));
         log_end(&e->log);
     }
+    return true;
 }
 
-void sn_reply(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
+void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    if (c->peer != NULL)
-        sn_send(e, c->peer, p);
+    if (c->peer != NULL && sn_send(e, c->peer, p))
+        sn_air_sent(e, c);
 }
 
 void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code)

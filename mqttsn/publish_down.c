@@ -116,6 +116,13 @@ static void arm_retry(struct sn_engine *e, struct sn_down *d)
     deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, retry_ms(e, d)));
 }
 
+void sn_down_rearm(struct sn_engine *e, struct sn_down *d)
+{
+    d->held = false;
+    if (d->phase != SN_DN_IDLE && deadline_armed(&d->retry))
+        arm_retry(e, d);
+}
+
 /* The request under way was answered. What was sent more than once tells nothing (Karn). */
 static void measure_round_trip(const struct sn_engine *e, struct sn_down *d)
 {
@@ -156,6 +163,7 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
         d->publish_id = d->msg_id;
     }
     sn_reply(e, d->client, &p);
+    d->held = false;
     d->tries++;
     if (d->tries > 1)
         sn_count(e, SN_STAT_RETRANSMISSIONS);
@@ -333,6 +341,8 @@ void sn_down_due(struct sn_engine *e, struct sn_down *d)
 {
     enum { DOUBLINGS_MAX = 6 };
 
+    if (sn_air_hold(e, d))
+        return;
     if (d->doublings < DOUBLINGS_MAX)
         d->doublings++;
     if (d->tries > e->config.retry_count)

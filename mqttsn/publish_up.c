@@ -65,27 +65,27 @@ static struct sn_name *resolve(struct sn_engine *e, const struct sn_client *c,
 }
 
 /* The broker may answer when the node has gone; it asks again when it is back. */
-static void answer(struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
+static void answer(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
     if (sn_client_connected(c))
         sn_reply(e, c, p);
 }
 
-static void puback(struct sn_engine *e, const struct sn_client *c, uint16_t topic_id,
-                   uint16_t msg_id, uint8_t code)
+static void puback(struct sn_engine *e, struct sn_client *c, uint16_t topic_id, uint16_t msg_id,
+                   uint8_t code)
 {
     answer(e, c,
            &(struct sn_packet){
                .type = SN_PUBACK, .topic_id = topic_id, .msg_id = msg_id, .return_code = code});
 }
 
-static void pubrec(struct sn_engine *e, const struct sn_client *c, uint16_t msg_id)
+static void pubrec(struct sn_engine *e, struct sn_client *c, uint16_t msg_id)
 {
     answer(e, c, &(struct sn_packet){.type = SN_PUBREC, .msg_id = msg_id});
 }
 
 /* Refusals of QoS 0 are allowed (section 6.6) but must not turn into a stream of their own. */
-static void refuse(struct sn_engine *e, const struct sn_client *c, uint8_t qos, uint16_t topic_id,
+static void refuse(struct sn_engine *e, struct sn_client *c, uint8_t qos, uint16_t topic_id,
                    uint16_t msg_id, uint8_t code)
 {
     sn_count(e, code == SN_CONGESTION ? SN_STAT_PUBLISH_UP_CONGESTED : SN_STAT_PUBLISH_UP_REFUSED);

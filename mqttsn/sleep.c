@@ -11,7 +11,7 @@
  */
 #include "mqttsn/engine_priv.h"
 
-static void ping_response(struct sn_engine *e, const struct sn_client *c)
+static void ping_response(struct sn_engine *e, struct sn_client *c)
 {
     sn_reply(e, c, &(struct sn_packet){.type = SN_PINGRESP});
 }

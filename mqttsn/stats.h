@@ -54,6 +54,8 @@
     X(DELIVERED, "publish.down.delivered")                                                         \
     X(RETRANSMISSIONS, "retransmissions")                                                          \
     X(GAVE_UP, "retransmissions.gave_up")                                                          \
+    X(AIR_UNDELIVERED, "air.undelivered")                                                          \
+    X(AIR_NOT_SENT, "air.not_sent")                                                                \
     X(DROP_GROUP, "drop.group")                                                                    \
     X(DROP_QOS_MINUS_1, "drop.qos_minus_one")                                                      \
     X(DROP_UNKNOWN_TOPIC, "drop.unknown_topic")                                                    \

@@ -36,8 +36,8 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
 
 /* ---- SUBSCRIBE and UNSUBSCRIBE --------------------------------------------------------------- */
 
-static void suback(struct sn_engine *e, const struct sn_client *c, uint16_t msg_id,
-                   uint16_t topic_id, uint8_t qos, uint8_t code)
+static void suback(struct sn_engine *e, struct sn_client *c, uint16_t msg_id, uint16_t topic_id,
+                   uint8_t qos, uint8_t code)
 {
     sn_reply(e, c,
              &(struct sn_packet){.type = SN_SUBACK,

@@ -404,6 +404,38 @@ static void on_logged(struct story *s, const struct story_line *line)
         story_fail(s, "%s was logged %llu times", event, (unsigned long long)got);
 }
 
+/* What the radio says of a packet to a node. */
+static void on_outcome(struct story *s, const struct story_line *line)
+{
+    static const char *const words[] = {
+        [SN_AIR_DELIVERED] = "delivered",
+        [SN_AIR_UNDELIVERED] = "undelivered",
+        [SN_AIR_NOT_SENT] = "not_sent",
+    };
+    struct story_node *node = line->count == 3 ? story_node(s, &line->words[1]) : NULL;
+    check_nothing_left(s);
+    for (unsigned i = 0; node != NULL && i < sizeof words / sizeof words[0]; i++) {
+        if (!story_word_is(&line->words[2], words[i]))
+            continue;
+        sn_engine_outcome(s->world.engine, s->world.now_ms,
+                          (const struct peer *)(const void *)node->peer.room, (enum sn_air)i);
+        sim_advance(&s->world, s->world.now_ms);
+        return;
+    }
+    story_fail(s, "outcome NODE delivered, undelivered or not_sent");
+}
+
+static void on_carries(struct story *s, const struct story_line *line)
+{
+    uint64_t link = 0;
+    uint64_t octets = 0;
+    if (line->count != 3)
+        story_fail(s, "carries LINK OCTETS");
+    else if (story_number(s, &line->words[1], UINT16_MAX, &link) &&
+             story_number(s, &line->words[2], UINT16_MAX, &octets))
+        sn_engine_link_limit(s->world.engine, s->world.now_ms, (uint16_t)link, (uint32_t)octets);
+}
+
 static void on_farewell(struct story *s, const struct story_line *line)
 {
     (void)line;
@@ -427,6 +459,8 @@ static void on_action(struct story *s, const struct story_line *line)
         {"deadline", on_deadline},
         {"forget",   on_forget  },
         {"farewell", on_farewell},
+        {"outcome",  on_outcome },
+        {"carries",  on_carries },
     };
 
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {

@@ -100,6 +100,7 @@ static const struct key link_keys[] = {
     {"max_packet",        K_U32,      offsetof(struct sn_link_limits, max_packet_bytes)},
     {"qos_minus_one",     K_SWITCH,   offsetof(struct sn_link_limits, qos_minus_one)},
     {"advertise_s",       K_U32,      offsetof(struct sn_link_limits, advertise_s)},
+    {"reports",           K_U8,       offsetof(struct sn_link_limits, reports)},
     {NULL,                K_U8,       0},
 };
 
