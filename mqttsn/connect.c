@@ -9,6 +9,7 @@
  *     the broker     anything         nothing, the CONNACK will come
  *     (active)       WILLMSG          CONNACK, when it came right after the dialogue
  *     (active)       same CONNECT     CONNACK (or the dialogue again)
+ *     (connected)    same CONNECT     CONNACK, when it came right after the CONNACK: a late copy
  *
  * We repeat WILLMSGREQ by timer, but never WILLTOPICREQ to an address that has not yet answered us:
  * a forged CONNECT must not make the gateway send more than one packet.
@@ -138,14 +139,21 @@ static void repeat(struct sn_engine *e, struct sn_client *c)
         ask_will_topic(e, c);
 }
 
-/* The CONNACK may have been lost: the same octets again, within the client's patience, and nothing
- * done since that a new clean session would have to undo. */
-static bool is_lost_connack(const struct sn_engine *e, const struct sn_client *c,
-                            const struct sn_packet *p)
+/* A CONNECT with the octets of the one that made this connection. It changes nothing if it is
+ *
+ *   - a copy made by the air, which comes soon, behind whatever the client has said since: taken
+ *     for a new connection it would wipe out subscriptions, or wake a sleeper that does not listen;
+ *   - a repetition, because the CONNACK was lost: within the client's patience, and nothing done
+ *     since that a new clean session would have to undo. */
+static bool is_known_connect(const struct sn_engine *e, const struct sn_client *c,
+                             const struct sn_packet *p)
 {
     const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(1));
+    const int64_t since_ms = e->now_ms - c->connack_ms;
+    if (sn_client_connected(c) && since_ms <= SN_COPIES_MS)
+        return true;
     return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
-           e->now_ms - c->connack_ms <= patience_ms;
+           since_ms <= patience_ms;
 }
 
 /* NULL when the CONNECT is acceptable, else why it is not, with the return code. */
@@ -202,7 +210,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         repeat(e, c);
         return;
     }
-    if (same && is_lost_connack(e, c, p)) {
+    if (same && is_known_connect(e, c, p)) {
         sn_count(e, SN_STAT_CONNECTS_REPEATED);
         sn_reply_code(e, from, SN_CONNACK, SN_ACCEPTED);
         return;

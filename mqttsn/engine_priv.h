@@ -28,6 +28,10 @@
 
 struct sn_client;
 
+/* How late a copy made by the air may come: link layers send again when they lose an
+ * acknowledgement, and forwarders hold packets back. */
+enum { SN_COPIES_MS = 2000 };
+
 /* ---- names.c: one copy of every topic name, however many clients use it ---------------------- */
 
 struct sn_name {

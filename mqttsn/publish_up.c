@@ -17,8 +17,7 @@
 
 enum {
     FIRST_ENTRIES = 4,
-    REMEMBERED = 3,   /* finished exchanges kept at least, beside the open ones */
-    COPIES_MS = 2000, /* how late a copy made by the air may come */
+    REMEMBERED = 3, /* finished exchanges kept at least, beside the open ones */
 };
 
 static size_t up_size(uint16_t capacity)
@@ -206,7 +205,7 @@ static bool is_repetition(const struct sn_engine *e, const struct sn_up_entry *x
 {
     if (p->dup)
         return is_recent(e, x);
-    return p->qos == SN_QOS_2 && e->now_ms - x->answered_ms <= COPIES_MS;
+    return p->qos == SN_QOS_2 && e->now_ms - x->answered_ms <= SN_COPIES_MS;
 }
 
 /* Handles the message as a repetition of a known exchange; false when it is a new one. */
