@@ -297,7 +297,7 @@ struct stick *stick_new(const struct stick_driver *driver, const struct stick_co
     stick_nodes_init(s);
     const bool sends = stick_sends_init(s);
     s->out = malloc(STICK_OUT_BYTES);
-    s->events = aligned_alloc(_Alignof(struct record), STICK_EVENT_BYTES);
+    s->events = malloc(STICK_EVENT_BYTES);
     s->group = calloc(1, sizeof *s->group);
     if (!sends || s->out == NULL || s->events == NULL || s->group == NULL) {
         stick_free(s);

@@ -14,7 +14,12 @@
 
 #include "tools/emu/ether.h"
 
-enum { EMU_OUT_BYTES = 65536 };
+enum {
+    EMU_OUT_BYTES = 65536, /* that the host has not read; more are lost (overruns) */
+    EMU_IN_BYTES = 8192,   /* that are still on the line to the stick */
+    EMU_CHUNKS = 2048,     /* pieces of either, each with its time */
+    EMU_FRAME_MAX = 1024,
+};
 
 /* Serial faults, in percent of frames (or of bytes, where said); all 0: a perfect line. */
 struct emu_faults {
@@ -38,7 +43,7 @@ struct emu_config {
     unsigned firmware; /* of the family's variants, see each emu_*.c; 0: the common one */
     uint32_t baud;  /* to pace the line: bytes to and from the host take their time. 0: at once */
     unsigned slots; /* outstanding sends it takes; 0: as the family's firmware */
-    int64_t command_ms; /* time it takes to answer a command; 0: at once */
+    int64_t command_ms; /* time it takes to answer a command (emu_answer()); 0: at once */
     struct emu_faults faults;
 };
 
@@ -55,9 +60,27 @@ struct emu_driver {
     int64_t (*next_deadline)(const struct emu *m);
 };
 
+/* Each has one row in emu_drivers.c. */
 extern const struct emu_driver emu_xbee, emu_znp, emu_ezsp, emu_deconz, emu_serial;
 
+/* NULL: no such. Name number `i`, NULL past the end. */
 const struct emu_driver *emu_driver_find(const char *name);
+const char *emu_driver_name(size_t i);
+
+/* Octets on a line: one after the other from `from_us` on. */
+struct emu_chunk {
+    int64_t from_us;
+    size_t len;
+};
+
+/* One direction of the line. */
+struct emu_line {
+    uint8_t *bytes; /* ring of `size` */
+    size_t size, head, used;
+    struct emu_chunk *chunks; /* ring of EMU_CHUNKS */
+    size_t first, n_chunks;
+    int64_t free_us; /* the last octet has passed */
+};
 
 struct emu {
     const struct emu_driver *driver;
@@ -66,10 +89,9 @@ struct emu {
     struct rng rng;
     int64_t now_ms;
     bool on;
-    uint8_t *out; /* ring of what the host will read, with the times at which it may */
-    size_t out_head, out_used;
-    int64_t line_free_ms; /* the last byte to the host has passed */
+    struct emu_line out, in; /* to the host, from the host */
     uint64_t frames_in, bad_frames_in, frames_out, sends, resets;
+    uint64_t overruns; /* octets lost because nobody read, or the host wrote too fast */
 };
 
 /* A stick that is switched on; NULL when out of memory. */
@@ -84,11 +106,16 @@ void emu_set_faults(struct emu *m, const struct emu_faults *faults);
 void emu_power_off(struct emu *m, int64_t now_ms);
 void emu_power_on(struct emu *m, int64_t now_ms);
 
+/* With a baud rate they take their time; see emu_room(). */
 void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host);
 
-/* A coordinator's event of the ether. */
+/* So many octets the line takes now; more would be lost (what flow control prevents). */
+size_t emu_room(const struct emu *m);
+
+/* A coordinator's event of the ether: CONFIRM, RECEIVED, ANNOUNCE. Nothing while switched off. */
 void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event);
 
+/* What has reached the host by now; when there is more later, emu_next_deadline() tells when. */
 bool emu_peek_bytes(struct emu *m, int64_t now_ms, struct bytes *out);
 void emu_took(struct emu *m, size_t n);
 
@@ -97,8 +124,17 @@ int64_t emu_next_deadline(const struct emu *m);
 
 /* ---- for the front ends ------------------------------------------------------------------------ */
 
-/* A whole frame to the host: faults and pace are applied here. */
+/* A whole frame to the host, EMU_FRAME_MAX octets at most (asserted): faults and pace are applied here. */
 void emu_frame(struct emu *m, int64_t now_ms, struct bytes frame);
+
+/* The same, config.command_ms later: an answer that the firmware had to think about. What is sent
+ * afterwards comes after it. */
+void emu_answer(struct emu *m, int64_t now_ms, struct bytes frame);
+
+/* The firmware starts again: by a command, by itself, or because a test wants it. What has not
+ * reached the host is lost, even in the middle of a frame; outstanding confirms never come. Then
+ * driver->power_on(). */
+void emu_reset(struct emu *m, int64_t now_ms);
 
 /* True with the given probability. */
 bool emu_chance(struct emu *m, unsigned percent);

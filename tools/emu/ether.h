@@ -34,11 +34,12 @@ struct ether_config {
     int64_t no_ack_ms;                      /* a sender gives up after this; default 4800 */
     int64_t indirect_ms;      /* a parent keeps a frame for a sleeping child; default 7680 */
     unsigned indirect_frames; /* and so many of them; default 3 */
-    unsigned max_payload;     /* longer ones can't be sent; default 82 */
+    unsigned max_payload;     /* longer ones can't be sent; default 82, ETHER_PAYLOAD_MAX at most */
 };
 
 struct ether_config ether_defaults(void);
 
+/* The coordinator is on. NULL when out of memory. */
 struct ether *ether_new(const struct ether_config *config, int64_t now_ms);
 void ether_free(struct ether *e);
 
@@ -50,7 +51,7 @@ struct ether_node {
     bool sleepy;            /* hears only while polling: ether_node_poll() */
     uint8_t lqi;
     int8_t rssi;
-    uint8_t endpoint;
+    uint8_t endpoint; /* 0: it hears whatever comes (radios that know nothing of the kind) */
     uint16_t profile, cluster;
 };
 
@@ -73,7 +74,7 @@ void ether_node_reach(struct ether *e, size_t number, bool reachable);
 /* A sleepy node listens until `until_ms` (frames kept for it come now). */
 void ether_node_poll(struct ether *e, int64_t now_ms, size_t number, int64_t until_ms);
 
-/* The node sends to the coordinator, or to everybody. */
+/* The node sends to the coordinator, or to everybody, other nodes included. */
 void ether_node_send(struct ether *e, int64_t now_ms, size_t number, bool broadcast,
                      struct bytes payload);
 
@@ -84,13 +85,16 @@ struct ether_frame {
     bool by_eui64; /* else by short_address */
     uint64_t eui64;
     uint16_t short_address;
+    /* A node of another endpoint (FF: any), profile or cluster doesn't hear it and acknowledges
+     * nothing. All zero: the radio knows nothing of the kind, everybody hears it. */
     uint8_t src_endpoint, dst_endpoint;
     uint16_t profile, cluster;
     bool want_ack;   /* without it the confirm is OK as soon as the frame is on air */
     uint32_t handle; /* returned in CONFIRM */
 };
 
-/* Exactly one CONFIRM follows. */
+/* Exactly one CONFIRM follows, unless the coordinator is off or goes off. Broadcasts are confirmed
+ * as soon as they are on air. */
 void ether_send(struct ether *e, int64_t now_ms, const struct ether_frame *frame,
                 struct bytes payload);
 
@@ -100,7 +104,7 @@ void ether_coordinator(struct ether *e, int64_t now_ms, bool on);
 enum ether_status {
     ETHER_OK,
     ETHER_NO_ACK,     /* no_ack_ms after sending; may have been received all the same */
-    ETHER_NO_ADDRESS, /* nobody of that name or address */
+    ETHER_NO_ADDRESS, /* nobody of that name or address; a latency after sending */
     ETHER_EXPIRED,    /* the sleeping child did not poll */
     ETHER_TOO_LONG,
     ETHER_QUEUE_FULL, /* the parent has no room for the child */
