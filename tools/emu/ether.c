@@ -5,62 +5,10 @@
  * an event, or the next flight. Each transmission draws the same number of random numbers, so that
  * the fate of one doesn't shift the fates of the later ones.
  */
-#include "tools/emu/ether.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/deadline.h"
-#include "base/hmap.h"
-#include "base/list.h"
-#include "base/rng.h"
-
-enum flight_kind {
-    FLIGHT_DOWN,    /* from the coordinator or another node, to a node */
-    FLIGHT_KEPT,    /* by the parent of a sleeping child; lands when its time there is over */
-    FLIGHT_UP,      /* from a node to the coordinator */
-    FLIGHT_CONFIRM, /* what became of a frame, to the coordinator's host */
-};
-
-struct flight {
-    struct deadline landing;
-    struct list link; /* free, ready as an event, or kept for a node; alone while on air */
-    enum flight_kind kind;
-    struct ether_event event;
-    int64_t sent_ms;
-    int64_t back_ms; /* how long the acknowledgement takes; negative: it gets lost */
-    int64_t copy_ms; /* a second one follows so much later; negative: none */
-    uint32_t term;   /* of the coordinator: who waits for this */
-    bool confirm;    /* somebody waits for what becomes of it */
-    bool unicast;    /* a parent may keep it for its child */
-    bool lost;
-    uint8_t data[ETHER_PAYLOAD_MAX];
-};
-
-struct node {
-    struct ether_node is;
-    struct hmap_node by_eui64, by_short;
-    size_t number;
-    bool reachable;
-    int64_t listens_ms; /* a sleepy one, until then */
-    struct list kept;
-    unsigned n_kept;
-};
-
-struct ether {
-    struct ether_config config;
-    struct ether_counters counters;
-    struct rng rng;
-    int64_t now_ms;
-    struct node **nodes;
-    size_t n_nodes, room;
-    struct hmap by_eui64, by_short;
-    struct deadlines flying;
-    struct list ready; /* events, oldest first */
-    struct list unused;
-    bool coordinator; /* is on */
-    uint32_t term;    /* how often it was switched off */
-};
+#include "tools/emu/ether_priv.h"
 
 struct ether_config ether_defaults(void)
 {
@@ -150,48 +98,7 @@ static void draw_fate(struct ether *e, struct flight *f)
     land_at(e, f, e->now_ms + there_ms);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------- */
-
-static uint64_t mixed(uint64_t x)
-{
-    x *= UINT64_C(0x9E3779B97F4A7C15);
-    return x ^ x >> 32;
-}
-
-int ether_find_eui64(const struct ether *e, uint64_t eui64)
-{
-    for (struct hmap_node *at = hmap_first(&e->by_eui64, mixed(eui64)); at != NULL;
-         at = hmap_next(at)) {
-        const struct node *node = container_of(at, struct node, by_eui64);
-        if (node->is.eui64 == eui64)
-            return (int)node->number;
-    }
-    return -1;
-}
-
-int ether_find_short(const struct ether *e, uint16_t short_address)
-{
-    for (struct hmap_node *at = hmap_first(&e->by_short, mixed(short_address)); at != NULL;
-         at = hmap_next(at)) {
-        const struct node *node = container_of(at, struct node, by_short);
-        if (node->is.short_address == short_address)
-            return (int)node->number;
-    }
-    return -1;
-}
-
-size_t ether_nodes(const struct ether *e)
-{
-    return e->n_nodes;
-}
-
-const struct ether_node *ether_node_at(const struct ether *e, size_t number)
-{
-    assert(number < e->n_nodes);
-    return &e->nodes[number]->is;
-}
-
-static void announce(struct ether *e, const struct node *node)
+void ether_announce(struct ether *e, const struct node *node)
 {
     struct flight *f = flight_new(e, FLIGHT_UP);
     const int64_t there_ms = draw_latency(e);
@@ -203,73 +110,12 @@ static void announce(struct ether *e, const struct node *node)
     land_at(e, f, e->now_ms + there_ms);
 }
 
-static bool room_for_node(struct ether *e)
-{
-    if (e->n_nodes < e->room)
-        return true;
-    const size_t room = e->room == 0 ? 64 : e->room * 2;
-    struct node **nodes = realloc(e->nodes, room * sizeof *nodes);
-    if (nodes == NULL)
-        return false;
-    e->nodes = nodes;
-    e->room = room;
-    return true;
-}
-
-static bool short_is_free(const struct ether *e, uint16_t short_address)
-{
-    return short_address != ETHER_COORDINATOR && short_address < 0xFFF8 &&
-           ether_find_short(e, short_address) < 0;
-}
-
-int ether_node_add(struct ether *e, int64_t now_ms, const struct ether_node *node)
-{
-    assert(ether_find_eui64(e, node->eui64) < 0 && short_is_free(e, node->short_address));
-    ether_advance(e, now_ms);
-    struct node *n = room_for_node(e) ? malloc(sizeof *n) : NULL;
-    if (n == NULL)
-        return -1;
-    *n = (struct node){.is = *node, .number = e->n_nodes, .reachable = true};
-    list_init(&n->kept);
-    hmap_insert(&e->by_eui64, &n->by_eui64, mixed(node->eui64));
-    hmap_insert(&e->by_short, &n->by_short, mixed(node->short_address));
-    e->nodes[e->n_nodes++] = n;
-    announce(e, n);
-    return (int)n->number;
-}
-
-void ether_node_rejoin(struct ether *e, int64_t now_ms, size_t number, uint16_t short_address,
-                       bool silent)
-{
-    ether_advance(e, now_ms);
-    assert(number < e->n_nodes);
-    struct node *node = e->nodes[number];
-    if (short_address != node->is.short_address) {
-        assert(short_is_free(e, short_address));
-        hmap_remove(&e->by_short, &node->by_short);
-        node->is.short_address = short_address;
-        hmap_insert(&e->by_short, &node->by_short, mixed(short_address));
-    }
-    /* What the old parent keeps is never fetched: it expires there. */
-    list_foreach_safe (at, next, &node->kept)
-        list_unlink(at);
-    node->n_kept = 0;
-    if (!silent)
-        announce(e, node);
-}
-
-void ether_node_reach(struct ether *e, size_t number, bool reachable)
-{
-    assert(number < e->n_nodes);
-    e->nodes[number]->reachable = reachable;
-}
+/* ---- what becomes of a frame to a node --------------------------------------------------------- */
 
 static bool hears(const struct ether *e, const struct node *node)
 {
     return node->reachable && (!node->is.sleepy || node->listens_ms > e->now_ms);
 }
-
-/* ---- what becomes of a frame to a node --------------------------------------------------------- */
 
 static void confirm_at(struct ether *e, const struct flight *f, int64_t at_ms,
                        enum ether_status status)
@@ -610,13 +456,6 @@ void ether_free(struct ether *e)
         ether_done_event(e);
     list_foreach_safe (at, next, &e->unused)
         free(container_of(at, struct flight, link));
-    for (size_t i = 0; i < e->n_nodes; i++) {
-        hmap_remove(&e->by_eui64, &e->nodes[i]->by_eui64);
-        hmap_remove(&e->by_short, &e->nodes[i]->by_short);
-        free(e->nodes[i]);
-    }
-    hmap_deinit(&e->by_eui64);
-    hmap_deinit(&e->by_short);
-    free(e->nodes);
+    ether_nodes_free(e);
     free(e);
 }
