@@ -38,6 +38,7 @@ struct app {
     struct pump pump;
     struct logsink sink;
     struct log_ring log;
+    struct capture_file capture;
     struct notify notify;
     struct broker_watch broker;
     struct stopping stop;

@@ -147,6 +147,25 @@ static int start_links(struct app *a)
     return 0;
 }
 
+static int start_capture(struct app *a)
+{
+    const struct config *config = a->config;
+    char error[300];
+    if (config->gateway.pcap == NULL)
+        return 0;
+    a->pump.capture_ends = calloc(a->pump.n_links, sizeof *a->pump.capture_ends);
+    if (a->pump.capture_ends == NULL)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    for (size_t i = 0; i < a->pump.n_links; i++)
+        a->pump.capture_ends[i] = capture_end(a->links[i]->driver->where(a->links[i]), (uint16_t)i);
+    const int rc = capture_file_open(&a->capture, &a->loop, config->gateway.pcap,
+                                     config->gateway.pcap_limit, &a->log, error, sizeof error);
+    if (rc != 0)
+        return refuse(a, EXIT_NO_STATE, "pcap", error);
+    a->pump.capture = &a->capture;
+    return 0;
+}
+
 /* Called from Paho's and the worker's threads. */
 static void on_foreign_wake(void *arg)
 {
@@ -208,6 +227,8 @@ static int start(struct app *a)
     if (rc == 0)
         rc = start_links(a);
     if (rc == 0)
+        rc = start_capture(a);
+    if (rc == 0)
         rc = start_broker(a);
     if (rc != 0)
         return rc;
@@ -257,11 +278,14 @@ static void finish(struct app *a)
 {
     struct mqtt_gauges left = {0};
     stop_broker(a, &left);
+    capture_file_finish(&a->capture);
     if (a->stop.why != NULL)
         report_stopped(&a->log, &a->pump, a->stop.why, a->pump.now_ms - a->started_ms, &left);
     logsink_take(&a->sink, a->pump.now_ms, a->pump.wall_ms, &a->log, &a->pump.lost_logs[0]);
     logsink_finish(&a->sink, a->pump.now_ms, a->pump.wall_ms);
     close_loop(a);
+    capture_file_free(&a->capture);
+    free(a->pump.capture_ends);
     notify_close(&a->notify);
     shared_free(a->pump.shared);
     sn_engine_free(a->pump.engine);

@@ -62,6 +62,8 @@ struct config {
         uint8_t id;
         char *name; /* default: host name, made safe for a client id */
         char *state_dir;
+        char *pcap; /* NULL: no capture */
+        uint64_t pcap_limit;
         enum log_level log_level;
         bool log_json;
         int64_t retry_interval_ms;

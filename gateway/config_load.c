@@ -324,6 +324,7 @@ void config_free(struct config *c)
     broker_free(&c->broker);
     free(c->gateway.name);
     free(c->gateway.state_dir);
+    free(c->gateway.pcap);
     free(c->file);
     free(c);
 }

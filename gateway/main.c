@@ -22,6 +22,7 @@ static const char usage[] =
     "  -c, --config FILE     read this configuration (default: /etc/sennet/gateway.conf)\n"
     "  -t, --check-config    check the configuration, touch nothing, exit\n"
     "      --print-config    print the configuration in effect, secrets masked, exit\n"
+    "      --pcap FILE       capture the MQTT-SN traffic of all links for Wireshark\n"
     "  -d, --debug           log level debug, whatever the configuration says\n"
     "      --log-format FMT  'text' or 'json', whatever the configuration says\n"
     "      --version         print the versions of this program and its libraries, exit\n"
@@ -41,9 +42,10 @@ struct arguments {
     bool debug;
     bool has_format;
     bool json;
+    const char *pcap;
 };
 
-enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION };
+enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP };
 
 static const struct option options[] = {
     {"config",       required_argument, NULL, 'c'        },
@@ -51,6 +53,7 @@ static const struct option options[] = {
     {"print-config", no_argument,       NULL, OPT_PRINT  },
     {"debug",        no_argument,       NULL, 'd'        },
     {"log-format",   required_argument, NULL, OPT_FORMAT },
+    {"pcap",         required_argument, NULL, OPT_PCAP   },
     {"version",      no_argument,       NULL, OPT_VERSION},
     {"help",         no_argument,       NULL, 'h'        },
     {NULL,           0,                 NULL, 0          },
@@ -102,6 +105,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             if (!set_format(a, optarg))
                 return misused();
             break;
+        case OPT_PCAP:
+            a->pcap = optarg;
+            break;
         case OPT_VERSION:
             report_version(stdout);
             return EXIT_OK;
@@ -127,6 +133,12 @@ static int act(const struct arguments *a, struct config *config)
         config->gateway.log_level = LOG_DEBUG;
     if (a->has_format)
         config->gateway.log_json = a->json;
+    if (a->pcap != NULL) {
+        free(config->gateway.pcap);
+        config->gateway.pcap = strdup(a->pcap);
+        if (config->gateway.pcap == NULL)
+            return EXIT_SYSTEM;
+    }
     return app_run(config);
 }
 

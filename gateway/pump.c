@@ -7,12 +7,20 @@
  * bug, and must not take the loop with it. */
 enum { ROUNDS_MAX = 1000 };
 
+static void capture(struct pump *p, bool to_node, const struct peer *peer, struct bytes packet)
+{
+    if (p->capture != NULL && peer->link < p->n_links)
+        capture_file_put(p->capture, p->wall_ms, to_node, &p->capture_ends[peer->link], peer,
+                         packet);
+}
+
 static bool carry_packets(struct pump *p)
 {
     struct sn_outgoing out;
     bool moved = false;
     while (sn_engine_peek_packet(p->engine, &out)) {
         struct link *l = out.to->link < p->n_links ? p->links[out.to->link] : NULL;
+        capture(p, true, out.to, out.bytes);
         if (l != NULL)
             l->driver->send(l, out.to, out.bytes);
         else
@@ -95,6 +103,7 @@ void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms)
 
 void pump_packet(struct pump *p, const struct peer *from, struct bytes packet)
 {
+    capture(p, false, from, packet);
     sn_engine_input(p->engine, p->now_ms, from, packet);
     carry(p);
 }
@@ -116,6 +125,7 @@ void pump_group_packet(struct pump *p, const struct peer *from, struct bytes pac
         p->own_echoes++;
         return;
     }
+    capture(p, false, from, packet);
     sn_engine_input_group(p->engine, p->now_ms, from, packet);
     carry(p);
 }

@@ -21,6 +21,7 @@
 #include "base/peer.h"
 
 #include "broker/shared.h"
+#include "capture_file.h"
 #include "logsink.h"
 #include "mqtt.h"
 #include "mqttsn/engine.h"
@@ -36,7 +37,9 @@ struct pump {
     struct link **links; /* by index; NULL where a link is gone */
     size_t n_links;
     struct logsink *sink;
-    struct log_ring *log; /* the owner's own records */
+    struct log_ring *log;             /* the owner's own records */
+    struct capture_file *capture;     /* NULL: nothing is captured */
+    struct capture_end *capture_ends; /* by link */
 
     /* Sees what the connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
     void (*broker)(void *owner, const struct up_event *event);
