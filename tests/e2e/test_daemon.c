@@ -292,6 +292,50 @@ START_TEST(strangers_are_told_to_connect_within_limits_and_garbage_is_counted)
 
 END_TEST
 
+/* ---- capture --------------------------------------------------------------------------------- */
+
+/* How many of these octets are in the file by now. */
+static unsigned count_in_file(const char *path, const char *octets, size_t len)
+{
+    static char content[64 * 1024];
+    FILE *in = fopen(path, "rb");
+    ck_assert_ptr_nonnull(in);
+    const size_t n = fread(content, 1, sizeof content, in);
+    fclose(in);
+    unsigned found = 0;
+    for (size_t at = 0; at + len <= n; at++)
+        found += memcmp(content + at, octets, len) == 0;
+    return found;
+}
+
+START_TEST(a_capture_can_be_read_while_the_gateway_runs)
+{
+    char path[64];
+    char more[128];
+    snprintf(path, sizeof path, "/tmp/sennet-e2e-%ld.pcap", (long)getpid());
+    snprintf(more, sizeof more, "[gateway]\npcap = %s\n", path);
+    start_both(more);
+    struct node n;
+    node_open(&n, gateway.port);
+    node_connect(&n, "dev1");
+    node_say(&n, "09 0C 22 74 31 00 09 34 37");
+    node_expect(&n, "07 0D 74 31 00 09 00");
+    const int64_t until_ms = test_now_ms() + 5000;
+    while (count_in_file(path, "\x07\x0D\x74\x31\x00\x09\x00", 7) == 0) {
+        ck_assert_int_lt(test_now_ms(), until_ms);
+        usleep(10000);
+    }
+    ck_assert_uint_eq(count_in_file(path, "\x09\x0C\x22\x74\x31\x00\x09\x34\x37", 9), 1);
+    node_say(&n, "02 18");
+    node_expect(&n, "02 18");
+    node_close(&n);
+    stop_both();
+    ck_assert_uint_ge(count_in_file(path, "\x02\x18", 2), 2); /* the last ones, too */
+    unlink(path);
+}
+
+END_TEST
+
 /* ---- the command line ------------------------------------------------------------------------ */
 
 static char config_path[128];
@@ -429,6 +473,7 @@ int main(void)
     tcase_add_test(flow, messages_reach_subscribers_at_their_qos_with_register_where_needed);
     tcase_add_test(flow, the_will_of_a_lost_node_is_published_and_that_of_a_leaving_one_is_not);
     tcase_add_test(flow, strangers_are_told_to_connect_within_limits_and_garbage_is_counted);
+    tcase_add_test(flow, a_capture_can_be_read_while_the_gateway_runs);
     suite_add_tcase(suite, flow);
     TCase *outage = tcase_create("outage");
     tcase_set_timeout(outage, 90);
