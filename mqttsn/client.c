@@ -160,6 +160,8 @@ struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
         return NULL;
     }
     deadline_init(&c->supervise, SN_DL_SUPERVISE);
+    list_init(&c->topics_lent);
+    list_init(&c->topics_asked);
     c->profile = profile;
     c->state = SN_ST_DISCONNECTED;
     c->id_len = (uint8_t)client_id.len;

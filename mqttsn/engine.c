@@ -154,6 +154,7 @@ void sn_engine_free(struct sn_engine *e)
     hmap_deinit(&e->clients_by_id);
     hmap_deinit(&e->clients_by_peer);
     hmap_deinit(&e->topics);
+    hmap_deinit(&e->topics_by_id);
     hmap_deinit(&e->names);
     free(e->slots);
     free(e->generations);

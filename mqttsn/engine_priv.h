@@ -83,26 +83,35 @@ struct sn_name *sn_profile_alias(const struct sn_profile *p, uint16_t topic_id);
 /* ---- topics.c: a client's topic ids ---------------------------------------------------------- */
 
 struct sn_topic {
-    struct hmap_node node; /* in engine.topics by (client slot, name) */
-    struct sn_topic *next; /* of this client */
+    struct hmap_node node;  /* in engine.topics by (client slot, name) */
+    struct hmap_node by_id; /* in engine.topics_by_id by (client slot, id); id 0: not there */
+    struct list link;       /* in client.topics_lent or client.topics_asked */
     struct sn_name *name;
     uint32_t slot;
     uint16_t id;         /* normal topic id, 0 while none is assigned */
     uint16_t alias;      /* predefined id or short name, by `kind` */
     uint8_t kind;        /* how the client wants it delivered: of its latest SUBSCRIBE */
+    uint8_t n_subs;      /* open SUBSCRIBEs of it */
+    bool given;          /* the client itself asked for `id` (REGACK, SUBACK), or has used it */
     uint16_t known_in;   /* connection in which the client knows `id`; 0 = in none */
     uint16_t refused_in; /* connection in which the client refused a REGISTER of it */
-    bool given;          /* the client itself asked for `id` (REGACK, SUBACK) */
 };
 
-/* Finds or makes the client's entry for a name. NULL: over max_topics or out of memory. */
+/* Finds or makes the client's entry for a name; at max_topics another one gives way: the least
+ * recently used of those that the client has not asked for. NULL: there is none, or out of memory.
+ */
 struct sn_topic *sn_topic_get(struct sn_engine *e, struct sn_client *c, struct bytes text);
 struct sn_topic *sn_topic_find(struct sn_engine *e, const struct sn_client *c,
                                const struct sn_name *name);
-/* Gives the entry a normal id if it has none. False: ids exhausted or out of memory. */
+/* Gives the entry a normal id if it has none. False: there is none left. O(1) until each has been
+ * given once; then the next one that is not in use is searched for. */
 bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t);
 /* The entry with that normal id, or NULL. O(1). */
 struct sn_topic *sn_topic_by_id(const struct sn_engine *e, const struct sn_client *c, uint16_t id);
+/* A message of this topic goes to the client. O(1). */
+void sn_topic_used(struct sn_client *c, struct sn_topic *t);
+/* To be called when `given`, `kind` or `n_subs` has changed: may it give way? O(1). */
+void sn_topic_settle(struct sn_client *c, struct sn_topic *t);
 void sn_topics_clear(struct sn_engine *e, struct sn_client *c);
 
 /* ---- the session record ---------------------------------------------------------------------- */
@@ -213,6 +222,7 @@ struct sn_sub {
     uint16_t topic_id;   /* for the SUBACK ... */
     uint16_t refused_id; /* ... and for one that refuses */
     struct sn_topic *topic;
+    uint8_t kind; /* that the client wants for the topic */
     bool is_unsubscribe;
 };
 
@@ -230,12 +240,12 @@ struct sn_client {
     struct sn_up *up;
     struct sn_down *down;
     struct sn_sub *subs;
-    struct sn_topic *topics;    /* all of them */
-    struct sn_topic **by_index; /* those with a normal id */
+    struct list topics_lent;  /* registered by us alone, least recently used first */
+    struct list topics_asked; /* the others */
     uint32_t n_topics;
-    uint32_t n_index;
-    uint32_t cap_index;
-    uint32_t connect_print; /* of the CONNECT's octets: recognises its repetition */
+    uint32_t n_topic_ids;
+    uint16_t next_topic_index; /* into the ids, counted from engine.first_topic_id */
+    uint32_t connect_print;    /* of the CONNECT's octets: recognises its repetition */
     uint16_t keep_alive_s;
     uint16_t sleep_s;
     uint16_t connection; /* counts connections, never 0 */
@@ -332,6 +342,7 @@ struct sn_engine {
     struct hmap clients_by_id;
     struct hmap clients_by_peer;
     struct hmap topics;
+    struct hmap topics_by_id;
     struct hmap names;
     struct sn_client **slots;
     uint32_t *generations;

@@ -195,8 +195,9 @@ static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struc
     struct sn_topic *t = sn_topic_find(e, c, name);
     if (t == NULL)
         t = sn_topic_get(e, c, sn_name_bytes(name));
-    if (t != NULL && t->kind == SN_TOPIC_NORMAL && !sn_topic_assign_id(e, c, t))
+    if (t == NULL || (t->kind == SN_TOPIC_NORMAL && !sn_topic_assign_id(e, c, t)))
         return NULL;
+    sn_topic_used(c, t);
     return t;
 }
 
@@ -360,7 +361,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     const bool queue_empty = c->down == NULL || c->down->n_queued == 0;
     if (r->qos != SN_QOS_0 || !queue_empty || !reachable(c))
         return false;
-    const struct sn_topic *t = sn_topic_find(e, c, name);
+    struct sn_topic *t = sn_topic_find(e, c, name);
     if (t == NULL || is_refused(c, t) || !is_known(c, t))
         return false;
     const struct sn_packet publish = publish_packet(t, body_bytes(body), r->qos, r->retain);
@@ -368,6 +369,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
         return false;
     sn_count(e, SN_STAT_PUBLISH_DOWN_QOS0);
     sn_count(e, SN_STAT_DELIVERED);
+    sn_topic_used(c, t);
     sn_reply(e, c, &publish);
     sn_report_done(e, c, r->delivery_id, false);
     return true;

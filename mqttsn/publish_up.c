@@ -34,15 +34,25 @@ void sn_up_clear(struct sn_engine *e, struct sn_client *c)
 
 /* ---- what the topic id means ----------------------------------------------------------------- */
 
+/* The node uses the id, so it may go on using it: that is as good as having asked for it. */
+static struct sn_name *used_by_node(struct sn_client *c, struct sn_topic *t)
+{
+    if (!t->given) {
+        t->given = true;
+        sn_topic_settle(c, t);
+    }
+    return sn_name_ref(t->name);
+}
+
 /* The topic's name, or NULL with the return code for the node. */
-static struct sn_name *resolve(struct sn_engine *e, const struct sn_client *c,
-                               const struct sn_packet *p, uint8_t *code)
+static struct sn_name *resolve(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p,
+                               uint8_t *code)
 {
     *code = SN_INVALID_TOPIC_ID;
     switch (p->topic_kind) {
     case SN_TOPIC_NORMAL: {
-        const struct sn_topic *t = sn_topic_by_id(e, c, p->topic_id);
-        return t != NULL ? sn_name_ref(t->name) : NULL;
+        struct sn_topic *t = sn_topic_by_id(e, c, p->topic_id);
+        return t != NULL ? used_by_node(c, t) : NULL;
     }
     case SN_TOPIC_PREDEFINED: {
         struct sn_name *name = sn_profile_alias(c->profile, p->topic_id);

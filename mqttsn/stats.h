@@ -40,6 +40,7 @@
     X(LOST, "lost")                                                                                \
     X(WILLS, "wills")                                                                              \
     X(REGISTRATIONS, "registrations")                                                              \
+    X(WITHDRAWALS, "registrations.withdrawn")                                                      \
     X(SUBSCRIBES, "subscribes")                                                                    \
     X(PUBLISH_UP_QOS0, "publish.up.qos0")                                                          \
     X(PUBLISH_UP_QOS1, "publish.up.qos1")                                                          \

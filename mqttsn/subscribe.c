@@ -29,6 +29,7 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
         t->given = true;
         t->refused_in = 0;
         t->known_in = c->connection;
+        sn_topic_settle(c, t);
         ack.topic_id = t->id;
     }
     sn_reply(e, c, &ack);
@@ -62,6 +63,10 @@ static void sub_remove(struct sn_engine *e, struct sn_client *c, struct sn_sub *
         link = &(*link)->next;
     *link = s->next;
     c->n_subs--;
+    if (s->topic != NULL) {
+        s->topic->n_subs--;
+        sn_topic_settle(c, s->topic);
+    }
     sn_free(e, s, sizeof *s);
 }
 
@@ -128,6 +133,14 @@ static struct bytes filter_of(const struct sn_client *c, const struct sn_packet 
     return filter;
 }
 
+/* Until the request is answered, its topic does not give way to others. */
+static void hold_topic(struct sn_client *c, struct sn_sub *s, struct sn_topic *t)
+{
+    s->topic = t;
+    t->n_subs++;
+    sn_topic_settle(c, t);
+}
+
 /* Makes the entry through which messages of this subscription will be delivered. False: over
  * max_topics or out of memory. Wildcards need none until a message comes. */
 static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p,
@@ -143,12 +156,10 @@ static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct
             return false;
         s->topic_id = t->id;
     } else {
-        t->alias = p->topic_id;
         s->topic_id = p->topic_id;
     }
-    t->kind = (uint8_t)p->topic_kind;
-    t->refused_in = 0;
-    s->topic = t;
+    s->kind = (uint8_t)p->topic_kind;
+    hold_topic(c, s, t);
     return true;
 }
 
@@ -187,21 +198,13 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
         asked = sn_ask(e, &request, name, NULL);
     }
     if (!asked) {
-        if (s != NULL)
+        if (s != NULL) {
             sub_remove(e, c, s);
+        }
         suback(e, c, p->msg_id, echo_id(p), 0, SN_CONGESTION);
     }
     if (name != NULL)
         sn_name_unref(e, name);
-}
-
-/* The alias goes with its subscription; a message that still comes is registered like any other. */
-static void forget_alias(struct sn_engine *e, struct sn_client *c, struct bytes filter)
-{
-    const struct sn_name *name = sn_name_find(e, filter);
-    struct sn_topic *t = name != NULL ? sn_topic_find(e, c, name) : NULL;
-    if (t != NULL)
-        t->kind = SN_TOPIC_NORMAL;
 }
 
 void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
@@ -216,7 +219,9 @@ void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn
     struct sn_sub *s = name != NULL ? sub_new(e, c, p) : NULL;
     bool asked = false;
     if (s != NULL) {
-        forget_alias(e, c, filter);
+        struct sn_topic *t = sn_topic_find(e, c, name);
+        if (t != NULL)
+            hold_topic(c, s, t);
         asked = sn_ask(e,
                        &(struct sn_request){.type = SN_REQ_UNSUBSCRIBE,
                                             .client = c->key,
@@ -234,6 +239,28 @@ void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn
         sn_name_unref(e, name);
 }
 
+/* Messages of the topic come by the kind of the latest SUBSCRIBE that was accepted. */
+static void adopt_kind(const struct sn_client *c, const struct sn_sub *s)
+{
+    struct sn_topic *t = s->topic;
+    t->refused_in = 0;
+    t->kind = s->kind;
+    if (s->kind == SN_TOPIC_NORMAL) {
+        t->given = true;
+        t->known_in = c->connection;
+    } else {
+        t->alias = s->topic_id;
+    }
+}
+
+/* The alias goes with its subscription; a message that still comes is registered like any other. */
+static void unsubscribed(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s)
+{
+    if (s->topic != NULL)
+        s->topic->kind = SN_TOPIC_NORMAL;
+    sn_reply(e, c, &(struct sn_packet){.type = SN_UNSUBACK, .msg_id = s->msg_id});
+}
+
 static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s,
                        const struct sn_event *event)
 {
@@ -242,10 +269,8 @@ static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn
                event->outcome == SN_REFUSED_BUSY ? SN_CONGESTION : SN_NOT_SUPPORTED);
         return;
     }
-    if (s->topic != NULL && s->topic->id != 0 && s->topic_id == s->topic->id) {
-        s->topic->given = true;
-        s->topic->known_in = c->connection;
-    }
+    if (s->topic != NULL)
+        adopt_kind(c, s);
     sn_count(e, SN_STAT_SUBSCRIBES);
     c->has_last_sub = true;
     c->last_sub_msg_id = s->msg_id;
@@ -263,7 +288,7 @@ void sn_on_subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_
     if (s == NULL)
         return;
     if (s->is_unsubscribe)
-        sn_reply(e, c, &(struct sn_packet){.type = SN_UNSUBACK, .msg_id = s->msg_id});
+        unsubscribed(e, c, s);
     else
         subscribed(e, c, s, event);
     sub_remove(e, c, s);

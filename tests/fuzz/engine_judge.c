@@ -444,6 +444,21 @@ static void judge_down(const struct sn_client *c)
     fuzz_require(!listens || c->n_subs > 0 || d->phase != SN_DN_IDLE || d->n_queued == 0);
 }
 
+/* Which of its topic ids may give way, and that all are found. */
+static uint32_t judge_topics(struct sn_engine *e, struct sn_client *c, struct list *topics,
+                             bool lent)
+{
+    uint32_t n = 0;
+    list_foreach (link, topics) {
+        struct sn_topic *t = container_of(link, struct sn_topic, link);
+        fuzz_require((!t->given && t->kind == SN_TOPIC_NORMAL && t->n_subs == 0) == lent);
+        fuzz_require(sn_topic_find(e, c, t->name) == t);
+        fuzz_require(t->id == 0 || sn_topic_by_id(e, c, t->id) == t);
+        n++;
+    }
+    return n;
+}
+
 static void judge_client(struct sn_engine *e, struct sn_client *c)
 {
     fuzz_require(sn_client_by_key(e, c->key) == c && sn_client_by_id(e, sn_client_id(c)) == c);
@@ -454,7 +469,10 @@ static void judge_client(struct sn_engine *e, struct sn_client *c)
     fuzz_require(!c->open || c->state == SN_ST_CONNECTING || sn_client_connected(c));
     if (c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST)
         fuzz_require(!c->clean && c->connection != 0);
-    fuzz_require(c->n_topics <= c->profile->options.max_topics && c->n_index <= c->n_topics);
+    fuzz_require(c->n_topics <= c->profile->options.max_topics && c->n_topic_ids <= c->n_topics);
+    fuzz_require(judge_topics(e, c, &c->topics_lent, true) +
+                     judge_topics(e, c, &c->topics_asked, false) ==
+                 c->n_topics);
     if (c->down != NULL)
         judge_down(c);
     if (c->state == SN_ST_AWAKE)
