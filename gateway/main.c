@@ -10,6 +10,7 @@
 
 #include "app.h"
 #include "config.h"
+#include "list_links.h"
 #include "report.h"
 #include "system.h"
 
@@ -22,6 +23,7 @@ static const char usage[] =
     "  -c, --config FILE     read this configuration (default: /etc/sennet/gateway.conf)\n"
     "  -t, --check-config    check the configuration, touch nothing, exit\n"
     "      --print-config    print the configuration in effect, secrets masked, exit\n"
+    "      --list-links      list the serial devices of this machine and what they are, exit\n"
     "      --pcap FILE       capture the MQTT-SN traffic of all links for Wireshark\n"
     "  -d, --debug           log level debug, whatever the configuration says\n"
     "      --log-format FMT  'text' or 'json', whatever the configuration says\n"
@@ -45,7 +47,7 @@ struct arguments {
     const char *pcap;
 };
 
-enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP };
+enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP, OPT_LIST };
 
 static const struct option options[] = {
     {"config",       required_argument, NULL, 'c'        },
@@ -53,6 +55,7 @@ static const struct option options[] = {
     {"print-config", no_argument,       NULL, OPT_PRINT  },
     {"debug",        no_argument,       NULL, 'd'        },
     {"log-format",   required_argument, NULL, OPT_FORMAT },
+    {"list-links",   no_argument,       NULL, OPT_LIST   },
     {"pcap",         required_argument, NULL, OPT_PCAP   },
     {"version",      no_argument,       NULL, OPT_VERSION},
     {"help",         no_argument,       NULL, 'h'        },
@@ -105,6 +108,8 @@ static int parse(int argc, char **argv, struct arguments *a)
             if (!set_format(a, optarg))
                 return misused();
             break;
+        case OPT_LIST:
+            return list_links("", stdout);
         case OPT_PCAP:
             a->pcap = optarg;
             break;
