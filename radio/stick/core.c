@@ -137,6 +137,8 @@ bool stick_peek_event(struct stick *s, struct stick_event *out)
         out->outcome = r->outcome;
         out->to_group = (r->flags & FLAG_GROUP) != 0;
         out->packet = bytes_of(r + 1, r->a);
+    } else if (r->type == STICK_EV_FAMILY) {
+        out->port = (struct stick_port){.baud = r->b, .dtr = -1, .rts = -1};
     } else if (r->type == STICK_EV_PORT) {
         out->port = (struct stick_port){.baud = r->b, .dtr = r->dtr, .rts = r->rts};
     } else {
@@ -162,6 +164,18 @@ void stick_log(struct stick *s, enum log_level level, const char *name, const ch
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     emit_text(s, STICK_EV_LOG, (int32_t)level, name, text);
+}
+
+void stick_identified(struct stick *s, int64_t now_ms, const char *family, int32_t baud)
+{
+    s->now_ms = now_ms;
+    s->state = STICK_GIVEN_UP;
+    struct record *r = event_room(s, 0);
+    if (r == NULL)
+        return;
+    r->type = STICK_EV_FAMILY;
+    r->name = family;
+    r->b = baud;
 }
 
 void stick_set_port(struct stick *s, struct stick_port port)

@@ -124,7 +124,7 @@ struct stick_driver {
 };
 
 /* Each has one row in drivers.c. */
-extern const struct stick_driver stick_xbee, stick_znp, stick_ezsp, stick_deconz, stick_serial;
+extern const struct stick_driver stick_xbee, stick_znp, stick_ezsp, stick_deconz, stick_serial, stick_auto;
 
 struct stick_held {
     int64_t until_ms;
@@ -196,6 +196,9 @@ void stick_down(struct stick *s, int64_t now_ms, const char *text);
 
 /* This opening has failed. The driver hears nothing more until closed(). */
 void stick_reopen(struct stick *s, int64_t now_ms, const char *text);
+
+/* The device is a stick of that family (a static name), at that baud. Ends the opening. */
+void stick_identified(struct stick *s, int64_t now_ms, const char *family, int32_t baud);
 
 /* Change the port: see struct stick_port. */
 void stick_set_port(struct stick *s, struct stick_port port);

@@ -3,6 +3,7 @@
 #include "radio/stick/core.h"
 
 static const struct stick_driver *const drivers[] = {
+    &stick_auto,
     NULL, /* the end */
 };
 

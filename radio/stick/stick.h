@@ -79,7 +79,7 @@ struct stick_config {
 /* All defaults above. */
 struct stick_config stick_defaults(void);
 
-/* The driver of that name ("xbee", "znp", "ezsp", "deconz", "serial"), or NULL. */
+/* The driver of that name ("xbee", "znp", "ezsp", "deconz", "serial", "auto"), or NULL. */
 const struct stick_driver *stick_driver_find(struct bytes name);
 
 /* Name number `i`, NULL past the end. */
@@ -144,6 +144,8 @@ enum stick_event_type {
     STICK_EV_DOWN,    /* no longer; `text` says why. Not sent when the port was closed */
     STICK_EV_PORT,    /* change the port as `port` says, then go on */
     STICK_EV_REOPEN,  /* this opening has failed: close the port, open it later; `text` says why */
+    STICK_EV_FAMILY,  /* of `auto`: it is a stick of family `name`, which should be opened with that
+                         driver at port.baud. Nothing more comes */
     STICK_EV_LOG,     /* `name` is a stable event name, `text` a sentence for people */
 };
 
