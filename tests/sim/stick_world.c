@@ -361,6 +361,9 @@ static void stick_told(struct stick_world *w, const struct stick_event *e)
         w->reopens++;
         w->open_at_ms = w->now_ms + w->config.reopen_ms;
         break;
+    case STICK_EV_FAMILY:
+        note(w, "family %s at %d", e->name, e->port.baud);
+        break;
     case STICK_EV_LOG:
         note(w, "log %d %s: %s", e->level, e->name, e->text);
         break;

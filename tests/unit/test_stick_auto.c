@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recognising a stick by asking it, in virtual time. */
+#include <stdio.h>
+
 #include "radio/stick/stick.h"
 #include "unit/suite.h"
 
