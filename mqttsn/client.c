@@ -389,3 +389,16 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
     sn_client_supervise(e, c);
     return true;
 }
+
+void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from)
+{
+    struct sn_client *holder = sn_client_by_peer(e, from);
+    if (holder == NULL || holder == newcomer)
+        return;
+    sn_count(e, SN_STAT_TAKEOVERS);
+    if (holder->state == SN_ST_ASLEEP || holder->state == SN_ST_AWAKE)
+        sn_client_apply(e, holder, SN_CE_DROWSE);
+    else if (!sn_client_apply(e, holder, SN_CE_REPLACED))
+        return;
+    sn_client_unbind(e, holder);
+}

@@ -174,19 +174,6 @@ static const char *objection(const struct sn_engine *e, const struct sn_packet *
     return NULL;
 }
 
-/* Whoever held this address under another client id is not there any more. */
-static void evict(struct sn_engine *e, const struct peer *from, const struct sn_client *newcomer)
-{
-    struct sn_client *other = sn_client_by_peer(e, from);
-    if (other == NULL || other == newcomer)
-        return;
-    sn_count(e, SN_STAT_TAKEOVERS);
-    sn_client_apply(e, other, SN_CE_REPLACED);
-    other = sn_client_by_peer(e, from);
-    if (other != NULL)
-        sn_client_unbind(e, other);
-}
-
 void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
                    struct bytes raw)
 {
@@ -215,7 +202,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         sn_reply_code(e, from, SN_CONNACK, SN_ACCEPTED);
         return;
     }
-    evict(e, from, c);
+    sn_client_displace(e, c, from);
     const bool moved = c != NULL && c->peer != NULL && !peer_equal(c->peer, from);
     const bool known_here =
         c != NULL && c->peer != NULL && !moved && c->connection != 0 && sn_client_connected(c);

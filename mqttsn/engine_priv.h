@@ -415,6 +415,9 @@ void sn_client_reset(struct sn_engine *e, struct sn_client *c);
 void sn_client_unbind(struct sn_engine *e, struct sn_client *c);
 /* Moves the session to another address; false when out of memory (nothing changed). */
 bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer);
+/* `newcomer` (NULL: a client not known yet) speaks from the address of another client, which is not
+ * there any more. A sleeper is no less well for it: it sleeps on, without address. */
+void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from);
 void sn_client_supervise(struct sn_engine *e, struct sn_client *c);
 /* Its supervision deadline fired. */
 void sn_client_due(struct sn_engine *e, struct sn_client *c);

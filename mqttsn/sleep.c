@@ -25,13 +25,7 @@ static struct sn_client *sleeper(struct sn_engine *e, const struct peer *from,
         return NULL;
     if (c->profile->options.rebind == SN_NO)
         return NULL;
-    struct sn_client *holder = sn_client_by_peer(e, from);
-    if (holder != NULL && holder != c) {
-        if (!sn_client_apply(e, holder, SN_CE_REPLACED))
-            holder = NULL;
-        if (holder != NULL)
-            sn_client_unbind(e, holder);
-    }
+    sn_client_displace(e, c, from);
     return sn_client_bind(e, c, from) ? c : NULL;
 }
 
