@@ -64,6 +64,12 @@ elif ! grep -q "^ExecStart=$sbindir/sennetd " "$unit"; then
     complain "the unit does not start $sbindir/sennetd: $(grep ^ExecStart= "$unit")"
 fi
 
+rules=$(find "$root" -name 60-sennet.rules)
+if [ -z "$rules" ]; then
+    complain "the udev rules are missing"
+elif sed '/^#/d; /^$/d' "$rules" | grep -vq '='; then
+    complain "the udev rules have a line that is none"
+fi
 find "$root" -name gateway.conf.example | grep -q . || complain "gateway.conf.example is missing"
 find "$root" -name gateway.conf | grep -q . &&
     complain "gateway.conf was installed: it would overwrite the one of the machine"
