@@ -256,12 +256,17 @@ static void inbound_put(struct snc *c, const struct sn_packet *p)
         (struct snc_inbound){.msg_id = p->msg_id, .print = print_of(p)};
 }
 
-/* We have it: not answered yet as far as the gateway knows, or the air has copied it on its way. The
- * gateway marks what it repeats itself, and may do so for as long as we would. */
+/* We have it. Before PUBREL, DUP and the msg id tell, as in MQTT: the topic may have another id by now,
+ * when a predefined one has been unsubscribed meanwhile. After it, only the same again is a
+ * repetition, by the gateway for as long as we would repeat, or by the air, which sets no DUP. */
 static bool is_repetition(const struct snc *c, int64_t now_ms, const struct sn_packet *p)
 {
     const struct snc_inbound *x = inbound_find(c, p->msg_id);
-    if (x == NULL || x->print != print_of(p))
+    if (x == NULL)
+        return false;
+    if (!x->is_released && p->dup)
+        return true;
+    if (x->print != print_of(p))
         return false;
     const int64_t patience_ms = c->retry_ms * (c->retry_count + INT64_C(2));
     return !x->is_released || now_ms - x->released_ms <= (p->dup ? patience_ms : COPIES_MS);

@@ -147,6 +147,26 @@ START_TEST(finished_exchanges_make_room_for_open_ones)
 
 END_TEST
 
+/* The gateway has taken back an alias meanwhile: the same message, under another topic id. */
+START_TEST(a_marked_repetition_before_the_pubrel_may_have_another_topic_id)
+{
+    struct world w;
+    world_init_connected(&w, &WORLD_OPTIONS);
+    send_copy(&w, (struct sn_packet){
+                      .type = SN_REGISTER, .topic_id = 42, .msg_id = 1, .topic = bytes_str("p/5")});
+    send_copy(&w, message(7, "on"));
+    struct sn_packet by_name = message(7, "on");
+    by_name.topic_kind = SN_TOPIC_NORMAL;
+    by_name.topic_id = 42;
+    by_name.dup = true;
+    send_copy(&w, by_name);
+    ck_assert_uint_eq(messages(&w), 1);
+    ck_assert_uint_eq(snc_counters(w.c)->duplicates, 1);
+    world_deinit(&w);
+}
+
+END_TEST
+
 START_TEST(a_new_clean_session_forgets_them)
 {
     struct world w;
@@ -256,6 +276,7 @@ int main(void)
     tcase_add_test(copies, another_message_under_the_same_id_is_delivered_at_once);
     tcase_add_test(copies, an_id_given_up_before_its_pubrel_may_carry_another_message);
     tcase_add_test(copies, finished_exchanges_make_room_for_open_ones);
+    tcase_add_test(copies, a_marked_repetition_before_the_pubrel_may_have_another_topic_id);
     tcase_add_test(copies, a_new_clean_session_forgets_them);
 
     TCase *asleep = tcase_create("asleep");
