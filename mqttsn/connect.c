@@ -174,9 +174,18 @@ static const char *objection(const struct sn_engine *e, const struct sn_packet *
     return NULL;
 }
 
+/* Whatever becomes of the CONNECT, the client that is connected here is alive. */
+static void note_sign_of_life(struct sn_engine *e, const struct peer *from, struct bytes id)
+{
+    struct sn_client *c = sn_client_by_peer(e, from);
+    if (c != NULL && sn_client_connected(c) && bytes_equal(sn_client_id(c), id))
+        c->heard_ms = e->now_ms;
+}
+
 void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
                    struct bytes raw)
 {
+    note_sign_of_life(e, from, p->client_id);
     uint8_t code;
     const char *why = objection(e, p, &code);
     if (why != NULL) {
