@@ -486,6 +486,9 @@ struct sn_message *sn_queue_head(const struct sn_down *d);
 /* The head has reached the node, or is given up: counted, reported, removed. */
 void sn_queue_delivered(struct sn_engine *e, struct sn_down *d);
 void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why);
+/* Counts, logs and reports a message that is not even queued. */
+void sn_queue_refused(struct sn_engine *e, const struct sn_client *c, const struct sn_name *name,
+                      uint32_t delivery_id, enum sn_stat why);
 /* Tells the broker side, if it wants to know. */
 void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
                     bool dropped);

@@ -398,13 +398,14 @@ static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body
         recipient.qos = (uint8_t)(max_qos - 1);
     if (deliver_at_once(e, c, name, body, r))
         return;
-    const bool unwanted = r->qos == SN_QOS_0 && !waits_at_qos_0(c);
-    if (unwanted || !sn_queue_push(e, c, name, body, r)) {
-        sn_count(e, unwanted ? SN_STAT_DROP_CLIENT_GONE : SN_STAT_DROP_QUEUE_FULL);
+    if (r->qos == SN_QOS_0 && !waits_at_qos_0(c)) {
+        sn_count(e, SN_STAT_DROP_CLIENT_GONE);
         sn_report_done(e, c, r->delivery_id, true);
-        return;
+    } else if (sn_queue_push(e, c, name, body, r)) {
+        sn_down_run(e, c);
+    } else {
+        sn_queue_refused(e, c, name, r->delivery_id, SN_STAT_DROP_QUEUE_FULL);
     }
-    sn_down_run(e, c);
 }
 
 void sn_on_message(struct sn_engine *e, const struct sn_event *event)

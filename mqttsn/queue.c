@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue of messages that wait for one node, in the order of their arrival. The head may be under
- * way (publish_down.c) and is then never touched by the overflow policy of the client's profile:
+ * way (publish_down.c) and is then never touched by the overflow policy of the client's profile, nor
+ * is a QoS 2 message that the node may have received half:
  *
  *     drop-oldest       the oldest waiting message makes room
  *     drop-newest       the arriving message is dropped
@@ -53,17 +54,23 @@ static void message_remove(struct sn_engine *e, struct sn_down *d, struct sn_mes
     free(m);
 }
 
-static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_message *m,
-                         enum sn_stat why)
+void sn_queue_refused(struct sn_engine *e, const struct sn_client *c, const struct sn_name *name,
+                      uint32_t delivery_id, enum sn_stat why)
 {
     sn_count(e, why);
     if (log_begin(&e->log, LOG_NOTICE, "message.dropped")) {
-        log_str(&e->log, "client", sn_client_id(d->client));
-        log_str(&e->log, "topic", sn_name_bytes(m->name));
+        log_str(&e->log, "client", sn_client_id(c));
+        log_str(&e->log, "topic", sn_name_bytes(name));
         log_word(&e->log, "why", sn_stat_name(why));
         log_end(&e->log);
     }
-    sn_report_done(e, d->client, m->delivery_id, true);
+    sn_report_done(e, c, delivery_id, true);
+}
+
+static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_message *m,
+                         enum sn_stat why)
+{
+    sn_queue_refused(e, d->client, m->name, m->delivery_id, why);
     message_remove(e, d, m);
 }
 
@@ -120,11 +127,20 @@ static struct sn_down *down_of(struct sn_engine *e, struct sn_client *c)
 
 /* ---- arrival and overflow -------------------------------------------------------------------- */
 
-/* Where the waiting messages begin: behind the one under way. */
+/* The head is under way; or it is a QoS 2 message that was, until the node went or fell asleep. The
+ * node may have it, and nothing but its repetition would end the exchange there. */
+static bool head_is_begun(const struct sn_down *d)
+{
+    if (d->n_queued == 0)
+        return false;
+    return d->phase != SN_DN_IDLE || (d->publish_id != 0 && sn_queue_head(d)->qos == SN_QOS_2);
+}
+
+/* Where the waiting messages begin. */
 static struct list *first_waiting(struct sn_down *d)
 {
     struct list *first = d->queue.next;
-    return d->phase != SN_DN_IDLE && first != &d->queue ? first->next : first;
+    return head_is_begun(d) ? first->next : first;
 }
 
 static void drop_waiting(struct sn_engine *e, struct sn_down *d, struct list *link,
@@ -157,9 +173,9 @@ static bool has_room(const struct sn_down *d, uint32_t cost)
 static bool can_fit(const struct sn_down *d, uint32_t cost)
 {
     const struct sn_client_options *o = &d->client->profile->options;
-    const bool under_way = d->phase != SN_DN_IDLE;
-    const uint32_t stays = under_way ? cost_of(sn_queue_head(d)) : 0;
-    return stays + cost <= o->max_queue_bytes && (under_way ? 1U : 0U) < o->max_queue;
+    const bool begun = head_is_begun(d);
+    const uint32_t stays = begun ? cost_of(sn_queue_head(d)) : 0;
+    return stays + cost <= o->max_queue_bytes && (begun ? 1U : 0U) < o->max_queue;
 }
 
 /* Drops what the policy sacrifices for a message of this cost. */
