@@ -396,9 +396,9 @@ void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const s
     if (holder == NULL || holder == newcomer)
         return;
     sn_count(e, SN_STAT_TAKEOVERS);
-    if (holder->state == SN_ST_ASLEEP || holder->state == SN_ST_AWAKE)
-        sn_client_apply(e, holder, SN_CE_DROWSE);
-    else if (!sn_client_apply(e, holder, SN_CE_REPLACED))
+    /* Asleep, nothing happens to it: not even its sleep timer begins anew. */
+    const enum sn_client_event event = holder->state == SN_ST_AWAKE ? SN_CE_DROWSE : SN_CE_REPLACED;
+    if (holder->state != SN_ST_ASLEEP && !sn_client_apply(e, holder, event))
         return;
     sn_client_unbind(e, holder);
 }

@@ -360,6 +360,8 @@ static void act_asleep(struct chaos *x, struct chaos_node *n)
     } else {
         if (dice < 50)
             air_move(x, n);
+        else if (dice < 51)
+            take_over(x, n);
         n->pinging = snc_ping(n->c, chaos_now(x)) == 0;
     }
 }
