@@ -375,26 +375,47 @@ void stick_input(struct stick *s, int64_t now_ms, struct bytes in)
         s->driver->input(s, now_ms, in);
 }
 
+/* The address of a node that the caller names. */
+static uint64_t address_of(const struct peer *to)
+{
+    struct reader r = rd_of(bytes_of(to->bytes, to->addr_len));
+    switch ((enum peer_kind)to->kind) {
+    case PEER_EUI64:
+        return rd_u64(&r);
+    case PEER_SHORT:
+        return rd_u16(&r);
+    case PEER_GROUP:
+        return rd_u8(&r); /* the radius */
+    case PEER_SERIAL:
+        return 0;
+    case PEER_NONE:
+    case PEER_IP4:
+    case PEER_IP6:
+        break;
+    }
+    assert(!"a stick has no such peers");
+    return 0;
+}
+
 void stick_send(struct stick *s, int64_t now_ms, const struct peer *to, struct bytes packet)
 {
     stick_advance(s, now_ms);
-    struct reader r = rd_of(bytes_of(to->bytes, to->addr_len));
     const bool group = to->kind == PEER_GROUP;
-    const uint8_t radius = group ? rd_u8(&r) : 0;
-    const struct stick_node stranger = {.kind = to->kind,
-                                        .address = to->kind == PEER_EUI64   ? rd_u64(&r)
-                                                   : to->kind == PEER_SHORT ? rd_u16(&r)
-                                                                            : 0};
-    struct stick_node *node = group ? s->group : stick_node_get(s, to->kind, stranger.address);
-    const bool too_long = packet.len > s->config.max_packet_bytes ||
-                          (s->state == STICK_RUNNING && packet.len > s->max_packet_bytes);
-    s->counters.too_long += too_long;
-    if (node == NULL || too_long || s->state != STICK_RUNNING) {
+    const uint64_t address = address_of(to);
+    const uint32_t limit =
+        s->state == STICK_RUNNING ? s->max_packet_bytes : s->config.max_packet_bytes;
+    const bool too_long = packet.len > limit;
+    struct stick_node *node = NULL;
+    if (s->state == STICK_RUNNING && !too_long)
+        node = group ? s->group : stick_node_get(s, to->kind, address);
+    if (node == NULL) {
+        const struct stick_node stranger = {.kind = to->kind, .address = group ? 0 : address};
+        s->counters.too_long += too_long;
         s->counters.not_sent++;
-        stick_emit_outcome(s, node != NULL ? node : &stranger, STICK_NOT_SENT);
+        stick_emit_outcome(s, &stranger, STICK_NOT_SENT);
         return;
     }
-    stick_enqueue(s, node, radius, packet);
+    stick_enqueue(s, node, group ? (uint8_t)address : 0, packet);
 }
 
 void stick_permit_join(struct stick *s, int64_t now_ms, unsigned seconds)

@@ -9,8 +9,8 @@
  *     stick's packet  -> stick_heard() or, when only a 16-bit address is known, stick_heard_short()
  *
  * One packet per node is outstanding, and as many nodes as there are slots; nodes that keep failing
- * share a part of the slots, so that the dead don't delay the living. Order among the living is
- * round robin. Only what could not start is transmitted again here (radio reference, 0.5).
+ * share a part of the slots, so that the dead don't delay the living, until something is heard from
+ * them. Order among the living is round robin. Only what could not start is transmitted again here (radio reference, 0.5).
  */
 #ifndef SENNET_RADIO_STICK_CORE_H
 #define SENNET_RADIO_STICK_CORE_H
@@ -35,8 +35,9 @@ enum {
     STICK_GROUP_GAP_MS = 1000,  /* between broadcasts: each occupies every router (I.2) */
     STICK_SUSPECT_FAILURES = 2, /* in a row make a node suspect */
     STICK_OUT_BYTES = 8192,     /* for the port */
-    STICK_OUT_RESERVE = 2048,   /* of these, kept for acknowledgements and commands */
-    STICK_STUCK_MS = 5000,      /* no byte taken by the port for so long: the line is stuck */
+    STICK_OUT_RESERVE =
+        3072,              /* of these, kept for commands; the longest frame fits (1500, stuffed) */
+    STICK_STUCK_MS = 5000, /* no byte taken by the port for so long: the line is stuck */
     STICK_EVENT_BYTES = 65536,
     STICK_TEXT_MAX = 256,
 };
@@ -69,7 +70,7 @@ struct stick_node {
 struct stick_send {
     struct list link; /* node's queue, or the pool */
     struct stick_node *node;
-    struct deadline confirm;
+    struct deadline confirm; /* while waiting: when it is of no use any more */
     int64_t queued_ms;
     uint16_t len;
     uint8_t id;     /* 1..255 while outstanding, 0 otherwise; unique among the outstanding */
@@ -128,6 +129,7 @@ extern const struct stick_driver stick_xbee, stick_znp, stick_ezsp, stick_deconz
 
 struct stick_held {
     int64_t until_ms;
+    uint64_t order;
     uint16_t short_address;
     uint16_t len; /* 0: free */
     bool to_group, has_lqi, has_rssi;
@@ -152,6 +154,7 @@ struct stick {
     size_t n_nodes;
     struct stick_node *group; /* made once */
     struct stick_held held[STICK_HELD];
+    uint64_t n_held; /* ever */
 
     struct deadlines deadlines;
     struct list living, suspects; /* nodes ready to transmit */

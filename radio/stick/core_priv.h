@@ -30,6 +30,9 @@ bool stick_sends_init(struct stick *s);
 void stick_sends_deinit(struct stick *s);
 void stick_enqueue(struct stick *s, struct stick_node *node, uint8_t radius, struct bytes packet);
 
+/* Something was heard from it: it is not suspect any more. */
+void stick_trust(struct stick *s, struct stick_node *node);
+
 /* One deadline of the core fired. */
 void stick_sends_due(struct stick *s, struct deadline *one);
 

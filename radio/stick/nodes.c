@@ -172,6 +172,7 @@ void stick_heard(struct stick *s, int64_t now_ms, enum peer_kind kind, uint64_t 
     list_push_back(&s->recency, &node->recency);
     s->walk = NULL;
     stick_emit_packet(s, node, radio->to_group, packet);
+    stick_trust(s, node);
 }
 
 bool stick_is_held(const struct stick *s, uint16_t short_address)
@@ -188,10 +189,11 @@ static void hold(struct stick *s, int64_t now_ms, uint16_t short_address,
 {
     for (size_t i = 0; i < STICK_HELD; i++) {
         struct stick_held *h = &s->held[i];
-        if (h->len > 0 || packet.len > sizeof h->data)
+        if (h->len > 0)
             continue;
         *h = (struct stick_held){
             .until_ms = now_ms + STICK_HELD_MS,
+            .order = s->n_held++,
             .short_address = short_address,
             .len = (uint16_t)packet.len,
             .to_group = radio->to_group,
@@ -214,11 +216,27 @@ bool stick_heard_short(struct stick *s, int64_t now_ms, uint16_t short_address,
         stick_heard(s, now_ms, PEER_EUI64, node->address, short_address, radio, packet);
         return true;
     }
+    s->now_ms = now_ms;
     if (packet.len == 0)
         s->counters.empty_in++;
+    else if (packet.len > s->config.max_packet_bytes || packet.len > sizeof s->held[0].data)
+        s->counters.oversize_in++;
     else
         hold(s, now_ms, short_address, radio, packet);
     return false;
+}
+
+/* The one that came first of those from this address, or NULL. */
+static struct stick_held *first_held(struct stick *s, uint16_t short_address)
+{
+    struct stick_held *first = NULL;
+    for (size_t i = 0; i < STICK_HELD; i++) {
+        struct stick_held *h = &s->held[i];
+        if (h->len > 0 && h->short_address == short_address &&
+            (first == NULL || h->order < first->order))
+            first = h;
+    }
+    return first;
 }
 
 void stick_learn(struct stick *s, int64_t now_ms, uint64_t eui64, uint16_t short_address)
@@ -230,15 +248,11 @@ void stick_learn(struct stick *s, int64_t now_ms, uint64_t eui64, uint16_t short
     if (short_address >= 0xFFF8)
         return;
     /* The address was another node's before: that one's packets must not come under it. */
-    if (node == NULL) {
-        struct stick_node *before = stick_find_short(s, short_address);
-        if (before != NULL)
-            set_short(s, before, SHORT_UNKNOWN);
-    }
-    for (size_t i = 0; i < STICK_HELD; i++) {
-        struct stick_held *h = &s->held[i];
-        if (h->len == 0 || h->short_address != short_address)
-            continue;
+    struct stick_node *before = node == NULL ? stick_find_short(s, short_address) : NULL;
+    if (before != NULL)
+        set_short(s, before, SHORT_UNKNOWN);
+    struct stick_held *h;
+    while ((h = first_held(s, short_address)) != NULL) {
         const struct stick_radio radio = {.to_group = h->to_group,
                                           .has_lqi = h->has_lqi,
                                           .has_rssi = h->has_rssi,

@@ -4,7 +4,8 @@
  * another try for what could not start.
  *
  * Nodes take turns. Those that failed lately are suspect and have a quarter of the slots (one at
- * least): a transmission to a node that is gone occupies its slot for seconds.
+ * least): a transmission to a node that is gone occupies its slot for seconds. Their packets give
+ * way, too, when there is no room for those of the others.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -45,14 +46,29 @@ static unsigned suspect_slots(const struct stick *s)
     return s->slots >= 8 ? s->slots / 4 : 1;
 }
 
+static bool is_suspect(const struct stick_node *node)
+{
+    return node->failures_in_row >= STICK_SUSPECT_FAILURES;
+}
+
 /* Puts a node that can transmit in line. */
 static void make_ready(struct stick *s, struct stick_node *node)
 {
     if (list_empty(&node->queue) || node->outstanding != NULL || list_linked(&node->ready) ||
         deadline_armed(&node->resume))
         return;
-    const bool suspect = node->failures_in_row >= STICK_SUSPECT_FAILURES;
-    list_push_back(suspect ? &s->suspects : &s->living, &node->ready);
+    list_push_back(is_suspect(node) ? &s->suspects : &s->living, &node->ready);
+}
+
+void stick_trust(struct stick *s, struct stick_node *node)
+{
+    const bool suspect = is_suspect(node);
+    node->failures_in_row = 0;
+    if (!suspect || !list_linked(&node->ready))
+        return;
+    list_unlink(&node->ready);
+    make_ready(s, node);
+    stick_kick(s);
 }
 
 static void release(struct stick *s, struct stick_send *send)
@@ -90,16 +106,53 @@ static void decide(struct stick *s, struct stick_send *send, enum stick_outcome 
     stick_emit_outcome(s, node, outcome);
 }
 
+/* The packet leaves its node's queue. */
+static void dequeue(struct stick_send *send)
+{
+    struct stick_node *node = send->node;
+    list_unlink(&send->link);
+    node->queued--;
+    if (list_empty(&node->queue))
+        list_unlink(&node->ready);
+}
+
+/* It waits, but not for ever. */
+static void await_turn(struct stick *s, struct stick_send *send)
+{
+    deadline_arm(&s->deadlines, &send->confirm, time_add(send->queued_ms, STICK_QUEUE_AGE_MS));
+}
+
+static void drop(struct stick *s, struct stick_send *send, uint64_t *why)
+{
+    dequeue(send);
+    deadline_disarm(&s->deadlines, &send->confirm);
+    *why += 1;
+    decide(s, send, STICK_NOT_SENT);
+}
+
+/* An unused one for a packet to this node, or NULL. */
+static struct stick_send *take_send(struct stick *s, const struct stick_node *node)
+{
+    if (node->queued >= STICK_NODE_QUEUE)
+        return NULL;
+    struct list *victim = list_first(&s->suspects);
+    if (list_empty(&s->pool) && victim != NULL && !is_suspect(node)) {
+        struct list *oldest = list_first(&container_of(victim, struct stick_node, ready)->queue);
+        drop(s, container_of(oldest, struct stick_send, link), &s->counters.queue_full);
+    }
+    struct list *link = list_pop_front(&s->pool);
+    return link != NULL ? container_of(link, struct stick_send, link) : NULL;
+}
+
 void stick_enqueue(struct stick *s, struct stick_node *node, uint8_t radius, struct bytes packet)
 {
-    struct list *link = node->queued < STICK_NODE_QUEUE ? list_pop_front(&s->pool) : NULL;
-    if (link == NULL) {
+    struct stick_send *send = take_send(s, node);
+    if (send == NULL) {
         s->counters.queue_full++;
         count_outcome(s, node, STICK_NOT_SENT);
         stick_emit_outcome(s, node, STICK_NOT_SENT);
         return;
     }
-    struct stick_send *send = container_of(link, struct stick_send, link);
     send->node = node;
     send->queued_ms = s->now_ms;
     send->len = (uint16_t)packet.len;
@@ -107,9 +160,11 @@ void stick_enqueue(struct stick *s, struct stick_node *node, uint8_t radius, str
     send->tries = 0;
     send->note = 0;
     send->radius = radius;
-    memcpy(send->data, packet.data, packet.len);
+    if (packet.len > 0)
+        memcpy(send->data, packet.data, packet.len);
     list_push_back(&node->queue, &send->link);
     node->queued++;
+    await_turn(s, send);
     make_ready(s, node);
     stick_kick(s);
 }
@@ -138,18 +193,17 @@ static struct stick_node *next_node(struct stick *s, bool *suspect)
     return container_of(link, struct stick_node, ready);
 }
 
-/* The oldest packet of the node that is still worth sending. */
+/* The oldest packet of the node that the network carries. */
 static struct stick_send *next_send(struct stick *s, struct stick_node *node)
 {
     struct list *link;
-    while ((link = list_pop_front(&node->queue)) != NULL) {
-        node->queued--;
+    while ((link = list_first(&node->queue)) != NULL) {
         struct stick_send *send = container_of(link, struct stick_send, link);
-        const bool stale = s->now_ms - send->queued_ms >= STICK_QUEUE_AGE_MS;
-        if (!stale && send->len <= s->max_packet_bytes)
+        if (send->len <= s->max_packet_bytes) {
+            dequeue(send);
             return send;
-        *(stale ? &s->counters.expired : &s->counters.too_long) += 1;
-        decide(s, send, STICK_NOT_SENT);
+        }
+        drop(s, send, &s->counters.too_long);
     }
     return NULL;
 }
@@ -236,6 +290,7 @@ static void wait_again(struct stick *s, struct stick_send *send, int64_t again_m
     s->counters.restarts++;
     list_push_front(&node->queue, &send->link);
     node->queued++;
+    await_turn(s, send);
     deadline_arm(&s->deadlines, &node->resume, time_add(s->now_ms, again_ms < 1 ? 1 : again_ms));
 }
 
@@ -276,19 +331,20 @@ void stick_sends_due(struct stick *s, struct deadline *one)
         stick_kick(s);
         return;
     }
-    const struct stick_send *send = container_of(one, struct stick_send, confirm);
-    stick_verdict(s, s->now_ms, send->id, VERDICT_UNKNOWN, 0);
+    struct stick_send *send = container_of(one, struct stick_send, confirm);
+    if (send->id == 0)
+        drop(s, send, &s->counters.expired);
+    else
+        stick_verdict(s, s->now_ms, send->id, VERDICT_UNKNOWN, 0);
 }
 
 static void drop_waiting(struct stick *s, struct stick_node *node)
 {
+    uint64_t nothing = 0; /* not_sent counts them */
     struct list *link;
-    list_unlink(&node->ready);
     deadline_disarm(&s->deadlines, &node->resume);
-    while ((link = list_pop_front(&node->queue)) != NULL) {
-        node->queued--;
-        decide(s, container_of(link, struct stick_send, link), STICK_NOT_SENT);
-    }
+    while ((link = list_first(&node->queue)) != NULL)
+        drop(s, container_of(link, struct stick_send, link), &nothing);
 }
 
 void stick_sends_fail(struct stick *s, bool all)
@@ -298,8 +354,10 @@ void stick_sends_fail(struct stick *s, bool all)
         if (send == NULL)
             continue;
         struct stick_node *node = send->node;
+        const uint8_t failures = node->failures_in_row; /* this one is not the node's fault */
         land(s, send);
         decide(s, send, STICK_UNKNOWN);
+        node->failures_in_row = failures;
         make_ready(s, node);
     }
     if (!all)
