@@ -465,7 +465,8 @@ static void judge_client(struct sn_engine *e, struct sn_client *c)
     fuzz_require(c->peer == NULL || sn_client_by_peer(e, c->peer) == c);
     fuzz_require(deadline_armed(&c->supervise));
     fuzz_require((c->connecting != NULL) == (c->state == SN_ST_CONNECTING));
-    fuzz_require(c->peer != NULL || c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST);
+    fuzz_require(c->peer != NULL || (c->state != SN_ST_CONNECTING && c->state != SN_ST_ACTIVE &&
+                                     c->state != SN_ST_AWAKE)); /* who sleeps may have lost it */
     fuzz_require(!c->open || c->state == SN_ST_CONNECTING || sn_client_connected(c));
     if (c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST)
         fuzz_require(!c->clean && c->connection != 0);
