@@ -203,10 +203,12 @@ struct sn_down {
     uint16_t
         publish_id;    /* msg id under which the head was sent before: repeat with DUP; 0 = never */
     int64_t sent_ms;   /* first sending of the request under way */
+    int64_t latest_ms; /* latest sending of it */
     uint32_t srtt_ms8; /* smoothed round trip, in eighths; 0 = nothing measured yet */
     uint32_t rttvar_ms4; /* its mean deviation, in quarters */
     uint8_t tries;       /* sendings of the request under way */
     uint8_t doublings;   /* of T_retry since a round trip was measured */
+    uint8_t late;        /* exchanges since then that were answered after a repetition only */
     bool repeated;       /* the request under way was sent more than once, under its msg id */
     uint8_t rounds;      /* times it was given up and taken up again */
     bool held;           /* its repetition waits for the radio's outcome */

@@ -18,7 +18,7 @@
 
 #include "mqttsn/engine_priv.h"
 
-enum { ROUNDS_WITHOUT_REGACK = 2 };
+enum { ROUNDS_WITHOUT_REGACK = 2, DOUBLINGS_MAX = 6 };
 
 void sn_down_idle(struct sn_engine *e, struct sn_down *d)
 {
@@ -98,17 +98,19 @@ static bool fits(const struct sn_engine *e, const struct sn_client *c, const str
 /* T_retry for this node: as configured until its round trips are known, then by RFC 6298.
  * Repetitions back off exponentially, but no further than T_retry as configured, unless the node is
  * slower than that. The longer wait stays until a round trip is measured again (Karn): or a node
- * that has become slow would be repeated to for ever, its answers never telling how slow. */
+ * that has become slow would be repeated to for ever, its answers never telling how slow. For the
+ * same reason the bound itself doubles with each exchange that ended well but late. */
 static int64_t retry_ms(const struct sn_engine *e, const struct sn_down *d)
 {
     const int64_t configured_ms = e->config.retry_interval_ms;
+    const int64_t longest_ms = time_max(e->config.retry_max_ms, configured_ms);
+    const int64_t bound_ms = time_min(configured_ms << d->late, longest_ms);
     if (d->srtt_ms8 == 0)
-        return configured_ms;
+        return bound_ms;
     const int64_t least_ms = time_min(e->config.retry_min_ms, configured_ms);
     int64_t rto_ms = (int64_t)d->srtt_ms8 / 8 + d->rttvar_ms4;
     rto_ms = rto_ms < least_ms ? least_ms : time_min(rto_ms, e->config.retry_max_ms);
-    const int64_t most_ms = rto_ms > configured_ms ? rto_ms : configured_ms;
-    return time_min(rto_ms << d->doublings, most_ms);
+    return time_min(rto_ms << d->doublings, time_max(rto_ms, bound_ms));
 }
 
 static void arm_retry(struct sn_engine *e, struct sn_down *d)
@@ -123,12 +125,23 @@ void sn_down_rearm(struct sn_engine *e, struct sn_down *d)
         arm_retry(e, d);
 }
 
+/* The answer came so close behind the latest sending that the ones before were probably lost, rather
+ * than the node slow. */
+static bool is_answer_to_latest(const struct sn_engine *e, const struct sn_down *d)
+{
+    return e->now_ms - d->latest_ms < retry_ms(e, d) / 8;
+}
+
 /* The request under way was answered. What was sent more than once tells nothing (Karn). */
 static void measure_round_trip(const struct sn_engine *e, struct sn_down *d)
 {
-    if (d->repeated)
+    if (d->repeated) {
+        if (d->tries > 1 && !d->stalled && d->late < DOUBLINGS_MAX && !is_answer_to_latest(e, d))
+            d->late++;
         return;
+    }
     d->doublings = 0;
+    d->late = 0;
     const int64_t took_ms = time_min(e->now_ms - d->sent_ms, e->config.retry_max_ms);
     const int64_t rtt_ms = took_ms > 0 ? took_ms : 1;
     if (d->srtt_ms8 == 0) {
@@ -164,6 +177,7 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
     }
     sn_reply(e, d->client, &p);
     d->held = false;
+    d->latest_ms = e->now_ms;
     d->tries++;
     if (d->tries > 1)
         sn_count(e, SN_STAT_RETRANSMISSIONS);
@@ -340,8 +354,6 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
 
 void sn_down_due(struct sn_engine *e, struct sn_down *d)
 {
-    enum { DOUBLINGS_MAX = 6 };
-
     if (sn_air_hold(e, d))
         return;
     if (d->doublings < DOUBLINGS_MAX)
