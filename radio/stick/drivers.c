@@ -4,6 +4,7 @@
 
 static const struct stick_driver *const drivers[] = {
     &stick_auto,
+    &stick_ezsp,
     NULL, /* the end */
 };
 
