@@ -5,6 +5,7 @@
 static const struct stick_driver *const drivers[] = {
     &stick_auto,
     &stick_ezsp,
+    &stick_deconz,
     NULL, /* the end */
 };
 
