@@ -229,6 +229,8 @@ static void on_event(struct bench *b, const struct stick_event *e)
             b->held_by_pins = false;
         b->last_rts = e->port.rts;
         break;
+    case STICK_EV_FAMILY: /* only of driver = auto */
+        break;
     case STICK_EV_LOG:
         if (strlen(b->log) + strlen(e->name) + 2 < sizeof b->log)
             snprintf(b->log + strlen(b->log), sizeof b->log - strlen(b->log), " %s", e->name);
