@@ -4,6 +4,7 @@
 
 static const struct stick_driver *const drivers[] = {
     &stick_auto,
+    &stick_xbee,
     &stick_znp,
     &stick_ezsp,
     &stick_deconz,
