@@ -25,11 +25,17 @@ const char *const sn_state_names[SN_ST_COUNT] = {
 };
 
 static const char *const event_names[SN_CE_COUNT] = {
-    [SN_CE_CONNECT] = "connect",   [SN_CE_ACCEPTED] = "accepted",
-    [SN_CE_REFUSED] = "refused",   [SN_CE_DISCONNECT] = "disconnect",
-    [SN_CE_SLEEP] = "sleep",       [SN_CE_WAKE] = "wake",
-    [SN_CE_DROWSE] = "drowse",     [SN_CE_SILENCE] = "silence",
-    [SN_CE_REPLACED] = "replaced", [SN_CE_CLOSED] = "closed_by_broker",
+    [SN_CE_CONNECT] = "connect",
+    [SN_CE_ACCEPTED] = "accepted",
+    [SN_CE_REFUSED] = "refused",
+    [SN_CE_DISCONNECT] = "disconnect",
+    [SN_CE_SLEEP] = "sleep",
+    [SN_CE_WAKE] = "wake",
+    [SN_CE_ROUSE] = "connect",
+    [SN_CE_DROWSE] = "drowse",
+    [SN_CE_SILENCE] = "silence",
+    [SN_CE_REPLACED] = "replaced",
+    [SN_CE_CLOSED] = "closed_by_broker",
 };
 
 enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
@@ -49,6 +55,8 @@ enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
         return connected ? SN_ST_ASLEEP : state;
     case SN_CE_WAKE:
         return state == SN_ST_ASLEEP ? SN_ST_AWAKE : state;
+    case SN_CE_ROUSE:
+        return connected ? SN_ST_ACTIVE : state;
     case SN_CE_DROWSE:
         return state == SN_ST_AWAKE ? SN_ST_ASLEEP : state;
     case SN_CE_SILENCE:
@@ -255,6 +263,12 @@ static int64_t tolerant_ms(uint16_t duration_s)
     return duration_s > 60 ? duration_s * INT64_C(1100) : duration_s * INT64_C(1500);
 }
 
+static int64_t keep_alive_ms(const struct sn_client *c)
+{
+    return c->keep_alive_s > 0 ? tolerant_ms(c->keep_alive_s)
+                               : c->profile->options.keep_alive_max_ms;
+}
+
 /* How long a request may be under way before it is given up, which ends an awake period: a sleep may
  * well be shorter than one repetition. */
 static int64_t longest_request_ms(const struct sn_engine *e)
@@ -270,8 +284,7 @@ static int64_t silence_limit_ms(const struct sn_engine *e, const struct sn_clien
 {
     switch ((enum sn_state)c->state) {
     case SN_ST_ACTIVE:
-        return c->keep_alive_s > 0 ? tolerant_ms(c->keep_alive_s)
-                                   : c->profile->options.keep_alive_max_ms;
+        return time_max(keep_alive_ms(c), c->in_doubt ? tolerant_ms(c->sleep_s) : 0);
     case SN_ST_ASLEEP:
         return tolerant_ms(c->sleep_s);
     case SN_ST_AWAKE:
@@ -289,6 +302,14 @@ static int64_t silence_limit_ms(const struct sn_engine *e, const struct sn_clien
 void sn_client_supervise(struct sn_engine *e, struct sn_client *c)
 {
     deadline_arm(&e->deadlines, &c->supervise, time_add(c->heard_ms, silence_limit_ms(e, c)));
+}
+
+void sn_client_trust(struct sn_engine *e, struct sn_client *c)
+{
+    if (!c->in_doubt)
+        return;
+    c->in_doubt = false;
+    sn_client_supervise(e, c);
 }
 
 static void expire(struct sn_engine *e, struct sn_client *c)
@@ -374,6 +395,7 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
         log_transition(e, c, old, event);
     if (new != SN_ST_CONNECTING)
         sn_connecting_free(e, c);
+    c->in_doubt = event == SN_CE_ROUSE;
     if (new == SN_ST_DISCONNECTED || new == SN_ST_LOST) {
         close_upstream(e, c, event);
         if (!is_kept(c)) {

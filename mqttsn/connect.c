@@ -142,7 +142,7 @@ static void repeat(struct sn_engine *e, struct sn_client *c)
 /* A CONNECT with the octets of the one that made this connection. It changes nothing if it is
  *
  *   - a copy made by the air, which comes soon, behind whatever the client has said since: taken
- *     for a new connection it would wipe out subscriptions, or wake a sleeper that does not listen;
+ *     for a new connection it would wipe out subscriptions;
  *   - a repetition, because the CONNACK was lost: within the client's patience, and nothing done
  *     since that a new clean session would have to undo. */
 static bool is_known_connect(const struct sn_engine *e, const struct sn_client *c,
@@ -154,6 +154,21 @@ static bool is_known_connect(const struct sn_engine *e, const struct sn_client *
         return true;
     return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
            since_ms <= patience_ms;
+}
+
+/* A CONNECT that is known changes nothing, except for a sleeper: it may be a copy, or the client has
+ * come back that soon and listens now. So its session goes on as that of an active one, in doubt
+ * until it says something that a sleeper would not. Otherwise it sleeps after all, when it does not
+ * answer, and wakes as sleepers do. */
+static void again(struct sn_engine *e, struct sn_client *c)
+{
+    sn_count(e, SN_STAT_CONNECTS_REPEATED);
+    sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+    if (c->state == SN_ST_ACTIVE)
+        return;
+    sn_client_apply(e, c, SN_CE_ROUSE);
+    sn_down_resume(e, c);
+    sn_down_run(e, c);
 }
 
 /* NULL when the CONNECT is acceptable, else why it is not, with the return code. */
@@ -207,8 +222,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         return;
     }
     if (same && is_known_connect(e, c, p)) {
-        sn_count(e, SN_STAT_CONNECTS_REPEATED);
-        sn_reply_code(e, from, SN_CONNACK, SN_ACCEPTED);
+        again(e, c);
         return;
     }
     sn_client_displace(e, c, from);

@@ -250,6 +250,8 @@ static void route(struct sn_engine *e, struct sn_client *c, const struct peer *f
         return;
     }
     note_sign_of_life(e, c, p);
+    if (!r->is_answer) /* sleepers that wake up answer, too */
+        sn_client_trust(e, c);
     if ((r->states >> c->state & 1) == 0) {
         sn_count(e, SN_STAT_IGNORED_STATE);
         return;

@@ -134,6 +134,7 @@ enum sn_client_event {
     SN_CE_DISCONNECT, /* the node said DISCONNECT */
     SN_CE_SLEEP,      /* ... with a duration */
     SN_CE_WAKE,       /* PINGREQ of a sleeper */
+    SN_CE_ROUSE,      /* ... CONNECT, which may be a late copy */
     SN_CE_DROWSE,     /* everything delivered, or given up: back to sleep */
     SN_CE_SILENCE,    /* supervision ran out */
     SN_CE_REPLACED,   /* another client id took over the address */
@@ -262,8 +263,9 @@ struct sn_client {
     uint8_t n_subs;
     uint8_t undecided; /* packets to it of which the radio has not told the outcome */
     bool clean;
-    bool open;         /* OPEN was sent to the broker side and not yet CLOSE */
-    bool idle;         /* nothing has happened since the CONNACK */
+    bool open;     /* OPEN was sent to the broker side and not yet CLOSE */
+    bool idle;     /* nothing has happened since the CONNACK */
+    bool in_doubt; /* active, if that CONNECT was no copy: else it sleeps, and wakes by its id */
     bool has_regacked; /* it answers REGISTER at all */
     uint8_t id_len;
     uint8_t id[];
@@ -420,6 +422,8 @@ bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer 
 /* `newcomer` (NULL: a client not known yet) speaks from the address of another client, which is not
  * there any more. A sleeper is no less well for it: it sleeps on, without address. */
 void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from);
+/* Ends its doubt, if there is any. */
+void sn_client_trust(struct sn_engine *e, struct sn_client *c);
 void sn_client_supervise(struct sn_engine *e, struct sn_client *c);
 /* Its supervision deadline fired. */
 void sn_client_due(struct sn_engine *e, struct sn_client *c);

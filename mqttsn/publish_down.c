@@ -350,6 +350,8 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
     d->stalled = true;
     if (c->state == SN_ST_AWAKE)
         sn_client_apply(e, c, SN_CE_DROWSE); /* without PINGRESP: it did not hear us */
+    else if (c->in_doubt)
+        sn_client_apply(e, c, SN_CE_SLEEP);
 }
 
 void sn_down_due(struct sn_engine *e, struct sn_down *d)

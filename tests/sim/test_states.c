@@ -344,10 +344,10 @@ START_TEST(only_legal_arrows)
 {
     static const char letters[SN_ST_COUNT + 1] = "DCASWL"; /* in the order of enum sn_state */
     static const char *const after[SN_CE_COUNT] = {
-        [SN_CE_CONNECT] = "CCCCCC", [SN_CE_ACCEPTED] = "DAASWL",   [SN_CE_REFUSED] = "DDASWL",
-        [SN_CE_SLEEP] = "DCSSSL",   [SN_CE_DISCONNECT] = "DDDDDD", [SN_CE_WAKE] = "DCAWWL",
-        [SN_CE_DROWSE] = "DCASSL",  [SN_CE_SILENCE] = "DDLLLD",    [SN_CE_REPLACED] = "DDLLLD",
-        [SN_CE_CLOSED] = "DDDDDD",
+        [SN_CE_CONNECT] = "CCCCCC",  [SN_CE_ACCEPTED] = "DAASWL",   [SN_CE_REFUSED] = "DDASWL",
+        [SN_CE_SLEEP] = "DCSSSL",    [SN_CE_DISCONNECT] = "DDDDDD", [SN_CE_WAKE] = "DCAWWL",
+        [SN_CE_ROUSE] = "DCAAAL",    [SN_CE_DROWSE] = "DCASSL",     [SN_CE_SILENCE] = "DDLLLD",
+        [SN_CE_REPLACED] = "DDLLLD", [SN_CE_CLOSED] = "DDDDDD",
     };
     for (int event = 0; event < SN_CE_COUNT; event++) {
         for (int state = 0; state < SN_ST_COUNT; state++)
