@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An MQTT broker and the connection to it, as broker/upstream.h describes them. Requests are carried
- * out in order, a little later. When the connection breaks, those under way have been carried out or
- * not, and the answer tells: QoS 2 in doubt, settled after the reconnection; the rest "not sent",
+ * out in order, a little later. Before the connection breaks it is dead for a while, and what is under
+ * way piles up. When it has broken, some of that has been carried out and the rest has not, and the
+ * answers don't tell: QoS 2 is in doubt, and settled after the reconnection; all else is "not sent",
  * whatever the broker did. Sometimes it comes back without the session, that is without filters.
  *
  * And the rest of the world, which has news for single nodes, for groups, and by short topics.
@@ -94,11 +95,17 @@ static bool is_subscribed(const struct chaos *x, const struct news *m)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* Nothing passes, in either direction, though nobody knows yet. */
+static bool is_dead(const struct chaos *x)
+{
+    return !x->broker.up || chaos_now(x) >= x->broker.dead_ms;
+}
+
 static void arm(struct chaos *x)
 {
     struct broker *b = &x->broker;
     int64_t at_ms = b->flap_ms;
-    if (b->up && !list_empty(&b->queue))
+    if (!is_dead(x) && !list_empty(&b->queue))
         at_ms = time_min(at_ms, pending_at(b->queue.next)->at_ms);
     deadline_arm(&x->timers, &b->timer, at_ms);
 }
@@ -190,6 +197,7 @@ static void go_down(struct chaos *x)
     bool done = chaos_chance(x, 50);
     x->totals->flaps++;
     b->up = false;
+    x->totals->broken += !list_empty(&b->queue);
     list_init(&broken);
     while (!list_empty(&b->queue)) { /* answers may bring new requests; they are too late */
         struct pending *p = pending_at(b->queue.next);
@@ -229,8 +237,12 @@ static void come_up(struct chaos *x)
     b->last_ms = chaos_now(x);
     sim_upstream(&x->w, &(struct up_event){.type = UP_CONNECTED, .session_present = kept});
     settle_doubts(x);
-    b->flap_ms =
-        x->calm ? TIME_NEVER : chaos_now(x) + chaos_random(x, 2 * MINUTE_MS, 60 * MINUTE_MS);
+    b->flap_ms = TIME_NEVER;
+    b->dead_ms = TIME_NEVER;
+    if (x->calm)
+        return;
+    b->flap_ms = chaos_now(x) + chaos_random(x, 2 * MINUTE_MS, 60 * MINUTE_MS);
+    b->dead_ms = b->flap_ms - chaos_random(x, 0, 30 * SECOND_MS);
 }
 
 void broker_init(struct chaos *x)
@@ -261,12 +273,10 @@ void broker_deinit(struct chaos *x)
 void broker_due(struct chaos *x)
 {
     struct broker *b = &x->broker;
-    if (b->up)
+    if (!is_dead(x))
         run_queue(x);
     if (b->flap_ms <= chaos_now(x)) {
-        if (b->up && x->calm)
-            b->flap_ms = TIME_NEVER;
-        else if (b->up)
+        if (b->up)
             go_down(x);
         else
             come_up(x);
@@ -321,7 +331,7 @@ void news_due(struct chaos *x, struct chaos_node *n)
     if (x->calm)
         return;
     deadline_arm(&x->timers, &n->news, chaos_now(x) + chaos_about(x, n->news_ms));
-    if (!x->broker.up)
+    if (is_dead(x))
         return;
     const uint32_t id = invent(x, n);
     const struct news *m = &x->news[id];

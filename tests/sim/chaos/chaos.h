@@ -213,7 +213,8 @@ struct broker {
     struct list queue;  /* struct pending: in order, as TCP is */
     struct list doubts; /* QoS 2 publications of a broken connection */
     int64_t last_ms;
-    int64_t flap_ms;
+    int64_t flap_ms;    /* when the connection breaks, or comes back ... */
+    int64_t dead_ms;    /* ... and when it is dead before it breaks */
     int64_t settled_ms; /* since then the filters below are what the session wants */
     bool up;
     bool *filters; /* that the session is subscribed to */
@@ -228,7 +229,7 @@ struct totals {
     uint64_t policy_drops, quota_drops, refused_drops; /* missing; logged, by reason */
     uint64_t packets, packets_lost, packets_copied;
     uint64_t connects, sleeps, wakes, moves, takeovers, reboots, vanished, losses, wills, updates,
-        flaps;
+        flaps, broken; /* broken: with requests under way */
     uint64_t gw_requests, gw_answered, gw_repeated;
     uint64_t node_answered, node_repeated;
 };

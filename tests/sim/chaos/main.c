@@ -58,10 +58,12 @@ static void print_summary(const struct chaos_options *o, const struct totals *t)
            of(t->packets_copied));
     printf("connections %llu, sleeps %llu, wakes %llu, moves %llu, takeovers %llu, reboots %llu, "
            "vanished %llu, "
-           "given up for lost %llu, wills %llu, updates of wills %llu, broker flaps %llu\n",
+           "given up for lost %llu, wills %llu, updates of wills %llu, broker flaps %llu, of these "
+           "with "
+           "requests under way %llu\n",
            of(t->connects), of(t->sleeps), of(t->wakes), of(t->moves), of(t->takeovers),
            of(t->reboots), of(t->vanished), of(t->losses), of(t->wills), of(t->updates),
-           of(t->flaps));
+           of(t->flaps), of(t->broken));
     printf(
         "requests of the gateway: %llu, answered %llu, repeated %llu: %.3f of the least number\n",
         of(t->gw_requests), of(t->gw_answered), of(t->gw_repeated),
