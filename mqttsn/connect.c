@@ -139,6 +139,12 @@ static void repeat(struct sn_engine *e, struct sn_client *c)
         ask_will_topic(e, c);
 }
 
+/* Of a CONNECT that is the same again: soon after its CONNACK, or that to its latest repetition. */
+static bool is_copy(const struct sn_engine *e, const struct sn_client *c)
+{
+    return sn_client_connected(c) && e->now_ms - c->connack_again_ms <= SN_COPIES_MS;
+}
+
 /* A CONNECT with the octets of the one that made this connection. It changes nothing if it is
  *
  *   - a copy made by the air, which comes soon, behind whatever the client has said since: taken
@@ -149,11 +155,10 @@ static bool is_known_connect(const struct sn_engine *e, const struct sn_client *
                              const struct sn_packet *p)
 {
     const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(1));
-    const int64_t since_ms = e->now_ms - c->connack_ms;
-    if (sn_client_connected(c) && since_ms <= SN_COPIES_MS)
+    if (is_copy(e, c))
         return true;
     return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
-           since_ms <= patience_ms;
+           e->now_ms - c->connack_ms <= patience_ms;
 }
 
 /* A CONNECT that is known changes nothing, except for a sleeper: it may be a copy, or the client has
@@ -163,6 +168,8 @@ static bool is_known_connect(const struct sn_engine *e, const struct sn_client *
 static void again(struct sn_engine *e, struct sn_client *c)
 {
     sn_count(e, SN_STAT_CONNECTS_REPEATED);
+    if (!is_copy(e, c)) /* a repetition, which may have copies of its own */
+        c->connack_again_ms = e->now_ms;
     sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
     if (c->state == SN_ST_ACTIVE)
         return;
@@ -361,6 +368,7 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
         c->connection = 1;
     c->has_last_sub = false;
     c->connack_ms = e->now_ms;
+    c->connack_again_ms = e->now_ms;
     c->idle = true;
     sn_count(e, SN_STAT_CONNECTS);
     sn_client_apply(e, c, SN_CE_ACCEPTED);

@@ -234,7 +234,8 @@ struct sn_client {
     struct hmap_node by_peer;
     struct deadline supervise;
     int64_t heard_ms;
-    int64_t connack_ms;
+    int64_t connack_ms;       /* of this connection */
+    int64_t connack_again_ms; /* the latest, for CONNECT or its repetition */
     uint64_t key;      /* mqttsn/port.h */
     struct peer *peer; /* NULL while its address is unknown */
     const struct sn_profile *profile;
