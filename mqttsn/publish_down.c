@@ -18,7 +18,7 @@
 
 #include "mqttsn/engine_priv.h"
 
-enum { ROUNDS_WITHOUT_REGACK = 2, DOUBLINGS_MAX = 6 };
+enum { ROUNDS_WITHOUT_REGACK = 4, DOUBLINGS_MAX = 6 };
 
 void sn_down_idle(struct sn_engine *e, struct sn_down *d)
 {
