@@ -302,7 +302,7 @@ void sn_on_will_msg(struct sn_engine *e, struct sn_client *c, const struct sn_pa
         return;
     struct body *body = p->data.len > 0 ? body_new(p->data) : NULL;
     if (p->data.len > 0 && body == NULL) {
-        sn_count(e, SN_STAT_DROP_NO_MEMORY);
+        sn_no_memory(e);
         return; /* the client repeats */
     }
     body_unref(k->will.body);

@@ -190,6 +190,8 @@ struct sn_message {
 /* What the head of the queue is waiting for. */
 enum sn_down_phase { SN_DN_IDLE, SN_DN_REGISTER, SN_DN_PUBACK, SN_DN_PUBREC, SN_DN_PUBCOMP };
 
+enum { SN_TOO_LARGE_LOGGED = 4 };
+
 /* The downlink conversation: the head of the queue is what is under way. */
 struct sn_down {
     struct deadline retry;
@@ -215,6 +217,8 @@ struct sn_down {
     bool held;           /* its repetition waits for the radio's outcome */
     bool stalled;        /* given up until the node gives a sign of life */
     bool repaired;       /* the mapping was registered anew once for this message */
+    uint8_t next_too_large;
+    uint32_t too_large[SN_TOO_LARGE_LOGGED]; /* topics of which it is logged that they do not fit */
 };
 
 /* An open SUBSCRIBE or UNSUBSCRIBE (subscribe.c). */
@@ -389,8 +393,12 @@ static inline void sn_refund(struct sn_engine *e, size_t n)
     e->memory_bytes -= n;
 }
 
-/* Charged allocation, zeroed; NULL is counted as drop.no_memory. */
+/* Charged allocation, zeroed; NULL is counted as drop.no_memory, and logged. */
 void *sn_alloc(struct sn_engine *e, size_t n);
+/* The same; the caller counts what its failure leads to. */
+void *sn_alloc_quietly(struct sn_engine *e, size_t n);
+/* An allocation outside of these has failed. */
+void sn_no_memory(struct sn_engine *e);
 void sn_free(struct sn_engine *e, void *ptr, size_t n);
 
 /* ---- client.c -------------------------------------------------------------------------------- */
@@ -446,6 +454,10 @@ void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *
 void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code);
 /* Largest packet (envelopes not counted) that may go to this client. */
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c);
+bool sn_packet_fits(const struct sn_engine *e, const struct sn_client *c,
+                    const struct sn_packet *p);
+/* Could that name be registered with the client? */
+bool sn_register_fits(const struct sn_engine *e, const struct sn_client *c, struct bytes name);
 
 /* ---- air.c ----------------------------------------------------------------------------------- */
 
@@ -485,17 +497,18 @@ unsigned sn_gateways_alive(const struct sn_engine *e);
 
 /* ---- queue.c --------------------------------------------------------------------------------- */
 
-/* Appends by the client's overflow policy. False: not kept, which the caller counts and reports. */
+/* Appends by the client's overflow policy. False: not kept, `why` says why. */
 bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
-                   struct body *body, const struct sn_recipient *r);
+                   struct body *body, const struct sn_recipient *r, enum sn_stat *why);
+/* A message for the client, or for one that is gone (NULL), is lost: counted, logged, and reported
+ * to the broker side. */
+void sn_message_dropped(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
+                        uint32_t delivery_id, enum sn_stat why);
 /* The queue must not be empty. */
 struct sn_message *sn_queue_head(const struct sn_down *d);
 /* The head has reached the node, or is given up: counted, reported, removed. */
 void sn_queue_delivered(struct sn_engine *e, struct sn_down *d);
 void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why);
-/* Counts, logs and reports a message that is not even queued. */
-void sn_queue_refused(struct sn_engine *e, const struct sn_client *c, const struct sn_name *name,
-                      uint32_t delivery_id, enum sn_stat why);
 /* Tells the broker side, if it wants to know. */
 void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
                     bool dropped);

@@ -4,16 +4,32 @@
 
 #include "mqttsn/engine_priv.h"
 
+void *sn_alloc_quietly(struct sn_engine *e, size_t n)
+{
+    if (!sn_charge(e, n))
+        return NULL;
+    void *ptr = calloc(1, n);
+    if (ptr == NULL)
+        sn_refund(e, n);
+    return ptr;
+}
+
 void *sn_alloc(struct sn_engine *e, size_t n)
 {
-    if (sn_charge(e, n)) {
-        void *ptr = calloc(1, n);
-        if (ptr != NULL)
-            return ptr;
-        sn_refund(e, n);
-    }
+    void *ptr = sn_alloc_quietly(e, n);
+    if (ptr == NULL)
+        sn_no_memory(e);
+    return ptr;
+}
+
+void sn_no_memory(struct sn_engine *e)
+{
     sn_count(e, SN_STAT_DROP_NO_MEMORY);
-    return NULL;
+    if (log_begin(&e->log, LOG_WARN, "memory.short")) {
+        log_int(&e->log, "charged", (int64_t)e->memory_bytes);
+        log_int(&e->log, "max_memory", (int64_t)e->config.max_memory_bytes);
+        log_end(&e->log);
+    }
 }
 
 void sn_free(struct sn_engine *e, void *ptr, size_t n)

@@ -62,6 +62,18 @@ size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
     return limit;
 }
 
+bool sn_packet_fits(const struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
+{
+    const size_t len = sn_encode(p, NULL, 0);
+    return len > 0 && len <= sn_packet_limit(e, c);
+}
+
+bool sn_register_fits(const struct sn_engine *e, const struct sn_client *c, struct bytes name)
+{
+    return sn_packet_fits(
+        e, c, &(struct sn_packet){.type = SN_REGISTER, .topic_id = SN_TOPIC_ID_MIN, .topic = name});
+}
+
 /* Ctrl has two bits for the radius of what a forwarder shall broadcast, and 0 stands for all. In
  * unicast it has no meaning. */
 static uint8_t envelope_radius(const struct sn_packet *p)
@@ -197,7 +209,7 @@ bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_nam
     struct sn_requests *q = &e->requests;
     struct sn_queued_request item = {.request = *request};
     if (!requests_reserve(q) || (request->type == SN_REQ_OPEN && !copy_open(&item))) {
-        sn_count(e, SN_STAT_DROP_NO_MEMORY);
+        sn_no_memory(e);
         return false;
     }
     item.name = name != NULL ? sn_name_ref(name) : NULL;

@@ -89,12 +89,6 @@ static bool is_refused(const struct sn_client *c, const struct sn_topic *t)
     return t->refused_in == c->connection;
 }
 
-static bool fits(const struct sn_engine *e, const struct sn_client *c, const struct sn_packet *p)
-{
-    const size_t len = sn_encode(p, NULL, 0);
-    return len > 0 && len <= sn_packet_limit(e, c);
-}
-
 /* T_retry for this node: as configured until its round trips are known, then by RFC 6298.
  * Repetitions back off exponentially, but no further than T_retry as configured, unless the node is
  * slower than that. The longer wait stays until a round trip is measured again (Karn): or a node
@@ -215,34 +209,41 @@ static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struc
     return t;
 }
 
+/* What keeps the head from the node, or SN_STAT_COUNT. A name that can't be registered with it does
+ * not get an id. */
+static enum sn_stat obstacle(struct sn_engine *e, struct sn_client *c, const struct sn_message *m)
+{
+    const struct sn_topic *t = sn_topic_find(e, c, m->name);
+    if (t != NULL && is_refused(c, t))
+        return SN_STAT_DROP_REFUSED_BY_CLIENT;
+    const bool known = t != NULL && understands(c, t);
+    if (!known && never_registers(c))
+        return SN_STAT_DROP_REFUSED_BY_CLIENT;
+    const struct sn_packet publish = {.type = SN_PUBLISH, .data = body_bytes(m->body)};
+    if (!sn_packet_fits(e, c, &publish) ||
+        (!known && !sn_register_fits(e, c, sn_name_bytes(m->name))))
+        return SN_STAT_DROP_TOO_LARGE;
+    return SN_STAT_COUNT;
+}
+
 /* Starts on the head; false when it was finished or dropped at once. */
 static bool start_head(struct sn_engine *e, struct sn_down *d)
 {
     struct sn_client *c = d->client;
     struct sn_message *m = sn_queue_head(d);
-    struct sn_topic *t = topic_of(e, c, m->name);
-    if (t == NULL || is_refused(c, t)) {
-        head_dropped(e, d, t == NULL ? SN_STAT_DROP_TOPIC_LIMIT : SN_STAT_DROP_REFUSED_BY_CLIENT);
+    enum sn_stat why = obstacle(e, c, m);
+    struct sn_topic *t = why == SN_STAT_COUNT ? topic_of(e, c, m->name) : NULL;
+    if (t == NULL) {
+        head_dropped(e, d, why == SN_STAT_COUNT ? SN_STAT_DROP_TOPIC_LIMIT : why);
         return false;
     }
-    const struct sn_packet publish = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
-    const struct sn_packet reg = {
-        .type = SN_REGISTER, .topic_id = t->id, .topic = sn_name_bytes(m->name)};
-    const bool known = understands(c, t);
-    if (!known && never_registers(c)) {
-        head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
-        return false;
-    }
-    if (!fits(e, c, &publish) || (!known && !fits(e, c, &reg))) {
-        head_dropped(e, d, SN_STAT_DROP_TOO_LARGE);
-        return false;
-    }
-    if (!known) {
+    if (!understands(c, t)) {
         enter(e, d, SN_DN_REGISTER, m, t);
         return true;
     }
     sn_count(e, down_stat[m->qos]);
     if (m->qos == SN_QOS_0) {
+        const struct sn_packet publish = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
         sn_reply(e, c, &publish);
         head_delivered(e, d);
         return false;
@@ -379,7 +380,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     if (t == NULL || is_refused(c, t) || !is_known(c, t))
         return false;
     const struct sn_packet publish = publish_packet(t, body_bytes(body), r->qos, r->retain);
-    if (!fits(e, c, &publish))
+    if (!sn_packet_fits(e, c, &publish))
         return false;
     sn_count(e, SN_STAT_PUBLISH_DOWN_QOS0);
     sn_count(e, SN_STAT_DELIVERED);
@@ -402,7 +403,7 @@ static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body
 {
     struct sn_client *c = sn_client_by_key(e, asked->client);
     if (c == NULL) {
-        sn_count(e, SN_STAT_DROP_CLIENT_GONE);
+        sn_message_dropped(e, NULL, name, 0, SN_STAT_DROP_CLIENT_GONE);
         return;
     }
     struct sn_recipient recipient = *asked;
@@ -412,14 +413,13 @@ static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body
         recipient.qos = (uint8_t)(max_qos - 1);
     if (deliver_at_once(e, c, name, body, r))
         return;
-    if (r->qos == SN_QOS_0 && !waits_at_qos_0(c)) {
-        sn_count(e, SN_STAT_DROP_CLIENT_GONE);
-        sn_report_done(e, c, r->delivery_id, true);
-    } else if (sn_queue_push(e, c, name, body, r)) {
-        sn_down_run(e, c);
-    } else {
-        sn_queue_refused(e, c, name, r->delivery_id, SN_STAT_DROP_QUEUE_FULL);
+    enum sn_stat why = SN_STAT_DROP_CLIENT_GONE;
+    const bool wanted = r->qos != SN_QOS_0 || waits_at_qos_0(c);
+    if (!wanted || !sn_queue_push(e, c, name, body, r, &why)) {
+        sn_message_dropped(e, c, name, r->delivery_id, why);
+        return;
     }
+    sn_down_run(e, c);
 }
 
 void sn_on_message(struct sn_engine *e, const struct sn_event *event)

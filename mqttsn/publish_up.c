@@ -111,7 +111,7 @@ static bool forward(struct sn_engine *e, uint64_t client, uint16_t token, struct
     if (p->data.len > 0) {
         body = body_new(p->data);
         if (body == NULL) {
-            sn_count(e, SN_STAT_DROP_NO_MEMORY);
+            sn_no_memory(e);
             return false;
         }
     }

@@ -54,23 +54,44 @@ static void message_remove(struct sn_engine *e, struct sn_down *d, struct sn_mes
     free(m);
 }
 
-void sn_queue_refused(struct sn_engine *e, const struct sn_client *c, const struct sn_name *name,
-                      uint32_t delivery_id, enum sn_stat why)
+/* A topic whose messages are too large for a node may bring them for ever: logged the first time,
+ * as long as there are few such topics. Counted each time. */
+static bool is_old_news(struct sn_client *c, const struct sn_name *name, enum sn_stat why)
+{
+    struct sn_down *d = c->down;
+    if (why != SN_STAT_DROP_TOO_LARGE || d == NULL)
+        return false;
+    const uint32_t print = (uint32_t)name->node.hash;
+    for (unsigned i = 0; i < SN_TOO_LARGE_LOGGED; i++) {
+        if (d->too_large[i] == print)
+            return true;
+    }
+    d->too_large[d->next_too_large] = print;
+    d->next_too_large = (uint8_t)((d->next_too_large + 1U) % SN_TOO_LARGE_LOGGED);
+    return false;
+}
+
+void sn_message_dropped(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
+                        uint32_t delivery_id, enum sn_stat why)
 {
     sn_count(e, why);
-    if (log_begin(&e->log, LOG_NOTICE, "message.dropped")) {
-        log_str(&e->log, "client", sn_client_id(c));
+    /* That nothing waits for who is not there is as it should be. */
+    const enum log_level level = why == SN_STAT_DROP_CLIENT_GONE ? LOG_DEBUG : LOG_NOTICE;
+    if ((c == NULL || !is_old_news(c, name, why)) && log_begin(&e->log, level, "message.dropped")) {
+        if (c != NULL)
+            log_str(&e->log, "client", sn_client_id(c));
         log_str(&e->log, "topic", sn_name_bytes(name));
         log_word(&e->log, "why", sn_stat_name(why));
         log_end(&e->log);
     }
-    sn_report_done(e, c, delivery_id, true);
+    if (c != NULL)
+        sn_report_done(e, c, delivery_id, true);
 }
 
 static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_message *m,
                          enum sn_stat why)
 {
-    sn_queue_refused(e, d->client, m->name, m->delivery_id, why);
+    sn_message_dropped(e, d->client, m->name, m->delivery_id, why);
     message_remove(e, d, m);
 }
 
@@ -100,6 +121,12 @@ void sn_down_clear(struct sn_engine *e, struct sn_client *c)
     struct sn_down *d = c->down;
     if (d == NULL)
         return;
+    if (d->n_queued > 0 && log_begin(&e->log, LOG_INFO, "queue.discarded")) {
+        log_str(&e->log, "client", sn_client_id(c));
+        log_int(&e->log, "messages", d->n_queued);
+        log_word(&e->log, "why", sn_stat_name(SN_STAT_DROP_CLIENT_GONE));
+        log_end(&e->log);
+    }
     while (d->n_queued > 0) {
         struct sn_message *m = sn_queue_head(d);
         sn_count(e, SN_STAT_DROP_CLIENT_GONE);
@@ -115,7 +142,7 @@ static struct sn_down *down_of(struct sn_engine *e, struct sn_client *c)
 {
     if (c->down != NULL)
         return c->down;
-    struct sn_down *d = sn_alloc(e, sizeof *d);
+    struct sn_down *d = sn_alloc_quietly(e, sizeof *d);
     if (d == NULL)
         return NULL;
     deadline_init(&d->retry, SN_DL_RETRY);
@@ -192,9 +219,10 @@ static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
 }
 
 bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
-                   struct body *body, const struct sn_recipient *r)
+                   struct body *body, const struct sn_recipient *r, enum sn_stat *why)
 {
     struct sn_down *d = down_of(e, c);
+    *why = SN_STAT_DROP_NO_MEMORY;
     struct sn_message *m = d != NULL ? malloc(sizeof *m) : NULL;
     if (m == NULL)
         return false;
@@ -209,7 +237,9 @@ bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *nam
         supersede(e, d, name);
     if (fits)
         make_room(e, d, cost);
-    if (!has_room(d, cost) || !sn_charge(e, cost)) {
+    const bool room = has_room(d, cost);
+    if (!room || !sn_charge(e, cost)) {
+        *why = room ? SN_STAT_DROP_NO_MEMORY : SN_STAT_DROP_QUEUE_FULL;
         free(m);
         return false;
     }

@@ -40,8 +40,10 @@
     X(LOST, "lost")                                                                                \
     X(WILLS, "wills")                                                                              \
     X(REGISTRATIONS, "registrations")                                                              \
+    X(REGISTRATIONS_REFUSED, "registrations.refused")                                              \
     X(WITHDRAWALS, "registrations.withdrawn")                                                      \
     X(SUBSCRIBES, "subscribes")                                                                    \
+    X(SUBSCRIBES_REFUSED, "subscribes.refused")                                                    \
     X(PUBLISH_UP_QOS0, "publish.up.qos0")                                                          \
     X(PUBLISH_UP_QOS1, "publish.up.qos1")                                                          \
     X(PUBLISH_UP_QOS2, "publish.up.qos2")                                                          \

@@ -12,6 +12,20 @@
 
 enum { OPEN_MAX_SUBS = 4 }; /* a conforming client has one open */
 
+static void note_refusal(struct sn_engine *e, const struct sn_client *c, enum sn_type type,
+                         struct bytes topic, const char *why)
+{
+    sn_count(e, type == SN_REGISTER ? SN_STAT_REGISTRATIONS_REFUSED : SN_STAT_SUBSCRIBES_REFUSED);
+    if (!log_begin(&e->log, LOG_NOTICE, "request.refused"))
+        return;
+    log_str(&e->log, "client", sn_client_id(c));
+    log_word(&e->log, "packet", sn_type_name(type));
+    if (topic.len > 0)
+        log_str(&e->log, "topic", topic);
+    log_word(&e->log, "why", why);
+    log_end(&e->log);
+}
+
 /* ---- REGISTER -------------------------------------------------------------------------------- */
 
 void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
@@ -25,7 +39,10 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
         if (t == NULL || !sn_topic_assign_id(e, c, t))
             ack.return_code = SN_CONGESTION; /* over max_topics */
     }
-    if (ack.return_code == SN_ACCEPTED) {
+    if (ack.return_code != SN_ACCEPTED) {
+        note_refusal(e, c, SN_REGISTER, p->topic,
+                     ack.return_code == SN_CONGESTION ? "max_topics" : "invalid_name");
+    } else {
         t->given = true;
         t->refused_in = 0;
         t->known_in = c->connection;
@@ -163,6 +180,23 @@ static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct
     return true;
 }
 
+/* Could messages of this subscription reach the node? By predefined id and short name they do without
+ * a REGISTER. */
+static bool can_be_delivered(const struct sn_engine *e, const struct sn_client *c,
+                             const struct sn_packet *p, struct bytes filter)
+{
+    const struct bytes shortest = bytes_of(filter.data, sn_topic_shortest(filter));
+    return p->topic_kind != SN_TOPIC_NORMAL || c->profile->options.regack == SN_NO ||
+           sn_register_fits(e, c, shortest);
+}
+
+static void refuse(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p,
+                   uint8_t code, const char *why)
+{
+    note_refusal(e, c, SN_SUBSCRIBE, p->topic, why);
+    suback(e, c, p->msg_id, echo_id(p), 0, code);
+}
+
 /* Never more than the node is to get (max_qos), so that its SUBACK is true. */
 static uint8_t wanted_qos(const struct sn_client *c, const struct sn_packet *p)
 {
@@ -181,8 +215,12 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
     uint8_t octets[2];
     uint8_t code;
     const struct bytes filter = filter_of(c, p, octets, &code);
-    if (filter.len == 0 || p->qos == SN_QOS_MINUS_1) {
-        suback(e, c, p->msg_id, echo_id(p), 0, filter.len == 0 ? code : SN_NOT_SUPPORTED);
+    if (filter.len == 0) {
+        refuse(e, c, p, code, code == SN_INVALID_TOPIC_ID ? "unknown_topic_id" : "invalid_filter");
+        return;
+    }
+    if (p->qos == SN_QOS_MINUS_1 || !can_be_delivered(e, c, p, filter)) {
+        refuse(e, c, p, SN_NOT_SUPPORTED, p->qos == SN_QOS_MINUS_1 ? "invalid_qos" : "too_long");
         return;
     }
     struct sn_name *name = sn_name_get(e, filter);
@@ -201,7 +239,7 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
         if (s != NULL) {
             sub_remove(e, c, s);
         }
-        suback(e, c, p->msg_id, echo_id(p), 0, SN_CONGESTION);
+        refuse(e, c, p, SN_CONGESTION, "limit_reached");
     }
     if (name != NULL)
         sn_name_unref(e, name);
@@ -265,8 +303,11 @@ static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn
                        const struct sn_event *event)
 {
     if (event->outcome != SN_OK) {
-        suback(e, c, s->msg_id, s->refused_id, 0,
-               event->outcome == SN_REFUSED_BUSY ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        const bool busy = event->outcome == SN_REFUSED_BUSY;
+        note_refusal(e, c, SN_SUBSCRIBE,
+                     s->topic != NULL ? sn_name_bytes(s->topic->name) : bytes_of(NULL, 0),
+                     busy ? "broker_busy" : "broker_refused");
+        suback(e, c, s->msg_id, s->refused_id, 0, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
         return;
     }
     if (s->topic != NULL)

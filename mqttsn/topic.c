@@ -78,6 +78,15 @@ bool sn_topic_filter_ok(struct bytes filter)
     return filter.len < sizeof share - 1 || memcmp(filter.data, share, sizeof share - 1) != 0;
 }
 
+size_t sn_topic_shortest(struct bytes filter)
+{
+    size_t len = filter.len;
+    for (size_t i = 0; i < filter.len; i++)
+        len -= filter.data[i] == '+' || filter.data[i] == '#' ? 1 : 0;
+    const bool has_level_above = filter.len > 1 && filter.data[filter.len - 1] == '#';
+    return has_level_above ? len - 1 : len;
+}
+
 /* One octet against the set that starts after '['; `*globp` moves behind its ']'. */
 static bool match_set(const char **globp, uint8_t octet)
 {

@@ -28,6 +28,10 @@ bool sn_topic_filter_ok(struct bytes filter);
 /* True when a (valid) filter contains a wildcard. */
 bool sn_topic_has_wildcard(struct bytes filter);
 
+/* Octets of the shortest name that a (valid) filter matches: `+` may stand for nothing, and `/#` for
+ * the level above. */
+size_t sn_topic_shortest(struct bytes filter);
+
 /* Glob on octets: `*` any run, `?` any one, [abc] [a-z] [!a] sets, backslash takes the next octet
  * literally. A malformed set matches nothing. O(len(glob) * len(text)) at worst. */
 bool sn_glob_match(const char *glob, struct bytes text);

@@ -63,7 +63,7 @@ static uint8_t update_message(struct sn_engine *e, struct sn_client *c, const st
         return SN_NOT_SUPPORTED;
     struct body *body = p->data.len > 0 ? body_new(p->data) : NULL;
     if (p->data.len > 0 && body == NULL) {
-        sn_count(e, SN_STAT_DROP_NO_MEMORY);
+        sn_no_memory(e);
         return SN_CONGESTION;
     }
     body_unref(c->will->body);
