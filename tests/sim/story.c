@@ -167,10 +167,8 @@ static void on_send(struct story *s, struct story_node *node, const struct story
         story_fail(s, "a packet to send can't have open numbers");
         return;
     }
-    uint8_t *out = malloc(2 * SN_PACKET_MAX);
-    if (out == NULL)
-        abort();
-    const size_t len = encode(s, node, line, out, 2 * SN_PACKET_MAX);
+    uint8_t *out = s->octets;
+    const size_t len = encode(s, node, line, out, sizeof s->octets);
     if (!s->failed) {
         char text[STORY_PAST_LINE / 2];
         const unsigned depth = peer_depth(peer_in(&node->peer));
@@ -181,7 +179,6 @@ static void on_send(struct story *s, struct story_node *node, const struct story
         else
             sim_input(&s->world, peer_in(&node->direct), bytes_of(out, len));
     }
-    free(out);
 }
 
 static struct sim_packet *first_to(struct story *s, const struct story_node *node)
@@ -216,12 +213,10 @@ static void on_expect(struct story *s, const struct story_node *node, const stru
         return;
     const unsigned depth = peer_depth((const struct peer *)(const void *)node->peer.room);
     struct sim_packet *got = first_to(s, node);
-    uint8_t *wanted = malloc(2 * SN_PACKET_MAX);
-    if (wanted == NULL)
-        abort();
+    uint8_t *wanted = s->octets;
     if (got != NULL && !hex)
         fill_holes(s, body_bytes(got->bytes), depth);
-    const size_t len = encode(s, node, line, wanted, 2 * SN_PACKET_MAX);
+    const size_t len = encode(s, node, line, wanted, sizeof s->octets);
     char wanted_text[STORY_PAST_LINE / 2];
     char got_text[STORY_PAST_LINE / 2] = "nothing";
     print_datagram(bytes_of(wanted, len), depth, wanted_text, sizeof wanted_text);
@@ -237,7 +232,6 @@ static void on_expect(struct story *s, const struct story_node *node, const stru
     }
     if (got != NULL)
         sim_packet_free(got);
-    free(wanted);
 }
 
 /* ---- counters and gauges --------------------------------------------------------------------- */

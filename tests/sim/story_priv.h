@@ -176,6 +176,7 @@ struct story {
     uint64_t n_logged;
     struct story_line words; /* of the line being played */
     struct story_packet packet;
+    uint8_t octets[2 * SN_PACKET_MAX]; /* of that */
 };
 
 enum { STORY_START_MS = 1000000 }; /* not 0, which could hide a forgotten time */
