@@ -3,6 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(LIBUV REQUIRED IMPORTED_TARGET libuv>=1.40)
+pkg_check_modules(LIBSERIALPORT REQUIRED IMPORTED_TARGET libserialport)
 
 include(SennetPaho)
 

@@ -21,9 +21,10 @@
 
 struct link;
 
-/* What a link tells its owner. Called on the loop thread, from the loop; `packet` and `from` are
- * borrowed for the call. `batch_end` comes after the last packet of one wake-up, so that the owner
- * does its per-batch work once. */
+/* What a link tells its owner. Called on the loop thread, from the loop, and except for `event` and
+ * `group` never from within a call of struct link_driver; `packet` and `from` are borrowed for the
+ * call. `batch_end` comes after the last packet or outcome of one wake-up, so that the owner does
+ * its per-batch work once. */
 struct link_sink {
     void *owner;
     void (*packet)(void *owner, const struct peer *from, struct bytes packet);
@@ -34,7 +35,7 @@ struct link_sink {
      * two may be NULL when no link has a group. */
     void (*group)(void *owner, uint16_t link, bool joined);
     /* What became of one packet to `to`. Only from links whose driver reports; exactly one for each
-     * packet to a peer that is no group, possibly from within send(). */
+     * packet to a peer that is no group. May be NULL, and so may `limit`, when no link is a stick. */
     void (*outcome)(void *owner, const struct peer *to, enum stick_outcome outcome);
     /* What the link carries from now on, at most its configured max_packet_bytes. */
     void (*limit)(void *owner, uint16_t link, uint32_t max_packet_bytes);
@@ -56,13 +57,13 @@ struct link_counters {
 };
 
 struct link_config {
-    uint16_t index;                /* becomes peer.link */
-    const char *name;              /* [link NAME] */
-    const char *driver;            /* sticks: the name of the family */
-    const char *listen;            /* udp: "127.0.0.1:1884", "[::]:1884" */
-    const char *multicast;         /* udp: "225.1.1.1:1885@eth0"; NULL: the link has no group */
-    uint32_t max_packet_bytes;     /* of one MQTT-SN packet with its envelopes */
-    uint32_t receive_buffer_bytes; /* asked of the system; 0: leave alone */
+    uint16_t index;                   /* becomes peer.link */
+    const char *name;                 /* [link NAME] */
+    const char *driver;               /* sticks: the name of the family */
+    const char *listen;               /* udp: "127.0.0.1:1884", "[::]:1884" */
+    const char *multicast;            /* udp: "225.1.1.1:1885@eth0"; NULL: the link has no group */
+    uint32_t max_packet_bytes;        /* of one MQTT-SN packet with its envelopes */
+    uint32_t receive_buffer_bytes;    /* asked of the system; 0: leave alone */
     struct port_config port;          /* sticks: what to open */
     const struct stick_config *stick; /* sticks: copied by open() */
 };
@@ -112,6 +113,10 @@ struct link {
 };
 
 extern const struct link_driver link_udp;
+extern const struct link_driver link_stick; /* of every name of stick_driver_name() */
+
+/* At which baud rate a stick of that driver is opened when none is configured. */
+uint32_t stick_link_baud(const char *driver);
 
 /* The driver of that name, or NULL. */
 const struct link_driver *link_driver_find(struct bytes name);

@@ -133,7 +133,7 @@ allowed_include() {
         case $header in '"base/'* | '"tools/emu/'*) return 0 ;; esac
         machine_header "$header"
         ;;
-    radio/udp*.c | radio/port_*.c | radio/stick_link.c)
+    radio/udp*.c | radio/port_*.[ch] | radio/stick_link*.[ch])
         case $header in '"base/'* | '"radio/'* | '<'*) return 0 ;; esac
         return 1
         ;;

@@ -15,6 +15,11 @@ bool stick_driver_reports(const struct stick_driver *driver)
     return driver->reports;
 }
 
+const char *stick_driver_label(const struct stick_driver *driver)
+{
+    return driver->name;
+}
+
 struct stick_config stick_defaults(void)
 {
     return (struct stick_config){

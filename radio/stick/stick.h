@@ -85,6 +85,9 @@ const struct stick_driver *stick_driver_find(struct bytes name);
 /* Name number `i`, NULL past the end. */
 const char *stick_driver_name(size_t i);
 
+/* Its name; static. */
+const char *stick_driver_label(const struct stick_driver *driver);
+
 /* Does the family tell what became of a packet (STICK_EV_OUTCOME)? */
 bool stick_driver_reports(const struct stick_driver *driver);
 

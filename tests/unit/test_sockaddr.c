@@ -100,7 +100,13 @@ START_TEST(the_registry_finds_drivers_by_name)
     ck_assert_ptr_null(link_driver_find(bytes_str("udp6")));
     ck_assert_ptr_null(link_driver_find(bytes_str("")));
     ck_assert_str_eq(link_driver_name(0), "udp");
-    ck_assert_ptr_null(link_driver_name(1));
+    ck_assert_str_eq(link_driver_name(1), stick_driver_name(0)); /* the sticks come behind */
+    ck_assert_ptr_eq(link_driver_find(bytes_str(link_driver_name(1))), &link_stick);
+    size_t n = 1;
+    while (stick_driver_name(n - 1) != NULL)
+        n++;
+    ck_assert_ptr_null(link_driver_name(n));
+    ck_assert_ptr_null(link_driver_find(bytes_str("stick")));
 }
 
 END_TEST
