@@ -95,13 +95,19 @@ void app_turn_end(struct app *a)
 
 /* ---- links ----------------------------------------------------------------------------------- */
 
-/* Begins a turn with the first packet of a batch. While stopping, nothing is taken any more: nodes
- * repeat what is not answered, and the next process takes it. */
-static bool take_packet(struct app *a)
+/* A turn begins with the first packet or outcome of a batch. */
+static void join_batch(struct app *a)
 {
     if (!a->in_batch)
         app_turn_begin(a);
     a->in_batch = true;
+}
+
+/* While stopping, nothing is taken any more: nodes repeat what is not answered, and the next process
+ * takes it. */
+static bool take_packet(struct app *a)
+{
+    join_batch(a);
     if (a->stop.why != NULL)
         a->stop.refused++;
     return a->stop.why == NULL;
@@ -142,10 +148,24 @@ void app_on_batch_end(void *owner)
 void app_on_group(void *owner, uint16_t link, bool joined)
 {
     struct app *a = owner;
-    uv_update_time(&a->loop);
-    pump_time(&a->pump, (int64_t)uv_now(&a->loop), system_wall_ms());
+    app_turn_begin(a);
     pump_group(&a->pump, link, joined);
     uv_async_send(&a->wake);
+}
+
+void app_on_limit(void *owner, uint16_t link, uint32_t max_packet_bytes)
+{
+    struct app *a = owner;
+    app_turn_begin(a);
+    pump_limit(&a->pump, link, max_packet_bytes);
+    uv_async_send(&a->wake);
+}
+
+void app_on_outcome(void *owner, const struct peer *to, enum stick_outcome outcome)
+{
+    struct app *a = owner;
+    join_batch(a);
+    pump_outcome(&a->pump, to, outcome);
 }
 
 void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text)

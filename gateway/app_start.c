@@ -105,16 +105,25 @@ static int exit_code_of(int error)
     }
 }
 
-static struct link_config link_config_of(const struct config_link *l, size_t index)
+/* 0, an exit code when it can't be opened. A stick that is not there is no such case. */
+static int start_link(struct app *a, size_t i, const struct link_sink *sink)
 {
-    return (struct link_config){
-        .index = (uint16_t)index,
-        .name = l->name,
-        .listen = l->listen,
-        .multicast = l->multicast,
-        .max_packet_bytes = l->max_packet_bytes,
-        .receive_buffer_bytes = l->receive_buffer_bytes,
-    };
+    const struct config_link *l = &a->config->links[i];
+    const struct link_driver *driver = link_driver_find(bytes_str(l->driver));
+    struct link_config config;
+    struct stick_config stick;
+    char error[300];
+    config_radio(a->config, i, &config, &stick);
+    if (system_random(&stick.seed, sizeof stick.seed) != 0 ||
+        system_random(&stick.hash_seed, sizeof stick.hash_seed) != 0)
+        return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
+    const int rc = driver->open(&a->loop, &config, sink, &a->links[i], error, sizeof error);
+    explicit_bzero(&stick, sizeof stick);
+    if (rc == 0)
+        return 0;
+    char what[128];
+    snprintf(what, sizeof what, "[link %s]", l->name);
+    return refuse(a, exit_code_of(rc), what, error);
 }
 
 static int start_links(struct app *a)
@@ -125,6 +134,8 @@ static int start_links(struct app *a)
                                    .batch_end = app_on_batch_end,
                                    .group_packet = app_on_group_packet,
                                    .group = app_on_group,
+                                   .outcome = app_on_outcome,
+                                   .limit = app_on_limit,
                                    .event = app_on_link_event};
     a->links = calloc(n, sizeof(struct link *));
     a->kernel_drops = calloc(n, sizeof *a->kernel_drops);
@@ -132,19 +143,10 @@ static int start_links(struct app *a)
         return refuse(a, EXIT_SYSTEM, "start", "out of memory");
     a->pump.links = a->links;
     a->pump.n_links = n;
-    for (size_t i = 0; i < n; i++) {
-        const struct config_link *l = &a->config->links[i];
-        const struct link_config config = link_config_of(l, i);
-        const struct link_driver *driver = link_driver_find(bytes_str(l->driver));
-        char error[300];
-        const int rc = driver->open(&a->loop, &config, &sink, &a->links[i], error, sizeof error);
-        if (rc != 0) {
-            char what[128];
-            snprintf(what, sizeof what, "[link %s]", l->name);
-            return refuse(a, exit_code_of(rc), what, error);
-        }
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = start_link(a, i, &sink);
+    return rc;
 }
 
 static int start_capture(struct app *a)

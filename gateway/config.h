@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #include "mqttsn/engine.h"
+#include "radio/link.h"
 
 struct config_broker {
     char *address;   /* mqtt://host:port */
@@ -39,6 +40,28 @@ struct config_link {
     uint32_t max_packet_bytes;
     uint32_t receive_buffer_bytes;
     enum sn_switch qos_minus_one;
+
+    /* Of sticks. Choices are one more than the value they stand for (struct port_config, struct
+     * stick_config); 0 is never that of a choice: not said. */
+    char *device;
+    uint32_t baud; /* 0: what is usual for the driver */
+    uint8_t flow_control;
+    uint8_t dtr, rts;
+    uint8_t channel; /* 0: as the stick has it */
+    uint16_t pan_id; /* 0: as the stick has it */
+    char *network_key_file;
+    bool has_network_key;
+    uint8_t network_key[STICK_KEY_BYTES]; /* the content of that file */
+    enum sn_switch form_network;
+    unsigned permit_join_s;
+    uint8_t endpoint;
+    uint16_t profile;
+    uint16_t cluster;
+    uint8_t api;
+    uint8_t family;
+    uint8_t framing;
+    enum sn_switch forwarder;
+
     unsigned line; /* of the section, for later errors */
 };
 
@@ -100,6 +123,11 @@ void config_free(struct config *c);
 
 /* Writes the effective configuration in the file's own dialect, secrets as ***. */
 void config_print(const struct config *c, FILE *out);
+
+/* What the link of number `index` is opened with, borrowing every string from `c`; `stick` gets what
+ * `out` points to. Seeds are the caller's. */
+void config_radio(const struct config *c, size_t index, struct link_config *out,
+                  struct stick_config *stick);
 
 /* The engine's part of it, borrowing every string from `c`. The arrays inside are allocated:
  * release with config_engine_free(). Seeds and log level are the caller's. 0 or -ENOMEM. */

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "config_priv.h"
-#include "radio/link.h"
 
 enum { HOST_MAX = 253, NAME_MAX_OCTETS = 64, NUMBER_ROOM = 16 };
 
@@ -233,167 +232,6 @@ static void check_password(struct config_builder *b)
     }
 }
 
-/* ---- links ----------------------------------------------------------------------------------- */
-
-/* Keys that a driver can't do without. */
-static const struct {
-    const char *driver;
-    const char *key;
-} needed[] = {
-    {"udp", "listen"},
-};
-
-static void list_drivers(char *out, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; link_driver_name(i) != NULL && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s", i > 0 ? ", " : "", link_driver_name(i));
-}
-
-static bool has_text(const struct config_link *link, const char *key)
-{
-    const char *text = NULL;
-    const size_t offset = config_key_find(SECTION_LINK, key)->offset;
-    memcpy(&text, (const uint8_t *)link + offset, sizeof text);
-    return text != NULL;
-}
-
-/* All that the driver needs is there. */
-static bool check_needed(struct config_builder *b, size_t i)
-{
-    const struct config_link *link = &b->config->links[i];
-    bool ok = true;
-    for (size_t k = 0; k < sizeof needed / sizeof needed[0]; k++) {
-        if (strcmp(needed[k].driver, link->driver) != 0 || has_text(link, needed[k].key))
-            continue;
-        ok = false;
-        const struct config_place at = config_place_of(&b->links[i], SECTION_LINK, needed[k].key);
-        if (!config_is_set(&b->links[i], SECTION_LINK, needed[k].key))
-            config_say3(&b->report, at, SAY_LINK_NEEDS, link->name, needed[k].key, link->driver);
-    }
-    return ok;
-}
-
-/* Asks the driver about what `key` and the keys before it say. What is not there yet (-ENODEV) may
- * come: no fault of the file. */
-static bool ask_driver(struct config_builder *b, size_t i, const struct link_config *lc,
-                       const char *key)
-{
-    char text[CONFIG_TEXT_ROOM * 2];
-    const struct link_driver *driver = link_driver_find(bytes_str(b->config->links[i].driver));
-    const int rc = driver->check(lc, text, sizeof text);
-    if (rc == 0 || rc == -ENODEV)
-        return true;
-    config_say2(&b->report, config_place_of(&b->links[i], SECTION_LINK, key), SAY_LINK_REFUSED,
-                lc->name, text);
-    return false;
-}
-
-static void check_by_driver(struct config_builder *b, size_t i)
-{
-    const struct config_link *link = &b->config->links[i];
-    struct link_config lc = {
-        .index = (uint16_t)i,
-        .name = link->name,
-        .listen = link->listen,
-        .max_packet_bytes = link->max_packet_bytes,
-        .receive_buffer_bytes = link->receive_buffer_bytes,
-    };
-    const bool good = ask_driver(b, i, &lc, "listen");
-    lc.multicast = link->multicast;
-    if (good && lc.multicast != NULL)
-        ask_driver(b, i, &lc, "multicast");
-}
-
-/* Without a group there is nothing to announce to. Switched off is no contradiction. */
-static void check_advertise(struct config_builder *b, size_t i)
-{
-    struct config_link *link = &b->config->links[i];
-    const unsigned wanted_s = link->advertise_s;
-    if (config_is_set(&b->links[i], SECTION_LINK, "multicast"))
-        return;
-    link->advertise_s = 0;
-    if (config_is_set(&b->links[i], SECTION_LINK, "advertise") && wanted_s > 0)
-        config_say1(&b->report, config_place_of(&b->links[i], SECTION_LINK, "advertise"),
-                    SAY_ADVERTISE_ALONE, link->name);
-}
-
-static void check_link(struct config_builder *b, size_t i)
-{
-    const struct config_link *link = &b->config->links[i];
-    char text[CONFIG_TEXT_ROOM * 2];
-    const struct config_place at = config_place_of(&b->links[i], SECTION_LINK, "driver");
-    if (link->driver == NULL) {
-        list_drivers(text, sizeof text);
-        if (!config_is_set(&b->links[i], SECTION_LINK, "driver"))
-            config_say2(&b->report, at, SAY_NO_DRIVER, link->name, text);
-        return;
-    }
-    const struct link_driver *driver = link_driver_find(bytes_str(link->driver));
-    if (driver == NULL) {
-        list_drivers(text, sizeof text);
-        config_say2(&b->report, at, SAY_UNKNOWN_DRIVER, link->driver, text);
-        return;
-    }
-    check_advertise(b, i);
-    if (check_needed(b, i))
-        check_by_driver(b, i);
-}
-
-/* Port 0 is chosen by the system, differently each time. */
-static bool is_fixed(const char *listen)
-{
-    const char *colon = strrchr(listen, ':');
-    return colon == NULL || strcmp(colon, ":0") != 0;
-}
-
-struct listener {
-    const char *listen;
-    size_t link;
-};
-
-static int by_listen(const void *one, const void *two)
-{
-    const struct listener *a = one;
-    const struct listener *b = two;
-    const int order = strcmp(a->listen, b->listen);
-    return order != 0 ? order : a->link < b->link ? -1 : 1;
-}
-
-static void check_listens(struct config_builder *b)
-{
-    const struct config *c = b->config;
-    struct listener *all = calloc(c->n_links + 1, sizeof *all);
-    if (all == NULL) {
-        b->report.out_of_memory = true;
-        return;
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_links; i++) {
-        if (c->links[i].listen != NULL && is_fixed(c->links[i].listen))
-            all[n++] = (struct listener){.listen = c->links[i].listen, .link = i};
-    }
-    qsort(all, n, sizeof *all, by_listen);
-    for (size_t i = 1; i < n; i++) {
-        if (strcmp(all[i].listen, all[i - 1].listen) != 0)
-            continue;
-        const struct config_place at =
-            config_place_of(&b->links[all[i].link], SECTION_LINK, "listen");
-        config_say2(&b->report, at, SAY_SAME_LISTEN, c->links[all[i].link].name,
-                    c->links[all[i - 1].link].name);
-    }
-    free(all);
-}
-
-static void check_links(struct config_builder *b)
-{
-    if (b->config->n_links == 0 && !b->report.incomplete)
-        config_say0(&b->report, start_of_file, SAY_NO_LINK);
-    for (size_t i = 0; i < b->config->n_links; i++)
-        check_link(b, i);
-    check_listens(b);
-}
-
 /* ---- topics ---------------------------------------------------------------------------------- */
 
 static int by_topic_id(const void *one, const void *two)
@@ -484,7 +322,7 @@ void config_check(struct config_builder *b)
     check_address(b);
     check_reconnect(b);
     check_password(b);
-    check_links(b);
+    config_check_links(b);
     for (size_t i = 0; i < b->config->n_topics; i++)
         check_topics(b, i);
     if (b->config->gateway.name == NULL)

@@ -36,7 +36,9 @@ static struct sn_link_limits *link_limits(const struct config *c)
 {
     struct sn_link_limits *list = room_for(c->n_links, sizeof *list);
     for (size_t i = 0; list != NULL && i < c->n_links; i++) {
+        const struct stick_driver *stick = stick_driver_find(bytes_str(c->links[i].driver));
         list[i] = (struct sn_link_limits){.max_packet_bytes = c->links[i].max_packet_bytes,
+                                          .reports = stick != NULL && stick_driver_reports(stick),
                                           .qos_minus_one = c->links[i].qos_minus_one,
                                           .advertise_s = c->links[i].advertise_s};
     }

@@ -285,6 +285,9 @@ static void links_free(struct config *c)
         free(c->links[i].driver);
         free(c->links[i].listen);
         free(c->links[i].multicast);
+        free(c->links[i].device);
+        free(c->links[i].network_key_file);
+        explicit_bzero(c->links[i].network_key, sizeof c->links[i].network_key);
     }
     free(c->links);
 }

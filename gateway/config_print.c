@@ -22,7 +22,8 @@ static void print_keys(enum config_section s, const void *object, bool full, FIL
 {
     for (size_t i = 0; i < config_n_keys; i++) {
         const struct config_key *key = &config_keys[i];
-        if (key->section != s || key->size == 0)
+        if (key->section != s || key->size == 0 ||
+            (s == SECTION_LINK && !config_link_takes(object, key)))
             continue;
         if (full)
             print_help(key, out);
@@ -68,6 +69,8 @@ void config_print(const struct config *c, FILE *out)
     for (size_t i = 0; i < c->n_links; i++) {
         print_header(SECTION_LINK, c->links[i].name, out);
         print_keys(SECTION_LINK, &c->links[i], i == 0, out);
+        if (c->links[i].has_network_key)
+            fputs("# network key: *** (the content of network_key_file)\n", out);
     }
     for (size_t i = 0; i < c->n_topics; i++)
         print_topics(&c->topics[i], out);

@@ -5,6 +5,7 @@
  *     config_lex.c     octets -> section headers and key/value pairs, with their places
  *     config_build.c   those -> struct config, by way of the table in config_schema.c
  *     config_check.c   what only the whole shows: missing keys, addresses, doubles, files
+ *     config_link.c    the same for links, and what their drivers say
  *     config_report.c  all that was said on the way, sorted by place
  *
  * config_load.c leads them; config_print.c goes the way back.
@@ -28,6 +29,9 @@ enum {
     CONFIG_DROP_INS_MAX = 256,
     CONFIG_SAID_MAX = 100, /* errors shown, and warnings shown */
     CONFIG_PASSWORD_MAX = 4096,
+    CONFIG_NETWORK_KEY_MAX = 256, /* octets of its file */
+    CONFIG_STICK_PACKET = 255,    /* max_packet of a stick when nothing is said, and at most */
+    CONFIG_STICK_PACKET_MAX = 1500,
     CONFIG_TEXT_ROOM = 256, /* for one number, list or reason inside a message */
 };
 
@@ -98,7 +102,13 @@ enum config_message {
     SAY_UNKNOWN_DRIVER,
     SAY_LINK_NEEDS,
     SAY_LINK_REFUSED,
+    SAY_LINK_KEY_ALIEN,
+    SAY_LINK_PACKET_LARGE,
     SAY_SAME_LISTEN,
+    SAY_SAME_DEVICE,
+    SAY_NETWORK_KEY_UNREADABLE,
+    SAY_NETWORK_KEY_CONTENT,
+    SAY_NETWORK_KEY_MODE,
     SAY_ADVERTISE_ALONE,
     SAY_INCLUDE_NESTED,
     SAY_INCLUDE_UNREADABLE,
@@ -208,6 +218,12 @@ enum config_type {
     TYPE_SWITCH,   /* enum sn_switch */
     TYPE_OVERFLOW, /* enum sn_overflow */
     TYPE_QOS,      /* 0 to 2, kept as 1 + QoS */
+    TYPE_HEX,      /* a number that people write in hexadecimal */
+    TYPE_FLOW,     /* 1 + enum port_flow */
+    TYPE_PIN,      /* 1 + level */
+    TYPE_API,      /* 1 + API mode, 1: whatever it is */
+    TYPE_FAMILY,   /* 1 + enum xbee_family */
+    TYPE_FRAMING,  /* 1 + enum line_framing */
 };
 
 struct config_key {
@@ -226,7 +242,7 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_n_keys;
 
-enum { CONFIG_KEYS_MAX = 64 }; /* room for per-key places, checked at compile time */
+enum { CONFIG_KEYS_MAX = 96 }; /* room for per-key places, checked at compile time */
 
 /* "gateway", "link" ... */
 const char *config_section_name(enum config_section s);
@@ -328,6 +344,14 @@ bool config_grow(struct config_report *r, void *array, size_t n, size_t size);
 
 /* Copies; NULL and out_of_memory. */
 char *config_copy(struct config_report *r, struct bytes text);
+
+/* ---- links ------------------------------------------------------------------------------------- */
+
+/* Does the key mean anything to the link's driver? True when the driver is not known. */
+bool config_link_takes(const struct config_link *link, const struct config_key *key);
+
+/* Everything about links that one line alone does not show. */
+void config_check_links(struct config_builder *b);
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 

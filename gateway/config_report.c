@@ -105,6 +105,16 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_UNKNOWN_DRIVER] = ERROR("unknown driver '{}'; this version has {}"),
     [SAY_LINK_NEEDS] = ERROR("[link {}] needs '{}', because its driver is {}"),
     [SAY_LINK_REFUSED] = ERROR("[link {}] can't work: {}"),
+    [SAY_LINK_KEY_ALIEN] = ERROR("'{}' means nothing to the driver {}; it is for {}"),
+    [SAY_LINK_PACKET_LARGE] =
+        ERROR("[link {}]: a stick has packets of 12 to {} octets; leave max_packet out for 255"),
+    [SAY_SAME_DEVICE] = ERROR("[link {}] has the same device as [link {}]"),
+    [SAY_NETWORK_KEY_UNREADABLE] = ERROR("can't read network_key_file '{}': {}"),
+    [SAY_NETWORK_KEY_CONTENT] = ERROR("network_key_file '{}' must hold the network key as its only "
+                                      "line: 32 hexadecimal digits, with or without ':' between "
+                                      "octets"),
+    [SAY_NETWORK_KEY_MODE] =
+        WARNING("network_key_file '{}' can be read by others (mode {}); chmod 600"),
     [SAY_SAME_LISTEN] = ERROR("[link {}] listens on the same address as [link {}]"),
     [SAY_ADVERTISE_ALONE] =
         WARNING("[link {}] has no multicast group to announce itself to: 'advertise' does nothing"),

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #include "config_priv.h"
 
 struct unit {
@@ -38,6 +40,42 @@ static const char *const overflow_words[] = {
     [SN_LATEST_PER_TOPIC] = "latest-per-topic",
 };
 static const char *const qos_words[] = {[1] = "0", [2] = "1", [3] = "2"};
+static const char *const flow_words[] = {
+    [1 + PORT_FLOW_NONE] = "none",
+    [1 + PORT_FLOW_RTSCTS] = "rtscts",
+    [1 + PORT_FLOW_XONXOFF] = "xonxoff",
+};
+static const char *const pin_words[] = {[1] = "off", [2] = "on"};
+static const char *const api_words[] = {[1] = "auto", [2] = "1", [3] = "2"};
+static const char *const family_words[] = {
+    [1 + XBEE_AUTO] = "auto",
+    [1 + XBEE_ZIGBEE] = "zigbee",
+    [1 + XBEE_802154] = "802.15.4",
+};
+static const char *const framing_words[] = {
+    [1 + LINE_RAW] = "raw",
+    [1 + LINE_SLIP] = "slip",
+    [1 + LINE_HDLC] = "hdlc",
+    [1 + LINE_COBS] = "cobs",
+};
+
+/* The choices of a type, from number 1; the field holds the number. */
+struct words {
+    const char *const *list;
+    size_t n;
+};
+
+#define WORDS(list)                                                                                \
+    {                                                                                              \
+        (list), sizeof(list) / sizeof((list)[0])                                                   \
+    }
+
+static const struct words word_lists[] = {
+    [TYPE_OVERFLOW] = WORDS(overflow_words), [TYPE_QOS] = WORDS(qos_words),
+    [TYPE_FLOW] = WORDS(flow_words),         [TYPE_PIN] = WORDS(pin_words),
+    [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
+    [TYPE_FRAMING] = WORDS(framing_words),
+};
 
 struct units {
     const struct unit *list;
@@ -73,11 +111,15 @@ static int64_t grain(const struct config_key *key)
 static void store_number(const struct config_key *key, void *object, int64_t value)
 {
     const uint8_t u8 = (uint8_t)value;
+    const uint16_t u16 = (uint16_t)value;
     const uint32_t u32 = (uint32_t)value;
     const uint64_t u64 = (uint64_t)value;
     switch (key->size) {
     case sizeof u8:
         memcpy(field(key, object), &u8, sizeof u8);
+        break;
+    case sizeof u16:
+        memcpy(field(key, object), &u16, sizeof u16);
         break;
     case sizeof u32:
         memcpy(field(key, object), &u32, sizeof u32);
@@ -92,12 +134,16 @@ static void store_number(const struct config_key *key, void *object, int64_t val
 static int64_t load_number(const struct config_key *key, const void *object)
 {
     uint8_t u8 = 0;
+    uint16_t u16 = 0;
     uint32_t u32 = 0;
     uint64_t u64 = 0;
     switch (key->size) {
     case sizeof u8:
         memcpy(&u8, field_of(key, object), sizeof u8);
         return u8;
+    case sizeof u16:
+        memcpy(&u16, field_of(key, object), sizeof u16);
+        return u16;
     case sizeof u32:
         memcpy(&u32, field_of(key, object), sizeof u32);
         return u32;
@@ -132,6 +178,11 @@ const char *config_not_text(struct bytes text)
 
 void config_number_print(const struct config_key *key, int64_t value, char *out, size_t size)
 {
+    if (key->type == TYPE_HEX) {
+        snprintf(out, size, key->max > UINT8_MAX ? "0x%04" PRIX64 : "0x%02" PRIX64,
+                 (uint64_t)value);
+        return;
+    }
     const struct units units = units_of(key);
     const int64_t whole = value * grain(key);
     const struct unit *best = &units.list[0];
@@ -158,12 +209,23 @@ static void list_levels(char *out, size_t size)
     }
 }
 
+/* "raw, slip, hdlc or cobs" */
+static void list_words(const struct words *words, char *out, size_t size)
+{
+    struct text t = text_to(out, size);
+    for (size_t i = 1; i < words->n; i++) {
+        text_word(&t, i == 1 ? "" : i + 1 == words->n ? " or " : ", ");
+        text_word(&t, words->list[i]);
+    }
+}
+
 void config_range_print(const struct config_key *key, char *out, size_t size)
 {
     char low[CONFIG_TEXT_ROOM / 4];
     char high[CONFIG_TEXT_ROOM / 4];
     switch (key->type) {
     case TYPE_NUMBER:
+    case TYPE_HEX:
     case TYPE_DURATION:
     case TYPE_SIZE:
         config_number_print(key, key->min, low, sizeof low);
@@ -180,10 +242,13 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
         snprintf(out, size, "yes or no");
         break;
     case TYPE_OVERFLOW:
-        snprintf(out, size, "drop-oldest, drop-newest or latest-per-topic");
-        break;
     case TYPE_QOS:
-        snprintf(out, size, "0, 1 or 2");
+    case TYPE_FLOW:
+    case TYPE_PIN:
+    case TYPE_API:
+    case TYPE_FAMILY:
+    case TYPE_FRAMING:
+        list_words(&word_lists[key->type], out, size);
         break;
     case TYPE_TEXT:
     case TYPE_PLAIN:
@@ -241,6 +306,7 @@ bool config_value_is_set(const struct config_key *key, const void *object)
 {
     switch (key->type) {
     case TYPE_NUMBER:
+    case TYPE_HEX:
     case TYPE_DURATION:
     case TYPE_SIZE:
         return load_number(key, object) >= key->min;
@@ -251,6 +317,11 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_SWITCH:
     case TYPE_OVERFLOW:
     case TYPE_QOS:
+    case TYPE_FLOW:
+    case TYPE_PIN:
+    case TYPE_API:
+    case TYPE_FAMILY:
+    case TYPE_FRAMING:
         return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
@@ -264,6 +335,7 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     char number[CONFIG_TEXT_ROOM];
     switch (key->type) {
     case TYPE_NUMBER:
+    case TYPE_HEX:
     case TYPE_DURATION:
     case TYPE_SIZE:
         config_number_print(key, load_number(key, object), number, sizeof number);
@@ -284,10 +356,13 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
         fputs(load_number(key, object) == SN_YES ? "yes" : "no", out);
         break;
     case TYPE_OVERFLOW:
-        fputs(overflow_words[load_number(key, object)], out);
-        break;
     case TYPE_QOS:
-        fputs(qos_words[load_number(key, object)], out);
+    case TYPE_FLOW:
+    case TYPE_PIN:
+    case TYPE_API:
+    case TYPE_FAMILY:
+    case TYPE_FRAMING:
+        fputs(word_lists[key->type].list[load_number(key, object)], out);
         break;
     }
 }
@@ -343,11 +418,32 @@ static bool read_scaled(struct bytes text, struct units units, int64_t *out)
     return false;
 }
 
+/* "0x" and hexadecimal digits. */
+static bool read_hex(struct bytes text, int64_t *out)
+{
+    struct reader r = rd_of(text);
+    int64_t value = 0;
+    if (text.len < 3 || rd_u8(&r) != '0' || (rd_u8(&r) | 0x20) != 'x')
+        return false;
+    while (rd_left(&r) > 0) {
+        const uint8_t c = rd_u8(&r);
+        const uint8_t folded = c | 0x20;
+        const bool letter = folded >= 'a' && folded <= 'f';
+        if (!letter && (c < '0' || c > '9'))
+            return false;
+        const int64_t digit = letter ? folded - 'a' + 10 : c - '0';
+        value = value > INT64_MAX / 16 - 16 ? INT64_MAX / 16 : value * 16 + digit;
+    }
+    *out = value;
+    return true;
+}
+
 static bool read_number(const struct reading *in, void *object)
 {
     const struct config_key *key = in->key;
     int64_t value = 0;
-    if (!read_scaled(in->text, units_of(key), &value)) {
+    if (!(key->type == TYPE_HEX && read_hex(in->text, &value)) &&
+        !read_scaled(in->text, units_of(key), &value)) {
         return fail(in, key->type == TYPE_DURATION ? SAY_NOT_DURATION
                         : key->type == TYPE_SIZE   ? SAY_NOT_SIZE
                                                    : SAY_NOT_NUMBER);
@@ -416,11 +512,11 @@ static bool is_word(const struct reading *in, const char *word)
     return bytes_equal(in->text, bytes_str(word));
 }
 
-/* One of the words from number 1, which is what the field holds. */
-static bool read_word(const struct reading *in, const char *const *words, size_t n, void *object)
+static bool read_word(const struct reading *in, void *object)
 {
-    for (size_t i = 1; i < n; i++) {
-        if (is_word(in, words[i])) {
+    const struct words *words = &word_lists[in->key->type];
+    for (size_t i = 1; i < words->n; i++) {
+        if (is_word(in, words->list[i])) {
             store_number(in->key, object, (int64_t)i);
             return true;
         }
@@ -431,11 +527,6 @@ static bool read_word(const struct reading *in, const char *const *words, size_t
 static bool read_choice(const struct reading *in, void *object)
 {
     const struct config_key *key = in->key;
-    if (key->type == TYPE_OVERFLOW)
-        return read_word(in, overflow_words, sizeof overflow_words / sizeof overflow_words[0],
-                         object);
-    if (key->type == TYPE_QOS)
-        return read_word(in, qos_words, sizeof qos_words / sizeof qos_words[0], object);
     enum log_level level = LOG_INFO;
     if (key->type == TYPE_LEVEL && log_level_parse(in->text, &level))
         store_number(key, object, level);
@@ -462,6 +553,7 @@ bool config_value_read(struct config_report *r, struct config_place at,
     }
     switch (key->type) {
     case TYPE_NUMBER:
+    case TYPE_HEX:
     case TYPE_DURATION:
     case TYPE_SIZE:
         return read_number(&in, object);
@@ -472,9 +564,15 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_LEVEL:
     case TYPE_FORMAT:
     case TYPE_SWITCH:
+        return read_choice(&in, object);
     case TYPE_OVERFLOW:
     case TYPE_QOS:
-        return read_choice(&in, object);
+    case TYPE_FLOW:
+    case TYPE_PIN:
+    case TYPE_API:
+    case TYPE_FAMILY:
+    case TYPE_FRAMING:
+        return read_word(&in, object);
     }
     return false;
 }

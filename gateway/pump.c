@@ -67,7 +67,7 @@ static bool carry_upstream(struct pump *p)
     return moved;
 }
 
-static void carry_logs(struct pump *p)
+void pump_take_logs(struct pump *p)
 {
     struct log_ring *const rings[] = {p->log, sn_engine_log(p->engine), shared_log(p->shared)};
     for (size_t i = 0; i < sizeof rings / sizeof rings[0]; i++) {
@@ -91,7 +91,7 @@ static void carry(struct pump *p)
         log_end(p->log);
     }
     p->unfinished = moved;
-    carry_logs(p);
+    pump_take_logs(p);
 }
 
 void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms)
@@ -136,6 +136,32 @@ void pump_group(struct pump *p, uint16_t link, bool joined)
     carry(p);
 }
 
+static enum sn_air air_of(enum stick_outcome outcome)
+{
+    switch (outcome) {
+    case STICK_DELIVERED:
+        return SN_AIR_DELIVERED;
+    case STICK_NOT_SENT:
+        return SN_AIR_NOT_SENT;
+    case STICK_FAILED:
+    case STICK_UNKNOWN:
+        break;
+    }
+    return SN_AIR_UNDELIVERED;
+}
+
+void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outcome)
+{
+    sn_engine_outcome(p->engine, p->now_ms, to, air_of(outcome));
+    carry(p);
+}
+
+void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes)
+{
+    sn_engine_link_limit(p->engine, p->now_ms, link, max_packet_bytes);
+    carry(p);
+}
+
 unsigned pump_broker(struct pump *p)
 {
     struct up_event event;
@@ -165,7 +191,7 @@ void pump_flush(struct pump *p)
     }
     if (p->mqtt != NULL)
         mqtt_flush(p->mqtt);
-    carry_logs(p);
+    pump_take_logs(p);
     logsink_flush(p->sink);
 }
 

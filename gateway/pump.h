@@ -66,9 +66,16 @@ void pump_group_packet(struct pump *p, const struct peer *from, struct bytes pac
 /* The link's group was joined or lost. */
 void pump_group(struct pump *p, uint16_t link, bool joined);
 
+/* What became of a packet, and how large packets may be from now on, as a stick tells it. */
+void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outcome);
+void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes);
+
 /* Takes what the connection has to tell; how many events. PUMP_EVENTS_PER_TURN at most, and then
  * more may wait. */
 unsigned pump_broker(struct pump *p);
+
+/* Takes the records of all machines at once, where many come together. */
+void pump_take_logs(struct pump *p);
 
 /* Fires what is due. */
 void pump_advance(struct pump *p);

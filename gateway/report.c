@@ -77,6 +77,79 @@ static void put_link(struct log_ring *lg, const struct link *l)
     page_end(&page);
 }
 
+static const char *state_name(enum stick_state state)
+{
+    static const char *const names[] = {
+        [STICK_CLOSED] = "closed",
+        [STICK_STARTING] = "starting",
+        [STICK_RUNNING] = "running",
+        [STICK_GIVEN_UP] = "given_up",
+    };
+    return names[state];
+}
+
+static void put_stick(struct log_ring *lg, const char *where, const struct stick *stick)
+{
+    const struct stick_counters *c = stick_counters(stick);
+    if (log_begin(lg, LOG_NOTICE, "stats.stick_state")) {
+        log_text(lg, "link", where);
+        log_word(lg, "state", state_name(stick_state(stick)));
+        log_end(lg);
+    }
+    struct page page = {.lg = lg, .event = "stats.stick", .subject = where};
+    page_put(&page, "frames_in", c->frames_in);
+    page_put(&page, "frames_out", c->frames_out);
+    page_put(&page, "bad_frames", c->bad_frames);
+    page_put(&page, "skipped_bytes", c->skipped_bytes);
+    page_put(&page, "strange_frames", c->strange_frames);
+    page_put(&page, "delivered", c->delivered);
+    page_put(&page, "failed", c->failed);
+    page_put(&page, "unknown", c->unknown);
+    page_put(&page, "not_sent", c->not_sent);
+    page_put(&page, "too_long", c->too_long);
+    page_put(&page, "queue_full", c->queue_full);
+    page_put(&page, "expired", c->expired);
+    page_put(&page, "restarts", c->restarts);
+    page_put(&page, "unknown_ids", c->unknown_ids);
+    page_put(&page, "foreign", c->foreign);
+    page_put(&page, "unresolved", c->unresolved);
+    page_put(&page, "nodes_forgotten", c->nodes_forgotten);
+    page_put(&page, "stick_resets", c->stick_resets);
+    page_put(&page, "events_lost", c->events_lost);
+    page_end(&page);
+}
+
+static void put_node(struct log_ring *lg, const char *where, const struct stick_node_info *node,
+                     int64_t now_ms)
+{
+    if (!log_begin(lg, LOG_NOTICE, "stats.node"))
+        return;
+    log_text(lg, "link", where);
+    struct peer_room room = node->peer;
+    log_peer(lg, "node", peer_in(&room));
+    if (node->short_address != 0xFFFE)
+        log_int(lg, "short_address", node->short_address);
+    log_int(lg, "silent_s", (now_ms - node->heard_ms) / 1000);
+    if (node->has_lqi)
+        log_int(lg, "lqi", node->lqi);
+    if (node->has_rssi)
+        log_int(lg, "rssi_dbm", node->rssi);
+    log_int(lg, "delivered", node->delivered);
+    log_int(lg, "failed", node->failed);
+    log_int(lg, "waiting", node->waiting);
+    log_end(lg);
+}
+
+static void put_nodes(struct log_ring *lg, struct pump *p, const char *where, struct stick *stick)
+{
+    struct stick_node_info node;
+    for (size_t i = 0; stick_node(stick, i, &node); i++) {
+        put_node(lg, where, &node, p->now_ms);
+        if (lg->count > lg->capacity / 2)
+            pump_take_logs(p);
+    }
+}
+
 static void put_broker(struct log_ring *lg, const struct pump *p)
 {
     struct page page = {.lg = lg, .event = "stats.broker"};
@@ -102,12 +175,18 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page_end(&page);
 }
 
-void report_counters(struct log_ring *lg, const struct pump *p)
+void report_counters(struct log_ring *lg, struct pump *p)
 {
     put_engine(lg, p->engine);
     for (size_t i = 0; i < p->n_links; i++) {
-        if (p->links[i] != NULL)
-            put_link(lg, p->links[i]);
+        struct link *l = p->links[i];
+        if (l == NULL)
+            continue;
+        put_link(lg, l);
+        if (l->driver->stick == NULL)
+            continue;
+        put_stick(lg, l->driver->where(l), l->driver->stick(l));
+        put_nodes(lg, p, l->driver->where(l), l->driver->stick(l));
     }
     put_broker(lg, p);
     struct page page = {.lg = lg, .event = "stats.gateway"};

@@ -105,7 +105,7 @@ START_TEST(every_commented_line_of_the_example_is_good)
     char *text = document(EXAMPLE);
     uncomment(text);
     struct config *c = parse(text);
-    ck_assert_uint_eq(c->n_links, 2);
+    ck_assert_uint_eq(c->n_links, 5);
     ck_assert_uint_eq(c->n_topics, 2);
     ck_assert_ptr_nonnull(c->broker.password_file);
     for (size_t i = 0; i < config_n_keys; i++) {
