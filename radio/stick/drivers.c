@@ -8,6 +8,7 @@ static const struct stick_driver *const drivers[] = {
     &stick_znp,
     &stick_ezsp,
     &stick_deconz,
+    &stick_serial,
     NULL, /* the end */
 };
 

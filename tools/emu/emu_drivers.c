@@ -3,6 +3,7 @@
 #include "tools/emu/emu.h"
 
 static const struct emu_driver *const drivers[] = {
+    &emu_serial,
     NULL, /* the end */
 };
 
