@@ -22,13 +22,12 @@ enum {
     ENVELOPES_MAX = 3,
 };
 
-/* CRC-16/X-25, reflected, without the final inversion. */
+/* CRC-16/X-25 without the final inversion: what eight steps of the shift register come to. */
 static uint16_t crc_step(uint16_t crc, uint8_t octet)
 {
-    crc ^= octet;
-    for (unsigned i = 0; i < 8; i++)
-        crc = (uint16_t)((crc & 1) != 0 ? crc >> 1 ^ 0x8408 : crc >> 1);
-    return crc;
+    const uint8_t low = (uint8_t)(crc ^ octet);
+    const uint8_t x = (uint8_t)(low ^ low << 4);
+    return (uint16_t)(crc >> 8 ^ x << 8 ^ x << 3 ^ x >> 4);
 }
 
 static uint16_t crc_of(struct bytes in)
