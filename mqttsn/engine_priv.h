@@ -216,7 +216,8 @@ struct sn_down {
     uint8_t rounds;      /* times it was given up and taken up again */
     bool held;           /* its repetition waits for the radio's outcome */
     bool stalled;        /* given up until the node gives a sign of life */
-    bool repaired;       /* the mapping was registered anew once for this message */
+    bool repaired;       /* the mapping was registered anew once for this message ... */
+    int64_t repaired_ms; /* ... since then */
     uint8_t next_too_large;
     uint32_t too_large[SN_TOO_LARGE_LOGGED]; /* topics of which it is logged that they do not fit */
 };
@@ -240,8 +241,8 @@ struct sn_client {
     int64_t heard_ms;
     int64_t connack_ms;       /* of this connection */
     int64_t connack_again_ms; /* the latest, for CONNECT or its repetition */
-    uint64_t key;      /* mqttsn/port.h */
-    struct peer *peer; /* NULL while its address is unknown */
+    uint64_t key;             /* mqttsn/port.h */
+    struct peer *peer;        /* NULL while its address is unknown */
     const struct sn_profile *profile;
     struct sn_will *will;
     struct sn_connecting *connecting; /* only in SN_ST_CONNECTING */

@@ -492,16 +492,26 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     sn_down_run(e, c);
 }
 
-/* The node does not know the id (section 6.6): register it anew, once, and send again. */
+/* The node does not know the id (section 6.6): register it anew, once, and send again. At QoS 2 under
+ * the same msg id: the air may have copied the PUBLISH, and the node understood the copy when it had
+ * learned the id meanwhile. The refusal may have copies as well, which mean nothing more. */
 static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_down *d)
 {
     struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
+    const uint16_t publish_id = sn_queue_head(d)->qos == SN_QOS_2 ? d->publish_id : 0;
+    const bool may_be_copy = publish_id != 0 && e->now_ms - d->repaired_ms <= SN_COPIES_MS;
+    if (d->repaired && may_be_copy) {
+        sn_count(e, SN_STAT_IGNORED_UNKNOWN_ACK);
+        return;
+    }
     if (t->kind != SN_TOPIC_NORMAL || d->repaired) {
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
     } else {
         t->known_in = 0;
         sn_down_idle(e, d);
+        d->publish_id = publish_id;
         d->repaired = true;
+        d->repaired_ms = e->now_ms;
     }
     sn_down_run(e, c);
 }
