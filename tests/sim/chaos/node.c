@@ -406,8 +406,8 @@ static void act(struct chaos *x, struct chaos_node *n)
         act_connected(x, n);
     else if (snc_is_asleep(n->c) && n->end == STAY)
         act_asleep(x, n);
-    else if (!n->pinging || x->calm || chaos_chance(x, 5))
-        connect(x, n);
+    else if (!n->pinging || (!is_clean(n) && chaos_chance(x, 5)))
+        connect(x, n); /* in the middle of a clean session it would tear exchanges apart */
 }
 
 void node_due(struct chaos *x, struct chaos_node *n)
