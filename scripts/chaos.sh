@@ -32,10 +32,11 @@ jobs=$(nproc)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# A share of the seeds for each processor, one behind the other.
+# A share of the seeds for each processor, one behind the other. What fails is seen at once.
 share() {
     build/chaos/bin/sennet-chaos --nodes "${CHAOS_NODES:-200}" --minutes "${CHAOS_MINUTES:-1440}" \
-        --seed "$2" --seeds "$3" --figures >"$work/$1" 2>&1 || echo "status $?" >>"$work/$1"
+        --seed "$2" --seeds "$3" --figures 2>&1 | tee "$work/$1" |
+        grep --line-buffered -A1 '^seed ' || true
 }
 
 start=$(date +%s)
@@ -50,7 +51,6 @@ done
 wait
 seconds=$(($(date +%s) - start))
 
-grep -h -A1 '^seed ' "$work"/* | grep -v '^--$' || true
 if [ "$(grep -c -h '^figures ' "$work"/* | awk '{ n += $1 } END { print n }')" -ne "$jobs" ]; then
     echo "chaos.sh: a program has died:" >&2
     cat "$work"/* >&2

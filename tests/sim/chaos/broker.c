@@ -56,12 +56,12 @@ static size_t filter_index(const struct chaos *x, struct bytes text)
     memcpy(buf, text.data, text.len);
     buf[text.len] = '\0';
     const size_t shared = (size_t)x->n_nodes * PERSONAL_SLOTS;
-    if (sscanf(buf, "d/%u/%c", &who, &last) == 2)
-        return who * PERSONAL_SLOTS + (last == '+'   ? SLOT_PLUS
-                                       : last == '#' ? SLOT_HASH
-                                                     : SLOT_EXACT);
+    if (sscanf(buf, "d/%u/%c", &who, &last) == 2) {
+        const unsigned slot = last == '+' ? SLOT_PLUS : last == '#' ? SLOT_HASH : SLOT_EXACT;
+        return (size_t)who * PERSONAL_SLOTS + slot;
+    }
     if (sscanf(buf, "+/%u/%c", &who, &last) == 2)
-        return who * PERSONAL_SLOTS + SLOT_FRONT;
+        return (size_t)who * PERSONAL_SLOTS + SLOT_FRONT;
     if (sscanf(buf, "g/G%u/%c", &who, &last) == 2)
         return shared + who;
     if (sscanf(buf, "p/%u", &who) == 1)

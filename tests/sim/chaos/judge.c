@@ -335,15 +335,17 @@ void judge_end(struct chaos *x)
     const struct sn_gauges engine = sn_engine_gauges(x->w.engine);
     const struct shared_gauges shared = shared_gauges(x->w.shared);
     if (engine.clients != 0 || engine.connected != 0 || engine.queued != 0 ||
-        engine.memory_bytes != x->base_memory)
+        engine.memory_bytes != x->base_memory) {
         chaos_fail(x, "the engine has not become empty: %u clients, %llu messages, %llu octets",
                    (unsigned)engine.clients, (unsigned long long)engine.queued,
                    (unsigned long long)(engine.memory_bytes - x->base_memory));
-    if (shared.sessions != 0 || shared.filters != 0 || shared.memory_bytes != x->base_shared)
+    }
+    if (shared.sessions != 0 || shared.filters != 0 || shared.memory_bytes != x->base_shared) {
         chaos_fail(x,
                    "the shared session has not become empty: %u sessions, %u filters, %llu octets",
                    (unsigned)shared.sessions, (unsigned)shared.filters,
                    (unsigned long long)(shared.memory_bytes - x->base_shared));
+    }
     for (unsigned i = 0; i < x->n_nodes; i++) {
         const struct watched *gw = &x->nodes[i].gw;
         if (!x->nodes[i].hasty && gw->wills < gw->wills_min)

@@ -88,7 +88,7 @@ static void print_figures(const struct totals *t)
 
 static bool read_figures(struct totals *t)
 {
-    uint64_t figures[FIGURES];
+    uint64_t figures[FIGURES] = {0};
     for (size_t i = 0; i < FIGURES; i++) {
         unsigned long long n;
         if (scanf("%llu", &n) != 1)
@@ -167,6 +167,7 @@ int main(int argc, char **argv)
         .seeds = 1,
     };
     struct totals t = {0};
+    setvbuf(stdout, NULL, _IOLBF, 0); /* failures are read while others are still played */
     if (!parse(argc, argv, &a)) {
         fputs(usage, stderr);
         return 2;
