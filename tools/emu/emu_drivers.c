@@ -4,6 +4,7 @@
 
 static const struct emu_driver *const drivers[] = {
     &emu_serial,
+    &emu_znp,
     NULL, /* the end */
 };
 
