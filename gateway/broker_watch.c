@@ -5,6 +5,8 @@
 
 #include "logsink.h"
 
+enum { BRIEF_MS = 60000, BRIEF_IN_A_ROW = 3 };
+
 static void enter(struct broker_watch *w, bool connected, int64_t now_ms, int64_t wall_ms)
 {
     w->connected = connected;
@@ -25,6 +27,8 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
 {
     const bool up = event->type == UP_CONNECTED;
     const bool changed = up != w->connected;
+    if (changed && !up)
+        w->brief = now_ms - w->since_ms < BRIEF_MS ? w->brief + 1 : 0;
     const char *name = up ? "broker.connected" : changed ? "broker.lost" : "broker.attempt_failed";
     if (log_begin(w->log, up ? LOG_NOTICE : LOG_WARN, name)) {
         log_text(w->log, "address", w->address);
@@ -32,6 +36,8 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
             log_word(w->log, "session", event->session_present ? "kept" : "new");
         else
             log_text(w->log, "why", event->why != NULL ? event->why : "unknown");
+        if (!up && changed && w->brief >= BRIEF_IN_A_ROW)
+            log_text(w->log, "hint", "does another MQTT client use the same client_id?");
         if (changed)
             log_int(w->log, up ? "outage_s" : "connected_s", (now_ms - w->since_ms) / 1000);
         log_end(w->log);

@@ -22,6 +22,7 @@ struct broker_watch {
     bool connected;
     int64_t since_ms, since_wall_ms; /* of this state */
     int64_t line_ms;                 /* next broker.unreachable */
+    unsigned brief;                  /* connections in a row that did not last a minute */
 };
 
 /* Not connected, from now on. `log` and `address` are borrowed. */
