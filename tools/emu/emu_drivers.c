@@ -5,6 +5,7 @@
 static const struct emu_driver *const drivers[] = {
     &emu_serial,
     &emu_znp,
+    &emu_deconz,
     NULL, /* the end */
 };
 
