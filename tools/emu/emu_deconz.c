@@ -60,7 +60,7 @@ static size_t wrap(struct bytes frame, uint8_t *out, size_t size)
     return wr_close(&w);
 }
 
-void deconz_answer(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request,
+void conbee_answer(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request,
                    enum deconz_status status, bool with_length, struct bytes payload)
 {
     enum { HEAD = 5 };
@@ -88,12 +88,12 @@ static uint8_t state_now(const struct emu_deconz *d)
         state |= FLAG_INDICATION;
     if (d->changed)
         state |= FLAG_CHANGED;
-    if (d->slots_busy < deconz_slots(d))
+    if (d->slots_busy < conbee_slots(d))
         state |= FLAG_FREE;
     return (uint8_t)state;
 }
 
-uint8_t deconz_state(struct emu_deconz *d)
+uint8_t conbee_state(struct emu_deconz *d)
 {
     d->said = state_now(d);
     return d->said;
@@ -106,7 +106,7 @@ static void tell_state(struct emu_deconz *d, int64_t now_ms)
         return;
     if (d->m.config.firmware == 4)
         return;
-    const uint8_t frame[] = {DECONZ_STATE_CHANGED, d->sequence++, 0, 7, 0, deconz_state(d), 0};
+    const uint8_t frame[] = {DECONZ_STATE_CHANGED, d->sequence++, 0, 7, 0, conbee_state(d), 0};
     uint8_t out[2 * sizeof frame + 6];
     emu_answer(&d->m, now_ms, bytes_of(out, wrap(bytes_of(frame, sizeof frame), out, sizeof out)));
 }
@@ -126,19 +126,19 @@ static unsigned first_channel(uint64_t mask)
  * stick chooses one: whoever starts a stick without network gets one. */
 static void settle_network(struct emu_deconz *d)
 {
-    const unsigned channel = first_channel(deconz_number(d, DECONZ_CHANNELS));
-    if (deconz_number(d, DECONZ_COORDINATOR) == 0 || channel == 0) {
+    const unsigned channel = first_channel(conbee_number(d, DECONZ_CHANNELS));
+    if (conbee_number(d, DECONZ_COORDINATOR) == 0 || channel == 0) {
         d->network = DECONZ_OFFLINE;
         return;
     }
-    const bool chosen = deconz_number(d, DECONZ_PREDEFINED_PAN) != 0 || d->stored_network;
-    if (!chosen || deconz_number(d, DECONZ_PAN) == 0)
-        deconz_set_number(d, DECONZ_PAN, 1 + rng_below(&d->m.rng, 0xFFFE));
-    if (deconz_number(d, DECONZ_EXTENDED_PAN) == 0) {
-        const uint64_t wished = deconz_number(d, DECONZ_APS_EXTENDED_PAN);
-        deconz_set_number(d, DECONZ_EXTENDED_PAN, wished != 0 ? wished : d->m.config.eui64);
+    const bool chosen = conbee_number(d, DECONZ_PREDEFINED_PAN) != 0 || d->stored_network;
+    if (!chosen || conbee_number(d, DECONZ_PAN) == 0)
+        conbee_set_number(d, DECONZ_PAN, 1 + rng_below(&d->m.rng, 0xFFFE));
+    if (conbee_number(d, DECONZ_EXTENDED_PAN) == 0) {
+        const uint64_t wished = conbee_number(d, DECONZ_APS_EXTENDED_PAN);
+        conbee_set_number(d, DECONZ_EXTENDED_PAN, wished != 0 ? wished : d->m.config.eui64);
     }
-    deconz_set_number(d, DECONZ_CHANNEL, channel);
+    conbee_set_number(d, DECONZ_CHANNEL, channel);
     memcpy(d->active, d->endpoints, sizeof d->active);
     d->stored_network = true;
     d->changed = false;
@@ -169,7 +169,7 @@ static void change_network(struct emu_deconz *d, int64_t now_ms,
                                   : d->stored_network ? CONNECT_MS
                                                       : FORM_MS);
     }
-    deconz_answer(d, now_ms, request, good ? DECONZ_SUCCESS : DECONZ_INVALID_VALUE, false,
+    conbee_answer(d, now_ms, request, good ? DECONZ_SUCCESS : DECONZ_INVALID_VALUE, false,
                   bytes_of(&wanted, 1));
 }
 
@@ -193,37 +193,37 @@ static void obey(struct emu_deconz *d, int64_t now_ms, const struct deconz_reque
     struct writer w = wr_to(out, sizeof out);
     switch (request->command) {
     case DECONZ_DEVICE_STATE:
-        wr_u8(&w, deconz_state(d));
+        wr_u8(&w, conbee_state(d));
         wr_u16_le(&w, 0);
-        deconz_answer(d, now_ms, request, DECONZ_SUCCESS, false, bytes_of(out, w.len));
+        conbee_answer(d, now_ms, request, DECONZ_SUCCESS, false, bytes_of(out, w.len));
         break;
     case DECONZ_VERSION:
         wr_u32_le(&w, version(d));
-        deconz_answer(d, now_ms, request, DECONZ_SUCCESS, false, bytes_of(out, w.len));
+        conbee_answer(d, now_ms, request, DECONZ_SUCCESS, false, bytes_of(out, w.len));
         break;
     case DECONZ_CHANGE_NETWORK:
         change_network(d, now_ms, request);
         break;
     case DECONZ_READ:
-        deconz_read(d, now_ms, request);
+        conbee_read(d, now_ms, request);
         break;
     case DECONZ_WRITE:
-        deconz_write(d, now_ms, request);
+        conbee_write(d, now_ms, request);
         break;
     case DECONZ_APS_CONFIRM:
-        deconz_aps_confirm(d, now_ms, request);
+        conbee_aps_confirm(d, now_ms, request);
         break;
     case DECONZ_APS_REQUEST:
-        deconz_aps_request(d, now_ms, request);
+        conbee_aps_request(d, now_ms, request);
         break;
     case DECONZ_APS_INDICATION:
-        deconz_aps_indication(d, now_ms, request);
+        conbee_aps_indication(d, now_ms, request);
         break;
     case DECONZ_REBOOT:
         emu_reset(&d->m, now_ms);
         break;
     default:
-        deconz_answer(d, now_ms, request, DECONZ_UNSUPPORTED, false, bytes_of(NULL, 0));
+        conbee_answer(d, now_ms, request, DECONZ_UNSUPPORTED, false, bytes_of(NULL, 0));
     }
 }
 
@@ -273,12 +273,12 @@ static void take_octet(struct emu_deconz *d, int64_t now_ms, uint8_t octet)
 
 static void init(struct emu *m)
 {
-    deconz_parameters_init(of(m));
+    conbee_parameters_init(of(m));
 }
 
 static bool has_watchdog(const struct emu_deconz *d)
 {
-    return deconz_protocol(d) >= 0x0108 && deconz_number(d, DECONZ_WATCHDOG) > 0;
+    return conbee_protocol(d) >= 0x0108 && conbee_number(d, DECONZ_WATCHDOG) > 0;
 }
 
 static void power_on(struct emu *m, int64_t now_ms)
@@ -288,13 +288,13 @@ static void power_on(struct emu *m, int64_t now_ms)
     struct emu_deconz *d = of(m);
     d->frame_len = 0;
     d->escaped = d->broken = false;
-    deconz_aps_reset(d);
+    conbee_aps_reset(d);
     d->boot_ms = now_ms + BOOT_MS;
     d->changed = false;
     d->to_connect = true;
     d->network = d->stored_network ? DECONZ_JOINING : DECONZ_OFFLINE;
     d->network_ms = d->stored_network ? d->boot_ms + CONNECT_MS : TIME_NEVER;
-    deconz_set_number(d, DECONZ_WATCHDOG, WATCHDOG_AT_BOOT_S);
+    conbee_set_number(d, DECONZ_WATCHDOG, WATCHDOG_AT_BOOT_S);
     d->starve_ms = now_ms + (int64_t)WATCHDOG_AT_BOOT_S * 1000;
     d->said = 0xFF; /* it says so when it has booted */
 }
@@ -312,7 +312,7 @@ static void input(struct emu *m, int64_t now_ms, struct bytes in)
 static void event(struct emu *m, int64_t now_ms, const struct ether_event *e)
 {
     struct emu_deconz *d = of(m);
-    deconz_aps_event(d, now_ms, e);
+    conbee_aps_event(d, now_ms, e);
     tell_state(d, now_ms);
 }
 
@@ -324,14 +324,14 @@ static void advance(struct emu *m, int64_t now_ms)
         return;
     }
     network_due(d, now_ms);
-    deconz_aps_due(d, now_ms);
+    conbee_aps_due(d, now_ms);
     tell_state(d, now_ms);
 }
 
 static int64_t next_deadline(const struct emu *m)
 {
     const struct emu_deconz *d = (const struct emu_deconz *)m;
-    int64_t at_ms = time_min(d->network_ms, deconz_aps_deadline(d));
+    int64_t at_ms = time_min(d->network_ms, conbee_aps_deadline(d));
     if (has_watchdog(d))
         at_ms = time_min(at_ms, d->starve_ms);
     if (d->boot_ms > m->now_ms)

@@ -16,7 +16,7 @@ enum zdo_cluster {
     ZDO_RESPONSE = 0x8000
 };
 
-void deconz_aps_reset(struct emu_deconz *d)
+void conbee_aps_reset(struct emu_deconz *d)
 {
     memset(d->sends, 0, sizeof d->sends);
     memset(d->answers, 0, sizeof d->answers);
@@ -24,7 +24,7 @@ void deconz_aps_reset(struct emu_deconz *d)
     d->slots_busy = 0;
 }
 
-unsigned deconz_slots(const struct emu_deconz *d)
+unsigned conbee_slots(const struct emu_deconz *d)
 {
     enum { DEFAULT_SLOTS = 3 };
 
@@ -73,7 +73,7 @@ static void announce(struct emu_deconz *d, const struct ether_node *node)
     struct writer w = wr_to(asdu, sizeof asdu);
     wr_u8(&w, d->zdo_sequence++);
     wr_u16_le(&w, node->short_address);
-    deconz_wr_u64(&w, node->eui64);
+    conbee_wr_u64(&w, node->eui64);
     wr_u8(&w, node->sleepy ? 0x80 : 0x8E);
     zdo_indication(d, node, true, ZDO_ANNOUNCE, bytes_of(asdu, w.len));
 }
@@ -110,17 +110,17 @@ static void received(struct emu_deconz *d, const struct ether_event *event)
 static void put_source(const struct emu_deconz *d, const struct deconz_indication *in,
                        uint8_t flags, struct writer *w)
 {
-    const bool both = (flags & 0x04) != 0 && deconz_protocol(d) >= 0x010B;
+    const bool both = (flags & 0x04) != 0 && conbee_protocol(d) >= 0x010B;
     const bool by_short = both || (flags & 0x01) != 0;
     wr_u8(w, both ? MODE_BOTH : by_short ? MODE_SHORT : MODE_EUI64);
     if (by_short)
         wr_u16_le(w, in->from);
     if (both || !by_short)
-        deconz_wr_u64(w, in->eui64);
+        conbee_wr_u64(w, in->eui64);
     wr_u8(w, in->endpoint);
 }
 
-void deconz_aps_indication(struct emu_deconz *d, int64_t now_ms,
+void conbee_aps_indication(struct emu_deconz *d, int64_t now_ms,
                            const struct deconz_request *request)
 {
     uint8_t out[DECONZ_FRAME_MAX];
@@ -129,14 +129,14 @@ void deconz_aps_indication(struct emu_deconz *d, int64_t now_ms,
     const uint16_t len = rd_u16_le(&r);
     const uint8_t flags = len > 0 ? rd_u8(&r) : 0;
     if (d->n_indications == 0) {
-        wr_u8(&w, deconz_state(d));
-        deconz_answer(d, now_ms, request, DECONZ_FAILURE, true, bytes_of(out, w.len));
+        wr_u8(&w, conbee_state(d));
+        conbee_answer(d, now_ms, request, DECONZ_FAILURE, true, bytes_of(out, w.len));
         return;
     }
     const struct deconz_indication *in = &d->indications[d->indication_first];
     d->indication_first = (d->indication_first + 1) % DECONZ_INDICATIONS;
     d->n_indications--;
-    wr_u8(&w, deconz_state(d));
+    wr_u8(&w, conbee_state(d));
     wr_u8(&w, MODE_SHORT);
     wr_u16_le(&w, in->broadcast ? 0xFFFD : 0x0000);
     wr_u8(&w, in->endpoint); /* nodes speak to the endpoint that they have themselves */
@@ -150,7 +150,7 @@ void deconz_aps_indication(struct emu_deconz *d, int64_t now_ms,
     wr_u8(&w, in->lqi);
     wr_u32_le(&w, (uint32_t)rng_next(&d->m.rng)); /* reserved: nothing to rely on */
     wr_u8(&w, (uint8_t)in->rssi);
-    deconz_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
+    conbee_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
 }
 
 /* ---- ZDO requests ------------------------------------------------------------------------------ */
@@ -162,7 +162,7 @@ static void zdo_request(struct emu_deconz *d, int64_t now_ms, uint16_t cluster, 
     const uint8_t seq = rd_u8(&r);
     int node = -1;
     if (cluster == ZDO_NWK_ADDR)
-        node = ether_find_eui64(d->m.ether, deconz_rd_u64(&r));
+        node = ether_find_eui64(d->m.ether, conbee_rd_u64(&r));
     else if (cluster == ZDO_IEEE_ADDR)
         node = ether_find_short(d->m.ether, rd_u16_le(&r));
     for (size_t i = 0; i < DECONZ_ANSWERS && node >= 0 && !r.failed; i++) {
@@ -178,7 +178,7 @@ static void zdo_request(struct emu_deconz *d, int64_t now_ms, uint16_t cluster, 
     }
 }
 
-void deconz_aps_due(struct emu_deconz *d, int64_t now_ms)
+void conbee_aps_due(struct emu_deconz *d, int64_t now_ms)
 {
     for (size_t i = 0; i < DECONZ_ANSWERS; i++) {
         struct deconz_answer *a = &d->answers[i];
@@ -189,14 +189,14 @@ void deconz_aps_due(struct emu_deconz *d, int64_t now_ms)
         struct writer w = wr_to(asdu, sizeof asdu);
         wr_u8(&w, a->seq);
         wr_u8(&w, 0);
-        deconz_wr_u64(&w, node->eui64);
+        conbee_wr_u64(&w, node->eui64);
         wr_u16_le(&w, node->short_address);
         zdo_indication(d, node, false, a->cluster, bytes_of(asdu, w.len));
         a->at_ms = 0;
     }
 }
 
-int64_t deconz_aps_deadline(const struct emu_deconz *d)
+int64_t conbee_aps_deadline(const struct emu_deconz *d)
 {
     int64_t at_ms = TIME_NEVER;
     for (size_t i = 0; i < DECONZ_ANSWERS; i++) {
@@ -243,7 +243,7 @@ static void confirmed(struct emu_deconz *d, const struct ether_event *event)
     }
 }
 
-void deconz_aps_event(struct emu_deconz *d, int64_t now_ms, const struct ether_event *event)
+void conbee_aps_event(struct emu_deconz *d, int64_t now_ms, const struct ether_event *event)
 {
     (void)now_ms;
     switch (event->type) {
@@ -266,33 +266,33 @@ static void put_destination(const struct deconz_send *send, struct writer *w)
 {
     wr_u8(w, send->mode);
     if (send->mode == MODE_EUI64)
-        deconz_wr_u64(w, send->to);
+        conbee_wr_u64(w, send->to);
     else
         wr_u16_le(w, (uint16_t)send->to);
     if (send->mode != MODE_GROUP)
         wr_u8(w, send->dst_endpoint);
 }
 
-void deconz_aps_confirm(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
+void conbee_aps_confirm(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
 {
     uint8_t out[32];
     struct writer w = wr_to(out, sizeof out);
     if (d->n_confirms == 0) {
-        wr_u8(&w, deconz_state(d));
-        deconz_answer(d, now_ms, request, DECONZ_FAILURE, true, bytes_of(out, w.len));
+        wr_u8(&w, conbee_state(d));
+        conbee_answer(d, now_ms, request, DECONZ_FAILURE, true, bytes_of(out, w.len));
         return;
     }
     const struct deconz_confirm *confirm = &d->confirms[d->confirm_first];
     d->confirm_first = (d->confirm_first + 1) % DECONZ_CONFIRMS;
     d->n_confirms--;
     d->slots_busy -= confirm->frees;
-    wr_u8(&w, deconz_state(d));
+    wr_u8(&w, conbee_state(d));
     wr_u8(&w, confirm->of.id);
     put_destination(&confirm->of, &w);
     wr_u8(&w, confirm->of.src_endpoint);
     wr_u8(&w, confirm->status);
     wr_u32_le(&w, 0);
-    deconz_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
+    conbee_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
 }
 
 /* ---- requests ---------------------------------------------------------------------------------- */
@@ -312,7 +312,7 @@ static bool read_wanted(struct bytes rest, struct wanted *out)
     out->send.id = rd_u8(&p);
     const uint8_t flags = rd_u8(&p);
     out->send.mode = rd_u8(&p);
-    out->send.to = out->send.mode == MODE_EUI64 ? deconz_rd_u64(&p) : rd_u16_le(&p);
+    out->send.to = out->send.mode == MODE_EUI64 ? conbee_rd_u64(&p) : rd_u16_le(&p);
     out->send.dst_endpoint = out->send.mode == MODE_GROUP ? 0xFF : rd_u8(&p);
     out->profile = rd_u16_le(&p);
     out->cluster = rd_u16_le(&p);
@@ -371,7 +371,7 @@ static void begin(struct emu_deconz *d, int64_t now_ms, struct deconz_send *send
     ether_send(d->m.ether, now_ms, &frame, wanted->asdu);
 }
 
-void deconz_aps_request(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
+void conbee_aps_request(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
 {
     struct wanted wanted = {0};
     bool twice;
@@ -382,11 +382,11 @@ void deconz_aps_request(struct emu_deconz *d, int64_t now_ms, const struct decon
         status = DECONZ_INVALID_VALUE;
     else if (d->network != DECONZ_CONNECTED)
         status = DECONZ_NO_NETWORK;
-    else if (send == NULL || d->slots_busy >= deconz_slots(d) ||
+    else if (send == NULL || d->slots_busy >= conbee_slots(d) ||
              emu_chance(&d->m, d->m.config.faults.busy_percent))
         status = DECONZ_BUSY;
     else
         begin(d, now_ms, send, &wanted);
-    const uint8_t out[] = {deconz_state(d), wanted.send.id};
-    deconz_answer(d, now_ms, request, status, true, bytes_of(out, sizeof out));
+    const uint8_t out[] = {conbee_state(d), wanted.send.id};
+    conbee_answer(d, now_ms, request, status, true, bytes_of(out, sizeof out));
 }

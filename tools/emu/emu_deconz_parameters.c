@@ -33,7 +33,7 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 _Static_assert(sizeof rows / sizeof rows[0] <= DECONZ_PARAMETERS, "a value for each row");
 
-unsigned deconz_protocol(const struct emu_deconz *d)
+unsigned conbee_protocol(const struct emu_deconz *d)
 {
     return d->m.config.firmware == 3 ? 0x0107 : 0x010D;
 }
@@ -42,7 +42,7 @@ unsigned deconz_protocol(const struct emu_deconz *d)
 static const struct row *row_of(const struct emu_deconz *d, uint8_t id)
 {
     for (size_t i = 0; i < ROWS; i++) {
-        if (rows[i].id == id && rows[i].protocol <= deconz_protocol(d))
+        if (rows[i].id == id && rows[i].protocol <= conbee_protocol(d))
             return &rows[i];
     }
     return NULL;
@@ -53,7 +53,7 @@ static struct deconz_value *value_of(struct emu_deconz *d, const struct row *row
     return &d->values[row - rows];
 }
 
-uint64_t deconz_number(const struct emu_deconz *d, enum deconz_parameter id)
+uint64_t conbee_number(const struct emu_deconz *d, enum deconz_parameter id)
 {
     for (size_t i = 0; i < ROWS; i++) {
         if (d->values[i].id != id)
@@ -66,7 +66,7 @@ uint64_t deconz_number(const struct emu_deconz *d, enum deconz_parameter id)
     return 0;
 }
 
-void deconz_set_number(struct emu_deconz *d, enum deconz_parameter id, uint64_t value)
+void conbee_set_number(struct emu_deconz *d, enum deconz_parameter id, uint64_t value)
 {
     for (size_t i = 0; i < ROWS; i++) {
         if (d->values[i].id != id)
@@ -88,29 +88,29 @@ static void default_endpoints(struct emu_deconz *d)
     memcpy(d->endpoints[1].octets, second, sizeof second);
 }
 
-void deconz_parameters_init(struct emu_deconz *d)
+void conbee_parameters_init(struct emu_deconz *d)
 {
     enum { VENDOR_CHANNELS = 0x02108800, WATCHDOG_S = 600 };
 
     const struct emu_config *c = &d->m.config;
     for (size_t i = 0; i < ROWS; i++)
         d->values[i] = (struct deconz_value){.id = rows[i].id, .len = rows[i].len};
-    deconz_set_number(d, DECONZ_MAC, c->eui64);
-    deconz_set_number(d, DECONZ_PROTOCOL, deconz_protocol(d));
-    deconz_set_number(d, DECONZ_CHANNELS, VENDOR_CHANNELS);
-    deconz_set_number(d, DECONZ_COORDINATOR, 1);
-    deconz_set_number(d, DECONZ_SECURITY, 3);
-    deconz_set_number(d, DECONZ_WATCHDOG, WATCHDOG_S);
+    conbee_set_number(d, DECONZ_MAC, c->eui64);
+    conbee_set_number(d, DECONZ_PROTOCOL, conbee_protocol(d));
+    conbee_set_number(d, DECONZ_CHANNELS, VENDOR_CHANNELS);
+    conbee_set_number(d, DECONZ_COORDINATOR, 1);
+    conbee_set_number(d, DECONZ_SECURITY, 3);
+    conbee_set_number(d, DECONZ_WATCHDOG, WATCHDOG_S);
     default_endpoints(d);
     d->stored_network = c->formed;
     if (!c->formed)
         return;
     const unsigned channel = c->channel != 0 ? c->channel : 15;
-    deconz_set_number(d, DECONZ_PAN, c->pan_id != 0 ? c->pan_id : 0x1A62);
-    deconz_set_number(d, DECONZ_EXTENDED_PAN, c->eui64);
-    deconz_set_number(d, DECONZ_TRUST_CENTER, c->eui64);
-    deconz_set_number(d, DECONZ_CHANNELS, UINT64_C(1) << channel);
-    deconz_set_number(d, DECONZ_CHANNEL, channel);
+    conbee_set_number(d, DECONZ_PAN, c->pan_id != 0 ? c->pan_id : 0x1A62);
+    conbee_set_number(d, DECONZ_EXTENDED_PAN, c->eui64);
+    conbee_set_number(d, DECONZ_TRUST_CENTER, c->eui64);
+    conbee_set_number(d, DECONZ_CHANNELS, UINT64_C(1) << channel);
+    conbee_set_number(d, DECONZ_CHANNEL, channel);
     const struct row *key = row_of(d, DECONZ_NETWORK_KEY);
     for (unsigned i = 1; i < key->len; i++)
         value_of(d, key)->octets[i] = (uint8_t)(0x40 + i);
@@ -121,7 +121,7 @@ void deconz_parameters_init(struct emu_deconz *d)
 static void answer_id(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request,
                       enum deconz_status status, uint8_t id)
 {
-    deconz_answer(d, now_ms, request, status, true, bytes_of(&id, 1));
+    conbee_answer(d, now_ms, request, status, true, bytes_of(&id, 1));
 }
 
 static void read_endpoint(struct emu_deconz *d, int64_t now_ms,
@@ -136,10 +136,10 @@ static void read_endpoint(struct emu_deconz *d, int64_t now_ms,
     struct writer w = wr_to(out, sizeof out);
     wr_u8(&w, DECONZ_ENDPOINT);
     wr_bytes(&w, bytes_of(d->endpoints[index].octets, d->endpoints[index].len));
-    deconz_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
+    conbee_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
 }
 
-void deconz_read(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
+void conbee_read(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
 {
     struct reader r = rd_of(request->rest);
     const uint16_t len = rd_u16_le(&r);
@@ -163,7 +163,7 @@ void deconz_read(struct emu_deconz *d, int64_t now_ms, const struct deconz_reque
     struct writer w = wr_to(out, sizeof out);
     wr_u8(&w, id);
     wr_bytes(&w, bytes_of(value->octets, value->len));
-    deconz_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
+    conbee_answer(d, now_ms, request, DECONZ_SUCCESS, true, bytes_of(out, w.len));
 }
 
 /* index, endpoint, profile, device, version, clusters in and out */
@@ -193,11 +193,11 @@ static enum deconz_status write_value(struct emu_deconz *d, int64_t now_ms, uint
     memcpy(value_of(d, row)->octets, value.data, value.len);
     d->changed |= row->network;
     if (id == DECONZ_WATCHDOG)
-        d->starve_ms = now_ms + (int64_t)deconz_number(d, DECONZ_WATCHDOG) * 1000;
+        d->starve_ms = now_ms + (int64_t)conbee_number(d, DECONZ_WATCHDOG) * 1000;
     return DECONZ_SUCCESS;
 }
 
-void deconz_write(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
+void conbee_write(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request)
 {
     struct reader r = rd_of(request->rest);
     const uint16_t len = rd_u16_le(&r);

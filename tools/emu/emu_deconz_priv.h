@@ -157,7 +157,7 @@ struct emu_deconz {
 /* ---- emu_deconz.c ------------------------------------------------------------------------------ */
 
 /* The state octet as it is now; the host is about to learn it. */
-uint8_t deconz_state(struct emu_deconz *d);
+uint8_t conbee_state(struct emu_deconz *d);
 
 struct deconz_request {
     uint8_t command, sequence;
@@ -165,39 +165,39 @@ struct deconz_request {
 };
 
 /* cmd, seq, status, frame length, and behind it `with_length` ? payload length and payload : payload. */
-void deconz_answer(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request,
+void conbee_answer(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request,
                    enum deconz_status status, bool with_length, struct bytes payload);
 
 /* ---- emu_deconz_parameters.c ------------------------------------------------------------------- */
 
-void deconz_parameters_init(struct emu_deconz *d);
-void deconz_read(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
-void deconz_write(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
-uint64_t deconz_number(const struct emu_deconz *d, enum deconz_parameter id);
-void deconz_set_number(struct emu_deconz *d, enum deconz_parameter id, uint64_t value);
-unsigned deconz_protocol(const struct emu_deconz *d);
+void conbee_parameters_init(struct emu_deconz *d);
+void conbee_read(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
+void conbee_write(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
+uint64_t conbee_number(const struct emu_deconz *d, enum deconz_parameter id);
+void conbee_set_number(struct emu_deconz *d, enum deconz_parameter id, uint64_t value);
+unsigned conbee_protocol(const struct emu_deconz *d);
 
 /* ---- emu_deconz_aps.c -------------------------------------------------------------------------- */
 
-void deconz_aps_reset(struct emu_deconz *d);
-unsigned deconz_slots(const struct emu_deconz *d);
-void deconz_aps_request(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
-void deconz_aps_confirm(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
-void deconz_aps_indication(struct emu_deconz *d, int64_t now_ms,
+void conbee_aps_reset(struct emu_deconz *d);
+unsigned conbee_slots(const struct emu_deconz *d);
+void conbee_aps_request(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
+void conbee_aps_confirm(struct emu_deconz *d, int64_t now_ms, const struct deconz_request *request);
+void conbee_aps_indication(struct emu_deconz *d, int64_t now_ms,
                            const struct deconz_request *request);
-void deconz_aps_event(struct emu_deconz *d, int64_t now_ms, const struct ether_event *event);
-void deconz_aps_due(struct emu_deconz *d, int64_t now_ms);
-int64_t deconz_aps_deadline(const struct emu_deconz *d);
+void conbee_aps_event(struct emu_deconz *d, int64_t now_ms, const struct ether_event *event);
+void conbee_aps_due(struct emu_deconz *d, int64_t now_ms);
+int64_t conbee_aps_deadline(const struct emu_deconz *d);
 
 /* ---- integers of 64 bits ----------------------------------------------------------------------- */
 
-static inline uint64_t deconz_rd_u64(struct reader *r)
+static inline uint64_t conbee_rd_u64(struct reader *r)
 {
     const uint64_t low = rd_u32_le(r);
     return low | (uint64_t)rd_u32_le(r) << 32;
 }
 
-static inline void deconz_wr_u64(struct writer *w, uint64_t value)
+static inline void conbee_wr_u64(struct writer *w, uint64_t value)
 {
     wr_u32_le(w, (uint32_t)value);
     wr_u32_le(w, (uint32_t)(value >> 32));
