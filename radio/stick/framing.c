@@ -218,12 +218,14 @@ static bool next_raw(struct framer *f, struct reader *in, struct bytes *packet)
         }
         if (rd_left(in) == 0)
             return false;
-        if (f->at > 0) {
+        if (f->at == f->len)
+            f->at = f->len = 0;
+        if (f->len == sizeof f->buf) {
             memmove(f->buf, f->buf + f->at, f->len - f->at);
             f->len -= f->at;
             f->at = 0;
         }
-        f->buf[f->len++] = rd_u8(in); /* less than the limit: look() would have said RAW_BAD */
+        f->buf[f->len++] = rd_u8(in); /* there is room: look() takes nothing longer for a packet */
     }
 }
 
