@@ -42,14 +42,16 @@ static int64_t patience_ms(const struct chaos_node *n)
     return tolerant_ms(n->gw.asleep || n->gw.awake ? n->gw.sleep_s : n->keep_alive_s);
 }
 
-/* While it is awake the retry count decides first. */
+/* While it is awake the retry count decides first. A CONNECT that comes right after it fell asleep may
+ * be a late copy: then it is active, and supervised like a sleeper all the same. */
 static int64_t latest_ms(const struct chaos *x, const struct chaos_node *n)
 {
     const struct sn_engine_config *config = &x->w.engine->config;
     const int64_t sign_ms =
         n->gw.heard_any_ms > n->gw.since_ms ? n->gw.heard_any_ms : n->gw.since_ms;
     const int64_t awake_ms = n->gw.awake ? config->retry_max_ms * (config->retry_count + 1) : 0;
-    return sign_ms + patience_ms(n) + awake_ms;
+    const int64_t asleep_ms = n->hasty ? tolerant_ms(n->gw.sleep_s) : 0;
+    return sign_ms + (patience_ms(n) > asleep_ms ? patience_ms(n) : asleep_ms) + awake_ms;
 }
 
 static void judge_silence(struct chaos *x, const struct chaos_node *n)
