@@ -33,7 +33,7 @@
  *   - CONNECT, DISCONNECT, PINGREQ and the will's updates carry no msg id, and a gateway can't know in
  *     which order a client used its ids. A copy of one of these, or of SUBSCRIBE and UNSUBSCRIBE,
  *     that comes after the client has done the opposite undoes that. So nodes let QUIET_MS pass
- *     between opposites: CONNACK and DISCONNECT, DISCONNECT and CONNECT, SUBSCRIBE and UNSUBSCRIBE
+ *     between opposites: CONNACK and DISCONNECT for good, DISCONNECT and CONNECT, SUBSCRIBE and UNSUBSCRIBE
  *     of one filter, two updates of the will. Nothing else waits. Some nodes (`hasty`) don't wait
  *     either: of these only is promised what concerns publications of a stored session, and
  *     subscriptions and wills are not judged.
@@ -131,6 +131,7 @@ struct watched {
     bool connected;
     bool asleep;
     bool awake;
+    bool in_doubt;        /* active by a CONNECT that may be a late copy */
     unsigned address;     /* that the node last connected, or woke, from */
     int64_t since_ms;     /* of its latest change of state */
     int64_t heard_ms;     /* from `address` */

@@ -315,7 +315,7 @@ static void act_connected(struct chaos *x, struct chaos_node *n)
         air_move(x, n);
     else if (dice < 83)
         reboot(x, n);
-    else if (n->sleeper && dice < 450 && !is_quiet_time(x, n))
+    else if (n->sleeper && dice < 450)
         to_sleep(x, n);
     else
         publish(x, n, false);

@@ -50,7 +50,7 @@ static int64_t latest_ms(const struct chaos *x, const struct chaos_node *n)
     const int64_t sign_ms =
         n->gw.heard_any_ms > n->gw.since_ms ? n->gw.heard_any_ms : n->gw.since_ms;
     const int64_t awake_ms = n->gw.awake ? config->retry_max_ms * (config->retry_count + 1) : 0;
-    const int64_t asleep_ms = n->hasty ? tolerant_ms(n->gw.sleep_s) : 0;
+    const int64_t asleep_ms = n->gw.in_doubt ? tolerant_ms(n->gw.sleep_s) : 0;
     return sign_ms + (patience_ms(n) > asleep_ms ? patience_ms(n) : asleep_ms) + awake_ms;
 }
 
@@ -124,6 +124,7 @@ static void on_state(struct chaos *x, const char *text)
         session_ended(n);
     if (strcmp(why, "accepted") == 0 && gw->connect_will)
         n->will = UINT64_C(1) << WILL_CONNECT;
+    gw->in_doubt = strcmp(new, "active") == 0 && strcmp(why, "connect") == 0;
     gw->asleep = strcmp(new, "asleep") == 0;
     gw->awake = strcmp(new, "awake") == 0;
     gw->connected = gw->asleep || gw->awake || strcmp(new, "active") == 0;
