@@ -171,6 +171,8 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page_put(&page, "filters", s.filters);
     page_put(&page, "unmatched", s.unmatched);
     page_put(&page, "wills", s.wills);
+    page_put(&page, "wills_refused", s.wills_refused);
+    page_put(&page, "wills_dropped", s.wills_dropped);
     page_put(&page, "memory_bytes", s.memory_bytes);
     page_end(&page);
 }

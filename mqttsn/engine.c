@@ -444,11 +444,17 @@ static void on_upstream(struct sn_engine *e, bool up)
     sn_discover_refresh(e);
 }
 
+static bool listens(const struct sn_client *c)
+{
+    return c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE;
+}
+
 static void on_closed(struct sn_engine *e, struct sn_client *c)
 {
     if (c->connecting != NULL && c->connecting->step == SN_STEP_BROKER)
         return; /* it has crossed our OPEN, whose answer is still to come */
-    if (sn_client_connected(c))
+    /* A sleeper does not hear: it gets DISCONNECT, like any stranger, when it says something. */
+    if (listens(c))
         sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     c->open = false; /* it knows */
     sn_client_apply(e, c, SN_CE_CLOSED);
@@ -489,7 +495,7 @@ void sn_engine_farewell(struct sn_engine *e, int64_t now_ms)
     fire_due(e, now_ms);
     for (uint32_t slot = 0; slot < e->n_slots; slot++) {
         struct sn_client *c = e->slots[slot];
-        if (c != NULL && c->state == SN_ST_ACTIVE)
+        if (c != NULL && listens(c))
             sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     }
 }

@@ -160,7 +160,7 @@ void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event 
 /* Fires what is due. Afterwards sn_engine_next_deadline() > now_ms. */
 void sn_engine_advance(struct sn_engine *e, int64_t now_ms);
 
-/* Says DISCONNECT to every connected node (shutdown); sessions stay as they are. O(clients). */
+/* Says DISCONNECT to every node that listens (shutdown); sessions stay as they are. O(clients). */
 void sn_engine_farewell(struct sn_engine *e, int64_t now_ms);
 
 /* ---- outputs --------------------------------------------------------------------------------- */

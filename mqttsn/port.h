@@ -115,7 +115,8 @@ enum sn_event_type {
     SN_EV_SUBSCRIBED,
     SN_EV_UNSUBSCRIBED,
     SN_EV_MESSAGE,
-    SN_EV_CLOSED, /* the broker side ended the session: the node gets DISCONNECT */
+    SN_EV_CLOSED, /* the broker side ended the session: the node gets DISCONNECT, a sleeper when it
+                   * wakes */
 };
 
 /* Outcome of a request, as far as MQTT-SN return codes can tell it (section 5.3.10). */

@@ -67,7 +67,18 @@ static void due_will_free(struct shared *s, struct due_will *d)
     shared_release(s, d, sizeof *d);
 }
 
-/* A will of QoS 0 has done its duty when it was handed over; the others when the broker says so. */
+static void will_failed(struct shared *s, struct bytes topic, uint64_t *counter, const char *why)
+{
+    (*counter)++;
+    if (!log_begin(&s->log, LOG_ERROR, "will.dropped"))
+        return;
+    log_str(&s->log, "topic", topic);
+    log_word(&s->log, "why", why);
+    log_end(&s->log);
+}
+
+/* Published when the broker says so; at QoS 0, about which nothing is said but failure, when that
+ * has not come for a while. */
 static void send_will(struct shared *s, struct due_will *d)
 {
     const struct up_request request = {
@@ -81,10 +92,9 @@ static void send_will(struct shared *s, struct due_will *d)
     if (!ask_upstream(s, &request))
         return;
     d->sent = true;
-    if (d->will.qos == 0) {
-        s->wills_published++;
-        due_will_free(s, d);
-    }
+    d->sent_ms = s->now_ms;
+    if (d->will.qos == 0)
+        try_again_soon(s);
 }
 
 static void publish_will(struct shared *s, struct session *n)
@@ -93,11 +103,7 @@ static void publish_will(struct shared *s, struct session *n)
         return;
     struct due_will *d = shared_alloc(s, sizeof *d);
     if (d == NULL) {
-        if (log_begin(&s->log, LOG_ERROR, "will.dropped")) {
-            log_str(&s->log, "topic", body_bytes(n->will.topic));
-            log_word(&s->log, "why", "out_of_memory");
-            log_end(&s->log);
-        }
+        will_failed(s, body_bytes(n->will.topic), &s->wills_dropped, "out_of_memory");
         return;
     }
     d->will = n->will;
@@ -120,7 +126,10 @@ static void on_will_published(struct shared *s, const struct up_event *event)
         if (event->result == UP_BUSY) {
             d->sent = false;
             try_again_soon(s);
-        } else if (event->result != UP_IN_DOUBT) {
+        } else if (event->result == UP_REFUSED) {
+            will_failed(s, body_bytes(d->will.topic), &s->wills_refused, "refused_by_broker");
+            due_will_free(s, d);
+        } else if (event->result == UP_OK) {
             s->wills_published++;
             due_will_free(s, d);
         }
@@ -134,6 +143,19 @@ static void send_waiting_wills(struct shared *s)
         struct due_will *d = container_of(link, struct due_will, link);
         if (!d->sent)
             send_will(s, d);
+        else if (d->will.qos == 0)
+            try_again_soon(s);
+    }
+}
+
+static void settle_wills_of_qos_0(struct shared *s)
+{
+    list_foreach_safe (link, next, &s->wills) {
+        struct due_will *d = container_of(link, struct due_will, link);
+        if (!d->sent || d->will.qos != 0 || s->now_ms - d->sent_ms < MISSED_MS)
+            continue;
+        s->wills_published++;
+        due_will_free(s, d);
     }
 }
 
@@ -150,6 +172,7 @@ static void missed_due(struct shared *s)
 {
     if (!s->up)
         return;
+    settle_wills_of_qos_0(s);
     send_waiting_wills(s);
     resubscribe_missed(s);
 }
@@ -347,8 +370,8 @@ void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *r
                                    .token = request->token});
         break;
     case SN_REQ_SET_WILL:
-        if (n != NULL)
-            will_set(&n->will, &request->set_will.will);
+        if (n != NULL && !will_set(&n->will, &request->set_will.will))
+            will_failed(s, request->set_will.will.topic, &s->wills_dropped, "out_of_memory");
         break;
     case SN_REQ_DELIVERED: /* the journal's concern, which the shared session has none of */
         break;
@@ -447,6 +470,8 @@ struct shared_gauges shared_gauges(const struct shared *s)
         .filters = s->n_filters,
         .unmatched = s->unmatched,
         .wills = s->wills_published,
+        .wills_refused = s->wills_refused,
+        .wills_dropped = s->wills_dropped,
         .memory_bytes = s->memory_bytes,
     };
 }

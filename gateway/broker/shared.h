@@ -57,10 +57,12 @@ void shared_done_upstream(struct shared *s);
 struct log_ring *shared_log(struct shared *s);
 
 struct shared_gauges {
-    uint32_t sessions;  /* virtual sessions, present and stored */
-    uint32_t filters;   /* distinct filters subscribed upstream */
-    uint64_t unmatched; /* messages from the broker that nobody wanted, since start */
-    uint64_t wills;     /* published for lost nodes, since start */
+    uint32_t sessions;      /* virtual sessions, present and stored */
+    uint32_t filters;       /* distinct filters subscribed upstream */
+    uint64_t unmatched;     /* messages from the broker that nobody wanted, since start */
+    uint64_t wills;         /* published for lost nodes, since start */
+    uint64_t wills_refused; /* by the broker */
+    uint64_t wills_dropped; /* for want of memory */
     uint64_t memory_bytes;
 };
 

@@ -167,6 +167,7 @@ void queues_deinit(struct shared *s);
 struct due_will {
     struct list link;
     struct will will;
+    int64_t sent_ms;
     uint16_t token;
     bool sent;
 };
@@ -200,6 +201,8 @@ struct shared {
     uint64_t memory_bytes;
     uint64_t unmatched;
     uint64_t wills_published;
+    uint64_t wills_refused;
+    uint64_t wills_dropped;
     int64_t now_ms;
 };
 

@@ -413,10 +413,12 @@ void world_end_well(struct world *w)
     world_set_upstream(w, 2);
     world_settle(w);
     world_drain(w, DRAIN_ALL);
-    world_pass_time(w, STEP_2S); /* what was refused for want of room is tried again */
-    world_drain(w, DRAIN_ALL);
-    world_settle(w);
-    world_drain(w, DRAIN_ALL);
+    for (int i = 0; i < 2; i++) { /* what was refused for want of room is tried again, and done */
+        world_pass_time(w, STEP_2S);
+        world_drain(w, DRAIN_ALL);
+        world_settle(w);
+        world_drain(w, DRAIN_ALL);
+    }
     world_judge(w);
     seam_all_answered(&w->seam);
     if (w->shared != NULL) {

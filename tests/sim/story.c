@@ -266,14 +266,16 @@ static void on_gauge(struct story *s, const struct story_line *line)
         const char *name;
         uint64_t value;
     } gauges[] = {
-        {"clients",          g.clients  },
-        {"connected",        g.connected},
-        {"queued",           g.queued   },
-        {"gateways",         g.gateways },
-        {"shared.sessions",  h.sessions },
-        {"shared.filters",   h.filters  },
-        {"shared.unmatched", h.unmatched},
-        {"shared.wills",     h.wills    },
+        {"clients",              g.clients      },
+        {"connected",            g.connected    },
+        {"queued",               g.queued       },
+        {"gateways",             g.gateways     },
+        {"shared.sessions",      h.sessions     },
+        {"shared.filters",       h.filters      },
+        {"shared.unmatched",     h.unmatched    },
+        {"shared.wills",         h.wills        },
+        {"shared.wills_refused", h.wills_refused},
+        {"shared.wills_dropped", h.wills_dropped},
     };
 
     uint64_t wanted;
