@@ -6,6 +6,7 @@ static const struct emu_driver *const drivers[] = {
     &emu_serial,
     &emu_znp,
     &emu_deconz,
+    &emu_xbee,
     NULL, /* the end */
 };
 
