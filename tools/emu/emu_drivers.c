@@ -7,6 +7,7 @@ static const struct emu_driver *const drivers[] = {
     &emu_znp,
     &emu_deconz,
     &emu_xbee,
+    &emu_ezsp,
     NULL, /* the end */
 };
 
