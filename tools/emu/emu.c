@@ -77,18 +77,18 @@ static void line_put(struct emu *m, struct emu_line *l, int64_t at_us, struct by
     l->free_us = passed_us(m, from_us, in.len);
 }
 
-/* Octets of the first chunk that have passed at `now_us`. */
+/* Octets of the first chunk that have passed at `now_us` and were not taken. */
 static size_t line_passed(const struct emu *m, const struct emu_line *l, int64_t now_us)
 {
     if (l->n_chunks == 0)
         return 0;
     const struct emu_chunk *c = line_chunk(l, 0);
     if (now_us >= passed_us(m, c->from_us, c->len))
-        return c->len;
+        return c->len - c->taken;
     if (now_us <= c->from_us)
         return 0;
     const size_t n = (size_t)((now_us - c->from_us) * 1000 / octet_ns(m));
-    return n < c->len ? n : c->len - 1;
+    return n > c->taken ? n - c->taken : 0;
 }
 
 /* When the first chunk has passed. */
@@ -107,18 +107,18 @@ static struct bytes line_view(const struct emu_line *l, size_t n)
     return bytes_of(l->bytes + l->head, n < to_end ? n : to_end);
 }
 
-static void line_took(const struct emu *m, struct emu_line *l, size_t n)
+static void line_took(struct emu_line *l, size_t n)
 {
     assert(n <= l->used);
     l->head = (l->head + n) % l->size;
     l->used -= n;
     while (n > 0) {
         struct emu_chunk *c = line_chunk(l, 0);
-        const size_t part = n < c->len ? n : c->len;
-        c->from_us = passed_us(m, c->from_us, part);
-        c->len -= part;
+        const size_t left = c->len - c->taken;
+        const size_t part = n < left ? n : left;
+        c->taken += part;
         n -= part;
-        if (c->len == 0) {
+        if (c->taken == c->len) {
             l->first = (l->first + 1) % EMU_CHUNKS;
             l->n_chunks--;
         }
@@ -189,7 +189,7 @@ bool emu_peek_bytes(struct emu *m, int64_t now_ms, struct bytes *out)
 
 void emu_took(struct emu *m, size_t n)
 {
-    line_took(m, &m->out, n);
+    line_took(&m->out, n);
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -284,11 +284,12 @@ void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event)
 static void take_input(struct emu *m)
 {
     uint8_t copy[256];
-    struct bytes in = line_view(&m->in, line_chunk(&m->in, 0)->len);
+    const struct emu_chunk *c = line_chunk(&m->in, 0);
+    struct bytes in = line_view(&m->in, c->len - c->taken);
     if (in.len > sizeof copy)
         in.len = sizeof copy;
     memcpy(copy, in.data, in.len);
-    line_took(m, &m->in, in.len);
+    line_took(&m->in, in.len);
     m->driver->input(m, m->now_ms, bytes_of(copy, in.len));
 }
 

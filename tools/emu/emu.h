@@ -70,7 +70,7 @@ const char *emu_driver_name(size_t i);
 /* Octets on a line: one after the other from `from_us` on. */
 struct emu_chunk {
     int64_t from_us;
-    size_t len;
+    size_t len, taken;
 };
 
 /* One direction of the line. */
