@@ -56,7 +56,7 @@ static void send_packet(struct znp *z, int64_t now_ms, struct stick_send *send)
 {
     uint8_t data[ZNP_DATA_MAX];
     struct writer w = wr_to(data, sizeof data);
-    struct znp_request request = {.by = ZNP_BY_SEND, .arg = send->id, .timeout_ms = ZNP_SEND_MS};
+    struct znp_request request = {.by = ZNP_BY_SEND, .arg = send->id, .timeout_ms = ZNP_REQUEST_MS};
     znp_packet_encode(z, send, &request, &w);
     stick_await(&z->s, send, now_ms, z->s.confirm_ms);
     transmit_request(z, now_ms, &request, bytes_of(data, wr_close(&w)));
@@ -88,12 +88,15 @@ bool znp_ask(struct znp *z, int64_t now_ms, enum znp_asker by, uint32_t arg, uin
 {
     if (z->count == ZNP_REQUESTS || data.len > ZNP_REQUEST_DATA)
         return false;
+    const bool starting = by == ZNP_BY_START;
     struct znp_request *request = &z->requests[(z->first + z->count) % ZNP_REQUESTS];
     *request = (struct znp_request){.cmd = cmd,
                                     .by = (uint8_t)by,
                                     .arg = arg,
                                     .len = (uint8_t)data.len,
-                                    .timeout_ms = cmd == ZNP_PING ? ZNP_HELLO_MS : ZNP_REQUEST_MS};
+                                    .timeout_ms = cmd == ZNP_PING ? ZNP_HELLO_MS
+                                                  : starting      ? ZNP_START_MS
+                                                                  : ZNP_REQUEST_MS};
     if (data.len > 0)
         memcpy(request->data, data.data, data.len);
     z->count++;

@@ -17,8 +17,8 @@
 enum {
     ZNP_REQUESTS = 24,
     ZNP_REQUEST_DATA = 40,
-    ZNP_REQUEST_MS = 6000, /* for an answer; it usually comes within 50 ms */
-    ZNP_SEND_MS = 1500,    /* the same of a packet: its confirm tells as well */
+    ZNP_REQUEST_MS = 1000, /* for an answer; it usually comes within 50 ms */
+    ZNP_START_MS = 6000,   /* the same while starting: writing to flash memory takes longer */
     ZNP_PING_MS = 1000,
     ZNP_HELLO_MS = 500,
     ZNP_PINGS = 6,       /* without an answer, and the stick is taken for dead */

@@ -479,10 +479,10 @@ void znp_start_reset(struct znp *z, int64_t now_ms)
 
     z->phase_end_ms = TIME_NEVER;
     switch ((int)z->step) {
-    case ZNP_STEP_HELLO: /* it has just got power: no need to wait any longer */
-        if (z->current.cmd != 0)
-            return;
+    case ZNP_STEP_HELLO: /* it has just got power, and has heard nothing that we said before */
         z->hello = 0;
+        z->current = (struct znp_request){0};
+        z->current_end_ms = TIME_NEVER;
         znp_goto(z, now_ms, ZNP_STEP_HELLO, SETTLE_MS);
         return;
     case ZNP_STEP_FORM_RESET:
