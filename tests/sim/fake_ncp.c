@@ -58,7 +58,10 @@ static void say_first(struct ncp_world *w, bool re_tx)
 static void queue(struct ncp_world *w, struct bytes frame)
 {
     struct ncp *n = &w->ncp;
-    must(n->queued < NCP_QUEUE && frame.len <= ASH_DATA_MAX, "queue full");
+    must(frame.len >= ASH_DATA_MIN && frame.len <= ASH_DATA_MAX, "a frame of no length");
+    must(n->queued < NCP_QUEUE || n->lenient, "queue full");
+    if (n->queued == NCP_QUEUE)
+        return;
     struct ncp_frame *f = &n->queue[(n->queue_at + n->queued++) % NCP_QUEUE];
     memcpy(f->octets, frame.data, frame.len);
     f->len = frame.len;
@@ -110,7 +113,9 @@ static void wr_status(const struct ncp *n, struct writer *w, uint32_t status)
 void ncp_callback(struct ncp_world *w, int64_t after_ms, uint16_t id, struct bytes parameters)
 {
     struct ncp *n = &w->ncp;
-    must(n->n_later < NCP_LATER, "too many later");
+    must(n->n_later < NCP_LATER || n->lenient, "too many later");
+    if (n->n_later == NCP_LATER)
+        return;
     struct ncp_frame *f = &n->later[n->n_later++];
     struct writer out = wr_to(f->octets, sizeof f->octets);
     wr_response(n, &out, 0x90 | n->frame_control, id, false);
@@ -276,8 +281,10 @@ static void on_command(struct ncp_world *w, struct bytes in)
     rd_u8(&r);
     const bool legacy = n->n_asked == 0;
     uint16_t id = legacy ? rd_u8(&r) : rd_u8(&r) == 1 ? rd_u16_le(&r) : 0xFFFF;
-    must(!r.failed && id < NCP_IDS, "a request that nobody understands");
-    must(n->n_asked > 0 || id == EZSP_VERSION, "the first command is not version");
+    const bool understood = !r.failed && id < NCP_IDS && (n->n_asked > 0 || id == EZSP_VERSION);
+    must(understood || n->lenient, "a request that nobody understands, or not version first");
+    if (!understood)
+        return;
     n->order[n->n_asked++ % 256] = id;
     n->asked[id]++;
     struct ncp_frame *last = &n->last[id];
@@ -355,13 +362,13 @@ static bool carry(struct ncp_world *w)
     struct bytes out;
     if (!stick_peek_bytes(w->stick, &out))
         return false;
-    uint8_t copy[8192];
     const size_t len = out.len;
-    memcpy(copy, out.data, len);
+    must(len <= sizeof w->wire, "more than the port's buffer");
+    memcpy(w->wire, out.data, len);
     stick_took(w->stick, w->now_ms, len);
     if (w->line_cut)
         return true;
-    struct reader r = rd_of(bytes_of(copy, len));
+    struct reader r = rd_of(bytes_of(w->wire, len));
     struct ash_frame f;
     while (ash_deframe(&n->rx, &r, &f) == ASH_FOUND)
         on_frame(w, &f);
@@ -478,17 +485,16 @@ struct ncp_world *ncp_world_new(uint8_t version, const struct stick_config *conf
     struct ncp_world *w = calloc(1, sizeof *w);
     must(w != NULL, "out of memory");
     w->now_ms = 1000;
-    w->ncp = (struct ncp){
-        .version = version,
-        .has_network = true,
-        .channel = 15,
-        .pan_id = 0x1A62,
-        .max_payload = 82,
-        .unicasts = 10,
-        .reset_code = ASH_RESET_SOFTWARE,
-        .sent_after_ms = 20,
-        .repeat_at_ms = TIME_NEVER,
-    };
+    struct ncp *n = &w->ncp;
+    n->version = version;
+    n->has_network = true;
+    n->channel = 15;
+    n->pan_id = 0x1A62;
+    n->max_payload = 82;
+    n->unicasts = 10;
+    n->reset_code = ASH_RESET_SOFTWARE;
+    n->sent_after_ms = 20;
+    n->repeat_at_ms = TIME_NEVER;
     w->stick = stick_new(&stick_ezsp, config, w->now_ms);
     must(w->stick != NULL, "out of memory");
     return w;

@@ -27,6 +27,7 @@ struct ncp {
     uint16_t unicasts;    /* APS unicast message count */
     uint8_t reset_code;   /* of the RSTACK; 0: no answer to RST */
     unsigned deaf_resets; /* so many RSTs are not heard */
+    bool lenient;         /* what it does not understand is no offence: the line was forged */
     bool up_first;        /* NETWORK_UP before the response that causes it */
     bool no_up;
     int64_t sent_after_ms; /* messageSent behind sendUnicast; -1: never */
@@ -69,6 +70,7 @@ struct ncp_world {
     bool to_group;
     struct bytes packet; /* the last one */
     uint8_t packet_room[256];
+    uint8_t wire[8192];  /* from the host */
     char text[NCP_TEXT]; /* the last DOWN or REOPEN */
     char up[NCP_TEXT];
     char logged[4 * NCP_TEXT];
