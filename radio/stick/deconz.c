@@ -504,9 +504,7 @@ static int64_t next_deadline(const struct stick *s)
     const struct deconz *d = (const void *)s; /* its first member */
     if (d->command != 0)
         return d->answer_ms;
-    if (d->pause_ms > s->now_ms)
-        return d->pause_ms;
-    return d->step != STEP_UP ? d->step_ms : time_min(d->poll_ms, d->watchdog_ms);
+    return d->step != STEP_UP ? d->pause_ms : time_min(d->poll_ms, d->watchdog_ms);
 }
 
 const struct stick_driver stick_deconz = {

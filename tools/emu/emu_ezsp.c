@@ -224,6 +224,8 @@ static void on_power_on(struct emu *m, int64_t now_ms)
     emu_ash_init(&n->ash);
     n->negotiated = n->up = n->initialised = n->has_security = false;
     n->n_endpoints = 0;
+    memset(n->sent, 0, sizeof n->sent);
+    n->answer_ms = TIME_NEVER;
     n->busy = 0;
     n->network_ms = TIME_NEVER;
     n->boot_ms = now_ms + START_MS;
@@ -259,13 +261,16 @@ static void on_advance(struct emu *m, int64_t now_ms)
         on_boot(n, now_ms);
     if (n->network_ms <= now_ms)
         network_due(n, now_ms);
+    if (n->answer_ms <= now_ms)
+        emu_ezsp_zdo_answer(n, now_ms);
     pump(n, now_ms);
 }
 
 static int64_t next_deadline(const struct emu *m)
 {
     const struct emu_ncp *n = (const void *)m; /* its first member */
-    return time_min(time_min(n->boot_ms, n->network_ms), emu_ash_deadline(&n->ash));
+    return time_min(time_min(n->boot_ms, n->network_ms),
+                    time_min(n->answer_ms, emu_ash_deadline(&n->ash)));
 }
 
 static void on_init(struct emu *m)

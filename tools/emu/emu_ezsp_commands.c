@@ -54,6 +54,25 @@ static int free_place(const struct emu_ncp *n)
     return -1;
 }
 
+/* Questions to a node's device object: who has this address? One at a time is on air; the others are
+ * lost, as on any air. */
+static enum emu_ezsp_status ask_zdo(struct emu_ncp *n, int64_t now_ms,
+                                    const struct emu_ezsp_sent *sent, uint16_t cluster,
+                                    struct bytes message)
+{
+    enum { NWK_ADDR = 0x0000, IEEE_ADDR = 0x0001, ANSWER = 0x8000, ANSWER_MS = 40 };
+
+    struct reader r = rd_of(message);
+    n->answer_tsn = rd_u8(&r);
+    n->answer_node = cluster == NWK_ADDR    ? ether_find_eui64(n->m.ether, get_eui64(&r))
+                     : cluster == IEEE_ADDR ? ether_find_short(n->m.ether, rd_u16_le(&r))
+                                            : -1;
+    n->answer_cluster = cluster | ANSWER;
+    n->question = *sent;
+    n->answer_ms = now_ms + ANSWER_MS;
+    return EZ_OK;
+}
+
 static enum emu_ezsp_status send_message(struct emu_ncp *n, int64_t now_ms,
                                          const struct emu_ezsp_sent *sent, struct bytes message)
 {
@@ -75,6 +94,8 @@ static enum emu_ezsp_status send_message(struct emu_ncp *n, int64_t now_ms,
         return EZ_TOO_MANY;
     if (emu_chance(&n->m, n->m.config.faults.busy_percent))
         return EZ_NO_BUFFERS;
+    if (frame.profile == 0)
+        return ask_zdo(n, now_ms, sent, frame.cluster, message);
     n->sent[place] = *sent;
     n->sent[place].used = true;
     n->busy++;
@@ -167,41 +188,77 @@ static void tell_eui64(struct emu_ncp *n, int64_t now_ms, uint64_t eui64)
     emu_ezsp_callback(n, now_ms, 0x62, &w);
 }
 
-void emu_ezsp_incoming(struct emu_ncp *n, int64_t now_ms, const struct ether_event *event)
+struct heard {
+    const struct ether_node *from;
+    uint16_t short_address, profile, cluster;
+    uint8_t endpoint;
+    bool broadcast;
+};
+
+static void tell_incoming(struct emu_ncp *n, int64_t now_ms, const struct heard *h,
+                          struct bytes payload)
 {
     uint8_t room[EMU_ASH_DATA_MAX];
     struct writer w = wr_to(room, sizeof room);
-    const struct ether_node *node = ether_node_at(n->m.ether, event->number);
-    if (!n->up || !has_endpoint(n, node->endpoint, node->profile))
-        return;
     /* A sender names itself in some of its packets only. */
     const bool named = rng_below(&n->m.rng, 4) == 0;
     if (!is_new(n) && named)
-        tell_eui64(n, now_ms, node->eui64);
-    wr_u8(&w, event->broadcast ? INCOMING_BROADCAST : INCOMING_UNICAST);
-    wr_u16_le(&w, node->profile);
-    wr_u16_le(&w, node->cluster);
-    wr_u8(&w, node->endpoint);
-    wr_u8(&w, node->endpoint);
+        tell_eui64(n, now_ms, h->from->eui64);
+    wr_u8(&w, h->broadcast ? INCOMING_BROADCAST : INCOMING_UNICAST);
+    wr_u16_le(&w, h->profile);
+    wr_u16_le(&w, h->cluster);
+    wr_u8(&w, h->endpoint);
+    wr_u8(&w, h->endpoint);
     wr_u16_le(&w, 0x0140);
     wr_u16_le(&w, 0);
     wr_u8(&w, 7);
     if (is_new(n)) {
-        wr_u16_le(&w, event->short_address);
-        put_eui64(&w, named ? node->eui64 : UINT64_MAX);
+        wr_u16_le(&w, h->short_address);
+        put_eui64(&w, named ? h->from->eui64 : UINT64_MAX);
         wr_u16_le(&w, 0xFFFF); /* no binding, no address table entry */
-        wr_u8(&w, node->lqi);
-        wr_u8(&w, (uint8_t)node->rssi);
+        wr_u8(&w, h->from->lqi);
+        wr_u8(&w, (uint8_t)h->from->rssi);
         wr_u32_le(&w, (uint32_t)now_ms);
     } else {
-        wr_u8(&w, node->lqi);
-        wr_u8(&w, (uint8_t)node->rssi);
-        wr_u16_le(&w, event->short_address);
+        wr_u8(&w, h->from->lqi);
+        wr_u8(&w, (uint8_t)h->from->rssi);
+        wr_u16_le(&w, h->short_address);
         wr_u16_le(&w, 0xFFFF);
     }
-    wr_u8(&w, (uint8_t)event->payload.len);
-    wr_bytes(&w, event->payload);
+    wr_u8(&w, (uint8_t)payload.len);
+    wr_bytes(&w, payload);
     emu_ezsp_callback(n, now_ms, 0x45, &w);
+}
+
+void emu_ezsp_incoming(struct emu_ncp *n, int64_t now_ms, const struct ether_event *event)
+{
+    const struct ether_node *node = ether_node_at(n->m.ether, event->number);
+    const struct heard heard = {.from = node,
+                                .short_address = event->short_address,
+                                .profile = node->profile,
+                                .cluster = node->cluster,
+                                .endpoint = node->endpoint,
+                                .broadcast = event->broadcast};
+    if (n->up && has_endpoint(n, node->endpoint, node->profile))
+        tell_incoming(n, now_ms, &heard, event->payload);
+}
+
+void emu_ezsp_zdo_answer(struct emu_ncp *n, int64_t now_ms)
+{
+    uint8_t room[64];
+    struct writer w = wr_to(room, sizeof room);
+    n->answer_ms = TIME_NEVER;
+    tell_sent(n, now_ms, &n->question, EZ_OK);
+    if (n->answer_node < 0)
+        return;
+    const struct ether_node *node = ether_node_at(n->m.ether, (size_t)n->answer_node);
+    const struct heard heard = {
+        .from = node, .short_address = node->short_address, .cluster = n->answer_cluster};
+    wr_u8(&w, n->answer_tsn);
+    wr_u8(&w, 0);
+    put_eui64(&w, node->eui64);
+    wr_u16_le(&w, node->short_address);
+    tell_incoming(n, now_ms, &heard, bytes_of(room, w.len));
 }
 
 void emu_ezsp_joined(struct emu_ncp *n, int64_t now_ms, size_t number)

@@ -56,6 +56,13 @@ struct emu_ncp {
     struct emu_ezsp_sent sent[32];
     unsigned busy;
     uint8_t aps_sequence;
+
+    /* A node's answer to a question for an address, and the confirm of the question. */
+    int64_t answer_ms;
+    struct emu_ezsp_sent question;
+    uint16_t answer_cluster;
+    int answer_node; /* -1: nobody answers */
+    uint8_t answer_tsn;
 };
 
 static inline struct emu_ncp *emu_ncp_of(struct emu *m)
@@ -74,6 +81,7 @@ bool emu_ezsp_command(struct emu_ncp *n, int64_t now_ms, uint16_t id, struct rea
 
 void emu_ezsp_confirm(struct emu_ncp *n, int64_t now_ms, const struct ether_event *event);
 void emu_ezsp_incoming(struct emu_ncp *n, int64_t now_ms, const struct ether_event *event);
+void emu_ezsp_zdo_answer(struct emu_ncp *n, int64_t now_ms);
 void emu_ezsp_joined(struct emu_ncp *n, int64_t now_ms, size_t number);
 
 #endif
