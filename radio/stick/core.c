@@ -451,10 +451,11 @@ void stick_advance(struct stick *s, int64_t now_ms)
     stick_held_advance(s, now_ms);
     if (is_open(s) && s->driver->next_deadline(s) <= now_ms)
         s->driver->advance(s, now_ms);
-    if (stuck_at(s) <= now_ms)
+    if (stuck_at(s) <= now_ms) {
         stick_reopen(s, now_ms,
                      "the device has taken no byte for 5 s: check flow_control (RTS/CTS where the "
                      "stick has none holds the line), or unplug it and plug it in again");
+    }
 }
 
 int64_t stick_next_deadline(const struct stick *s)

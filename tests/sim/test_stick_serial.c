@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plain serial line against its emulated other end, each framing, one node and many. */
+#include <stdio.h>
+
 #include "sim/stick_world.h"
 #include "unit/suite.h"
 
@@ -68,6 +70,36 @@ START_TEST(packets_pass_at_the_pace_of_the_line)
     ck_assert_uint_lt(early, 9);
     stick_world_run(w, 2000);
     ck_assert_uint_eq(stick_world_total(w).received, 20);
+    stick_world_end(w);
+}
+
+END_TEST
+
+START_TEST(the_line_is_used_to_the_full_in_both_directions)
+{
+    enum { SECONDS = 10, LEN = 30 };
+    struct stick_world_config c = config_of(_i);
+    c.emu.baud = 115200;
+    struct stick_world *w = stick_world_new(&c);
+    stick_world_start(w);
+    for (unsigned i = 0; w->now_ms < SECONDS * 1000; i++) {
+        struct stick_node_info line;
+        const bool known = stick_node(w->stick, 0, &line);
+        if (!known || line.waiting < 20)
+            stick_world_to_node(w, i % c.nodes, LEN);
+        if (w->emu->out.used < 4000)
+            stick_world_from_node(w, i % c.nodes, LEN);
+        if (i % 4 == 3)
+            stick_world_run(w, 1);
+    }
+    const double line = 11520.0 * SECONDS;
+    const double in = (double)w->bytes_in / line;
+    const double out = (double)(w->bytes_out - w->emu->in.used) / line;
+    const struct stick_world_node sum = stick_world_total(w);
+    printf("%s framing %u: to nodes %u/s, from nodes %u/s, line used %.1f %% and %.1f %%\n",
+           c.stick.forwarder ? "bridge" : "node", (unsigned)c.stick.framing, sum.received / SECONDS,
+           sum.heard / SECONDS, out * 100, in * 100);
+    ck_assert(in > 0.98 && out > 0.98);
     stick_world_end(w);
 }
 
@@ -207,6 +239,7 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_loop_test(tc, packets_pass_both_ways, 0, MODES);
     tcase_add_loop_test(tc, packets_pass_at_the_pace_of_the_line, 0, MODES);
+    tcase_add_loop_test(tc, the_line_is_used_to_the_full_in_both_directions, 0, MODES);
     tcase_add_loop_test(tc, a_bad_line_costs_frames_but_never_the_line, 0, MODES);
     tcase_add_loop_test(tc, pulled_out_and_plugged_in_it_goes_on, 0, MODES);
     tcase_add_loop_test(tc, a_line_held_by_flow_control_is_opened_anew, 0, MODES);
