@@ -60,18 +60,21 @@ bool port_holder(dev_t device, char *out, size_t size)
     if (proc == NULL)
         return false;
     bool found = false;
+    bool self = false;
     const struct dirent *entry = NULL;
     while (!found && (entry = readdir(proc)) != NULL) {
         if (!is_number(entry->d_name) || !holds(entry->d_name, device))
             continue;
+        self |= strtol(entry->d_name, NULL, 10) == getpid();
+        if (strtol(entry->d_name, NULL, 10) == getpid())
+            continue;
         char name[NAME_ROOM];
         read_name(entry->d_name, name, sizeof name);
+        snprintf(out, size, "%s (pid %s)", name[0] != '\0' ? name : "a program", entry->d_name);
         found = true;
-        if (strtol(entry->d_name, NULL, 10) == getpid())
-            snprintf(out, size, "this very process (another [link]?)");
-        else
-            snprintf(out, size, "%s (pid %s)", name[0] != '\0' ? name : "a program", entry->d_name);
     }
     closedir(proc);
-    return found;
+    if (!found && self)
+        snprintf(out, size, "this very process (another [link]?)");
+    return found || self;
 }

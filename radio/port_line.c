@@ -104,12 +104,12 @@ static int explain_settings(int error, const struct port_config *config, const c
     return error;
 }
 
-int line_set_up(int fd, const struct port_config *config, const char *path, char *error,
-                size_t error_size)
+static int set_up(int fd, const struct port_config *config, const char *path, char *error,
+                  size_t error_size)
 {
     static const char pty[] = "/dev/pts/";
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return line_explain(errno == EWOULDBLOCK ? -EBUSY : -errno, path, error, error_size);
+        return errno == EWOULDBLOCK ? -EBUSY : line_explain(-errno, path, error, error_size);
     /* A pty is open at its other end, too, where the mark would outlive us. */
     if (strncmp(path, pty, strlen(pty)) != 0)
         ioctl(fd, TIOCEXCL);
@@ -119,6 +119,17 @@ int line_set_up(int fd, const struct port_config *config, const char *path, char
     if (rc == 0 || rc == -ENOTTY || rc == -EINVAL)
         rc = line_configure(fd, config->baud, config->flow_control);
     return rc != 0 ? explain_settings(rc, config, path, error, error_size) : 0;
+}
+
+int line_set_up(int fd, const struct port_config *config, const char *path, char *error,
+                size_t error_size)
+{
+    const int rc = set_up(fd, config, path, error, error_size);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    /* Only now, because the search would come upon this descriptor, too. */
+    return rc == -EBUSY ? line_explain(rc, path, error, error_size) : rc;
 }
 
 int line_set(struct port *port, int32_t baud, int dtr, int rts)

@@ -17,8 +17,8 @@
 int tty_open(const struct port_config *config, const char *path, char *error, size_t error_size);
 int serial_open(const struct port_config *config, const char *path, char *error, size_t error_size);
 
-/* Makes an open `fd` ours alone and sets it up as `config` says. 0, or a negative errno with a
- * sentence; the descriptor stays the caller's. */
+/* Makes an open `fd` ours alone and sets it up as `config` says, or closes it. `fd`, or a negative
+ * errno with a sentence. */
 int line_set_up(int fd, const struct port_config *config, const char *path, char *error,
                 size_t error_size);
 

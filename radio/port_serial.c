@@ -100,11 +100,7 @@ int serial_open(const struct port_config *config, const char *path, char *error,
     if (fd < 0)
         return fd;
     ask_for_low_latency(fd);
-    const int rc = line_set_up(fd, config, path, error, error_size);
-    if (rc == 0)
-        return fd;
-    close(fd);
-    return rc;
+    return line_set_up(fd, config, path, error, error_size);
 }
 
 static int open_serial(void *loop, const struct port_config *config, const struct port_sink *sink,

@@ -3,7 +3,6 @@
  * and the ports of a Pi that is a USB gadget itself. */
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "radio/port_fd.h"
 #include "radio/port_line.h"
@@ -13,11 +12,7 @@ int tty_open(const struct port_config *config, const char *path, char *error, si
     const int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return line_explain(-errno, path, error, error_size);
-    const int rc = line_set_up(fd, config, path, error, error_size);
-    if (rc == 0)
-        return fd;
-    close(fd);
-    return rc;
+    return line_set_up(fd, config, path, error, error_size);
 }
 
 static int open_tty(void *loop, const struct port_config *config, const struct port_sink *sink,
