@@ -169,6 +169,7 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page.event = "stats.shared";
     page_put(&page, "sessions", s.sessions);
     page_put(&page, "filters", s.filters);
+    page_put(&page, "covered", s.covered);
     page_put(&page, "unmatched", s.unmatched);
     page_put(&page, "wills", s.wills);
     page_put(&page, "wills_refused", s.wills_refused);

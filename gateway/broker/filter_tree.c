@@ -53,8 +53,10 @@ static struct level *child_add(struct shared *s, struct level *parent, struct by
     l->len = (uint32_t)text.len;
     if (text.len > 0)
         memcpy(l->text, text.data, text.len);
+    list_init(&l->children);
+    list_init(&l->sibling);
+    list_push_back(&parent->children, &l->sibling);
     hmap_insert(&s->tree.levels, &l->node, level_hash(s, parent, text));
-    parent->n_children++;
     if (is_text(text, '+'))
         parent->plus = l;
     if (is_text(text, '#'))
@@ -65,9 +67,9 @@ static struct level *child_add(struct shared *s, struct level *parent, struct by
 /* Frees a level that has become useless, and then its parents. */
 static void prune(struct shared *s, struct level *l)
 {
-    while (l != s->tree.root && l->n_children == 0 && l->filter == NULL) {
+    while (l != s->tree.root && list_empty(&l->children) && l->filter == NULL) {
         struct level *parent = l->parent;
-        parent->n_children--;
+        list_unlink(&l->sibling);
         if (parent->plus == l)
             parent->plus = NULL;
         if (parent->hash == l)
@@ -81,7 +83,10 @@ static void prune(struct shared *s, struct level *l)
 int tree_init(struct shared *s)
 {
     s->tree.root = shared_alloc(s, sizeof *s->tree.root);
-    return s->tree.root != NULL ? 0 : -ENOMEM;
+    if (s->tree.root == NULL)
+        return -ENOMEM;
+    list_init(&s->tree.root->children);
+    return 0;
 }
 
 void tree_deinit(struct shared *s)
@@ -106,6 +111,9 @@ static struct filter *filter_new(struct shared *s, struct bytes text)
         return NULL;
     list_init(&f->subs);
     list_init(&f->all);
+    list_init(&f->wards);
+    list_init(&f->ward);
+    deadline_init(&f->visit, DL_VISIT);
     f->len = (uint32_t)text.len;
     memcpy(f->text, text.data, text.len);
     f->id = ++s->next_filter_id;
@@ -117,6 +125,7 @@ static struct filter *filter_new(struct shared *s, struct bytes text)
 
 static void filter_free(struct shared *s, struct filter *f)
 {
+    deadline_disarm(&s->deadlines, &f->visit);
     hmap_remove(&s->filters_by_id, &f->by_id);
     list_unlink(&f->all);
     s->n_filters--;
@@ -151,6 +160,7 @@ struct filter *tree_add(struct shared *s, struct bytes text)
 void tree_remove(struct shared *s, struct filter *f)
 {
     assert(list_empty(&f->subs));
+    assert(list_empty(&f->wards) && f->guard == NULL);
     f->level->filter = NULL;
     prune(s, f->level);
     filter_free(s, f);
@@ -168,7 +178,7 @@ static void match_below(struct shared *s, const struct level *at, struct bytes r
             hit(s, at->filter);
         return;
     }
-    if (at->n_children == 0)
+    if (list_empty(&at->children))
         return;
     const struct level *exact = child(s, at, level);
     if (exact != NULL && exact != at->plus && exact != at->hash)
@@ -183,4 +193,84 @@ void tree_match(const struct shared *s, struct bytes topic,
     const bool dollar = topic.len > 0 && topic.data[0] == '$';
     if (topic.len > 0)
         match_below((struct shared *)(uintptr_t)s, s->tree.root, topic, !dollar, hit);
+}
+
+/* ---- filters that cover each other ----------------------------------------------------------- */
+
+/* A wildcard in the first level matches nothing that begins with a dollar. */
+static bool begins_with_dollar(struct bytes text)
+{
+    return text.len > 0 && text.data[0] == '$';
+}
+
+static struct filter *cover_below(const struct shared *s, const struct level *at, struct bytes rest,
+                                  bool wildcards, const struct cover_query *q)
+{
+    if (at->hash != NULL && wildcards && at->hash->filter != NULL && q->usable(at->hash->filter, q))
+        return at->hash->filter;
+    struct bytes level;
+    if (!next_level(&rest, &level))
+        return at->filter != NULL && q->usable(at->filter, q) ? at->filter : NULL;
+    if (is_text(level, '#'))
+        return NULL; /* only another # could stand here */
+    struct filter *found = NULL;
+    if (at->plus != NULL && wildcards)
+        found = cover_below(s, at->plus, rest, true, q);
+    if (found != NULL || is_text(level, '+'))
+        return found;
+    const struct level *exact = child(s, at, level);
+    return exact != NULL ? cover_below(s, exact, rest, true, q) : NULL;
+}
+
+struct filter *tree_cover(const struct shared *s, const struct cover_query *q)
+{
+    const struct bytes text = filter_text(q->covered);
+    return cover_below(s, s->tree.root, text, !begins_with_dollar(text), q);
+}
+
+/* The filters at `at` and everywhere below it. */
+static void each_below(struct shared *s, const struct level *at, struct filter *cover,
+                       void (*hit)(struct shared *s, struct filter *cover, struct filter *f))
+{
+    if (at->filter != NULL && at->filter != cover)
+        hit(s, cover, at->filter);
+    list_foreach (link, &at->children) {
+        const struct level *l = container_of(link, struct level, sibling);
+        if (at != s->tree.root || !begins_with_dollar(bytes_of(l->text, l->len)))
+            each_below(s, l, cover, hit);
+    }
+}
+
+static void covered_below(struct shared *s, const struct level *at, struct bytes rest,
+                          struct filter *cover,
+                          void (*hit)(struct shared *s, struct filter *cover, struct filter *f))
+{
+    struct bytes level;
+    if (!next_level(&rest, &level)) {
+        if (at->filter != NULL && at->filter != cover)
+            hit(s, cover, at->filter);
+        return;
+    }
+    if (is_text(level, '#')) {
+        each_below(s, at, cover, hit);
+        return;
+    }
+    if (!is_text(level, '+')) {
+        const struct level *exact = child(s, at, level);
+        if (exact != NULL)
+            covered_below(s, exact, rest, cover, hit);
+        return;
+    }
+    list_foreach (link, &at->children) {
+        const struct level *l = container_of(link, struct level, sibling);
+        const bool hidden = at == s->tree.root && begins_with_dollar(bytes_of(l->text, l->len));
+        if (l != at->hash && !hidden)
+            covered_below(s, l, rest, cover, hit);
+    }
+}
+
+void tree_covered(struct shared *s, struct filter *cover,
+                  void (*hit)(struct shared *s, struct filter *cover, struct filter *f))
+{
+    covered_below(s, s->tree.root, filter_text(cover), cover, hit);
 }

@@ -87,6 +87,7 @@ bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash)
     if (r == NULL)
         return false;
     arm(s, r);
+    cover_prolong(s, sub->filter);
     const uint64_t hash = topic_hash != 0 ? topic_hash : 1;
     return !reserve(s, r) || put(r, hash);
 }
@@ -94,7 +95,7 @@ bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash)
 /* While the broker has not yet answered the SUBSCRIBE, the window stays open. */
 void replay_due(struct shared *s, struct replay *r)
 {
-    if (r->sub->ask != SUB_QUIET) {
+    if (!list_empty(&r->sub->asks)) {
         r->opened_ms = s->now_ms;
         arm(s, r);
         return;

@@ -15,6 +15,7 @@ struct shared_config shared_defaults(void)
         .max_memory_bytes = UINT64_C(64) << 20,
         .replay_quiet_ms = 5000,
         .replay_max_ms = 30000,
+        .visit_ms = 250,
     };
 }
 
@@ -337,6 +338,8 @@ void shared_advance(struct shared *s, int64_t now_ms)
          d = deadlines_take(&s->deadlines)) {
         if (d->kind == DL_REPLAY)
             replay_due(s, container_of(d, struct replay, closes));
+        else if (d->kind == DL_VISIT)
+            cover_tell(s, container_of(d, struct filter, visit));
         else
             missed_due(s);
     }
@@ -468,6 +471,7 @@ struct shared_gauges shared_gauges(const struct shared *s)
     return (struct shared_gauges){
         .sessions = s->n_sessions,
         .filters = s->n_filters,
+        .covered = s->n_covered,
         .unmatched = s->unmatched,
         .wills = s->wills_published,
         .wills_refused = s->wills_refused,

@@ -6,12 +6,13 @@
  *     engine requests -> shared_request()     shared_peek_event()    -> engine
  *     MQTT connection -> shared_upstream()    shared_peek_upstream() -> MQTT connection
  *
- * It keeps filter reference counts, matches every arriving message against all filters (once per
- * node, highest granted QoS), sends a retained replay only to the node that asked for it, and keeps
- * and publishes wills. Messages for a stored session whose node is away go to the engine like all
+ * It keeps filter reference counts, subscribes upstream to those filters that no other one covers,
+ * matches every arriving message against all filters (once per node, highest granted QoS), sends a
+ * retained replay only to the node that asked for it, and keeps and publishes wills. Messages for a stored session whose node is away go to the engine like all
  * others: the engine's queue is the one place where messages wait for nodes.
  *
- * Costs: a message is O(topic levels + recipients); subscribe O(levels). Nothing scans clients.
+ * Costs: a message is O(topic levels + recipients); subscribe O(levels), and for a
+ * wildcard filter that comes or goes O(filters it covers). Nothing scans clients.
  */
 #ifndef SENNET_BROKER_SHARED_H
 #define SENNET_BROKER_SHARED_H
@@ -32,6 +33,8 @@ struct shared_config {
     uint64_t max_memory_bytes; /* sessions, filters, wills waiting for the broker; default 64 MiB */
     int64_t replay_quiet_ms;   /* a retained replay is over after this silence; default 5 s */
     int64_t replay_max_ms;     /* and at the latest after this; default 30 s */
+    int64_t visit_ms;          /* a covered filter that was subscribed for its retained messages is
+                                  unsubscribed after this silence; default 250 ms */
 };
 
 struct shared_config shared_defaults(void);
@@ -58,7 +61,8 @@ struct log_ring *shared_log(struct shared *s);
 
 struct shared_gauges {
     uint32_t sessions;      /* virtual sessions, present and stored */
-    uint32_t filters;       /* distinct filters subscribed upstream */
+    uint32_t filters;       /* distinct filters of all sessions */
+    uint32_t covered;       /* of these, the ones that the broker need not have */
     uint64_t unmatched;     /* messages from the broker that nobody wanted, since start */
     uint64_t wills;         /* published for lost nodes, since start */
     uint64_t wills_refused; /* by the broker */

@@ -4,7 +4,8 @@
  *
  *   shared.c         entries, sessions, publishing, wills
  *   filter_tree.c    filters by text, and matching a topic against all of them
- *   subscriptions.c  who subscribes to what, and telling the broker
+ *   subscriptions.c  who subscribes to what, and to whom a message goes
+ *   covering.c       which of the filters the broker is to have
  *   replay.c         retained messages for one subscriber of a filter that others have too
  *   shared_queue.c   what waits to be taken by the two neighbours
  */
@@ -26,7 +27,8 @@ struct level {
     struct level *plus;
     struct level *hash;
     struct filter *filter; /* the filter that ends here */
-    uint32_t n_children;
+    struct list children;  /* struct level */
+    struct list sibling;
     uint32_t len;
     uint8_t text[];
 };
@@ -36,18 +38,28 @@ struct tree {
     struct level *root;
 };
 
-/* One distinct filter, subscribed upstream once however many sessions want it. It outlives its last
- * subscription until the broker has been told (`subs` empty). */
+/* Whether the broker has a filter, leaving aside a SUBSCRIBE that is under way. */
+enum held { HELD_NO, HELD_MAYBE, HELD_YES };
+
+/* One distinct filter, however many sessions want it. It outlives its last subscription until the
+ * broker has been told (`subs` empty), and until its wards can do without it. */
 struct filter {
     struct list all;     /* in shared.filters */
     struct list subs;    /* struct sub */
     struct level *level; /* where it ends in the tree */
     uint32_t id;         /* comes back in tokens */
     struct hmap_node by_id;
-    bool upstream;  /* the broker has it for certain */
-    bool maybe;     /* the broker may have it: it must be told before we forget the filter */
-    bool in_flight; /* a SUBSCRIBE is under way */
-    bool again;     /* somebody asked meanwhile: another one must follow */
+    struct filter *guard; /* the filter that covers this one, so that the broker need not have it */
+    struct list ward;     /* in guard->wards */
+    struct list wards;    /* struct filter */
+    struct deadline visit; /* armed: the broker has it, though covered, for its retained messages */
+    enum held held;
+    uint8_t granted; /* QoS, by the latest SUBACK */
+    bool in_flight;  /* a SUBSCRIBE is under way */
+    bool leaving;    /* an UNSUBSCRIBE is under way */
+    bool again;      /* somebody asked meanwhile: another SUBSCRIBE must follow */
+    bool refused;    /* by the broker; not asked again in this connection unless a node asks */
+    bool survey;     /* filters may have been subscribed that it covers */
     uint32_t len;
     uint8_t text[];
 };
@@ -67,6 +79,29 @@ void tree_remove(struct shared *s, struct filter *f);
  * leading wildcard does not match `$...`). O(levels * branching by wildcards). */
 void tree_match(const struct shared *s, struct bytes topic,
                 void (*hit)(struct shared *s, struct filter *f));
+
+/* Looks for a filter that covers another one: whatever matches `covered` matches it, too. `a/#`
+ * covers `a/+` and `a`; a leading wildcard covers nothing that begins with `$`. Of `#` and `+/#`,
+ * which match the same, `#` is the one that covers. */
+struct cover_query {
+    const struct filter *covered;
+    const struct filter *leaving; /* for `usable` */
+
+    bool (*usable)(const struct filter *candidate, const struct cover_query *q);
+};
+
+/* A usable cover, the widest ones first, or NULL; `covered` itself is a candidate. Costs like
+ * tree_match(). */
+struct filter *tree_cover(const struct shared *s, const struct cover_query *q);
+/* Calls `hit` for each filter that `cover` covers but for itself. It must not add or remove any.
+ * O(levels below). */
+void tree_covered(struct shared *s, struct filter *cover,
+                  void (*hit)(struct shared *s, struct filter *cover, struct filter *f));
+
+static inline bool filter_wanted(const struct filter *f)
+{
+    return !list_empty(&f->subs);
+}
 
 static inline struct bytes filter_text(const struct filter *f)
 {
@@ -93,6 +128,14 @@ struct session {
     uint32_t recipient; /* ... and its place in shared.recipients */
 };
 
+/* A SUBSCRIBE of a node that waits for its answer. */
+struct ask {
+    struct list link; /* in sub.asks, in order */
+    uint16_t token;
+    uint8_t qos; /* wanted */
+    bool sent;   /* the round under way is its round */
+};
+
 /* One session's subscription to one filter. */
 struct sub {
     struct list of_filter;
@@ -100,26 +143,44 @@ struct sub {
     struct filter *filter;
     struct session *session;
     struct replay *replay; /* open window for retained messages, or NULL */
-    uint16_t token;
-    uint8_t qos;    /* granted; while waiting: the greater of granted and wanted */
-    uint8_t wanted; /* while waiting */
-    bool live;      /* was granted once */
-
-    enum { SUB_QUIET, SUB_WAITING, SUB_ASKED } ask; /* waiting for its round; asked in this round */
+    struct list asks;      /* struct ask */
+    uint8_t granted;       /* by the answer to the latest ask */
+    uint8_t qos;           /* the greatest of that and what waiting asks want */
+    bool live;             /* was granted once */
 };
 
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos);
 void unsubscribe(struct shared *s, struct session *n, struct bytes text);
 void unsubscribe_all(struct shared *s, struct session *n);
 void on_subscribed(struct shared *s, const struct up_event *event);
+/* Sends SUBSCRIBE for everybody who waits. False: out of memory. */
+bool send_subscribe(struct shared *s, struct filter *f);
+/* Builds s->recipients for a message. */
+void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained);
+void subscriptions_deinit(struct shared *s);
+
+/* ---- covering.c ------------------------------------------------------------------------------ */
+
+/* The broker has granted a filter that somebody wants; `changed`: it had it not, or with another
+ * QoS. */
+void cover_granted(struct shared *s, struct filter *f, bool changed);
+/* The broker has refused it. */
+void cover_refused(struct shared *s, struct filter *f);
+/* Its last subscription is gone; may free it. */
+void cover_unwanted(struct shared *s, struct filter *f);
+/* It was unwanted, and is to have a subscription again. */
+void cover_wanted(struct shared *s, struct filter *f);
+/* Tells the broker what it lacks of a filter, or has too much; may free it. */
+void cover_tell(struct shared *s, struct filter *f);
+/* More retained messages are coming: it stays with the broker a little longer. */
+void cover_prolong(struct shared *s, struct filter *f);
 void on_unsubscribed(struct shared *s, const struct up_event *event);
 /* The connection is back: tell the broker what it does not know. */
 void resubscribe(struct shared *s, bool session_present);
 /* There may be room again for what the connection had none for. */
 void resubscribe_missed(struct shared *s);
-/* Builds s->recipients for a message. */
-void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained);
-void subscriptions_deinit(struct shared *s);
+/* Undoes what relates filters to each other, before they are freed. */
+void cover_dissolve(struct filter *f);
 
 /* ---- replay.c -------------------------------------------------------------------------------- */
 
@@ -178,6 +239,7 @@ struct shared {
     struct list filters;
     struct hmap filters_by_id;
     uint32_t n_filters;
+    uint32_t n_covered; /* of these, with a guard */
     uint32_t next_filter_id;
     struct session **slots; /* by sn_client_slot() */
     uint32_t cap_slots;
@@ -213,10 +275,12 @@ static inline uint64_t publish_token(uint64_t client, uint16_t token)
     return client << 16 | token;
 }
 
-enum shared_deadline_kind { DL_REPLAY, DL_MISSED };
+enum shared_deadline_kind { DL_REPLAY, DL_MISSED, DL_VISIT };
 
 /* The connection had no room: tries again soon, since nothing else might come to trigger it. */
 void try_again_soon(struct shared *s);
+
+struct filter *filter_by_id(const struct shared *s, uint64_t id);
 
 /* Charged allocation, zeroed. */
 void *shared_alloc(struct shared *s, size_t n);

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Subscriptions of the virtual sessions, and what the broker is told of them.
+ * Subscriptions of the virtual sessions, and to whom a message goes.
  *
- * Every SUBSCRIBE of a node goes upstream, even for a filter that others have already, because a
- * broker sends retained messages only in answer to a SUBSCRIBE. Those of one filter are serialised
- * in rounds: who asks during a round waits for the next one. Always QoS 2 is asked for
- * (docs/adr/0009): with overlapping filters of different QoS, brokers choose one of them for the
- * single copy they send.
- *
- * A filter without subscriptions stays until the broker has confirmed the UNSUBSCRIBE, so that it
- * is told even when the connection was away in between.
+ * Every SUBSCRIBE of a node goes upstream, even for a filter that others have already or that a
+ * wider one covers, because a broker sends retained messages only in answer to a SUBSCRIBE. Those
+ * of one filter are serialised in rounds: who asks during a round waits for the next one. Always
+ * QoS 2 is asked for (docs/adr/0009): with overlapping filters of different QoS, brokers choose one
+ * of them for the single copy they send. Which filters stay with the broker: covering.c.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -28,7 +25,7 @@ static struct sub *sub_at_session(struct list *link)
     return container_of(link, struct sub, of_session);
 }
 
-static struct filter *filter_by_id(const struct shared *s, uint64_t id)
+struct filter *filter_by_id(const struct shared *s, uint64_t id)
 {
     struct hmap_node *n = hmap_first(&s->filters_by_id, id);
     return n != NULL ? container_of(n, struct filter, by_id) : NULL;
@@ -44,66 +41,79 @@ static struct sub *sub_find(const struct session *n, const struct filter *f)
     return NULL;
 }
 
-/* ---- telling the broker ---------------------------------------------------------------------- */
+/* ---- asks and answers ------------------------------------------------------------------------ */
 
-static void answer(struct shared *s, const struct sub *sub, enum sn_outcome outcome)
+static struct ask *ask_of(struct list *link)
 {
-    emit(s, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
-                               .client = sub->session->key,
-                               .token = sub->token,
-                               .outcome = outcome,
-                               .subscribed = {.granted = outcome == SN_OK ? sub->qos : 0}});
+    return container_of(link, struct ask, link);
 }
 
-/* Starts a round for everybody who waits. */
-static bool send_subscribe(struct shared *s, struct filter *f)
+static bool ask_new(struct shared *s, struct sub *sub, uint16_t token, uint8_t qos)
+{
+    struct ask *a = shared_alloc(s, sizeof *a);
+    if (a == NULL)
+        return false;
+    *a = (struct ask){.token = token, .qos = qos};
+    list_init(&a->link);
+    list_push_back(&sub->asks, &a->link);
+    if (qos > sub->qos)
+        sub->qos = qos;
+    return true;
+}
+
+static void answer(struct shared *s, const struct session *n, uint16_t token,
+                   enum sn_outcome outcome, uint8_t granted)
+{
+    emit(s, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
+                               .client = n->key,
+                               .token = token,
+                               .outcome = outcome,
+                               .subscribed = {.granted = granted}});
+}
+
+static void ask_free(struct shared *s, struct ask *a)
+{
+    list_unlink(&a->link);
+    shared_release(s, a, sizeof *a);
+}
+
+static void asks_refuse(struct shared *s, struct sub *sub)
+{
+    while (!list_empty(&sub->asks)) {
+        struct ask *a = ask_of(list_first(&sub->asks));
+        answer(s, sub->session, a->token, SN_REFUSED_BUSY, 0);
+        ask_free(s, a);
+    }
+}
+
+/* Until they are answered, asks count with what they want: messages may come before the SUBACK. */
+static void reckon_qos(struct sub *sub)
+{
+    sub->qos = sub->granted;
+    list_foreach (link, &sub->asks) {
+        if (ask_of(link)->qos > sub->qos)
+            sub->qos = ask_of(link)->qos;
+    }
+}
+
+bool send_subscribe(struct shared *s, struct filter *f)
 {
     const struct up_request request = {
         .type = UP_SUBSCRIBE, .token = f->id, .topic = filter_text(f), .qos = UPSTREAM_QOS};
     if (!ask_upstream(s, &request))
         return false;
     f->in_flight = true;
-    f->maybe = true;
     f->again = false;
+    f->refused = false;
+    deadline_disarm(&s->deadlines, &f->visit);
     list_foreach (link, &f->subs) {
         struct sub *sub = sub_at_filter(link);
-        if (sub->ask == SUB_WAITING) {
-            sub->ask = SUB_ASKED;
+        list_foreach (at, &sub->asks)
+            ask_of(at)->sent = true;
+        if (!list_empty(&sub->asks))
             replay_open(s, sub);
-        }
     }
     return true;
-}
-
-/* From now on it is uncertain, until the UNSUBACK, whether the broker has it. */
-static void send_unsubscribe(struct shared *s, struct filter *f)
-{
-    f->upstream = false;
-    ask_upstream(
-        s, &(struct up_request){.type = UP_UNSUBSCRIBE, .token = f->id, .topic = filter_text(f)});
-}
-
-/* A filter that nobody wants any more. */
-static void retire(struct shared *s, struct filter *f)
-{
-    if (f->in_flight)
-        return; /* when its answer comes */
-    if (!f->maybe)
-        tree_remove(s, f);
-    else if (s->up)
-        send_unsubscribe(s, f);
-}
-
-static void sub_remove(struct shared *s, struct sub *sub)
-{
-    struct filter *f = sub->filter;
-    replay_close(s, sub);
-    list_unlink(&sub->of_filter);
-    list_unlink(&sub->of_session);
-    sub->session->n_subs--;
-    shared_release(s, sub, sizeof *sub);
-    if (list_empty(&f->subs))
-        retire(s, f);
 }
 
 /* ---- requests of sessions -------------------------------------------------------------------- */
@@ -124,50 +134,56 @@ static struct sub *sub_new(struct shared *s, struct session *n, struct bytes tex
     sub->session = n;
     list_init(&sub->of_filter);
     list_init(&sub->of_session);
+    list_init(&sub->asks);
+    if (!made && !filter_wanted(f))
+        cover_wanted(s, f);
     list_push_back(&f->subs, &sub->of_filter);
     list_push_back(&n->subs, &sub->of_session);
     n->n_subs++;
     return sub;
 }
 
-static void refuse(struct shared *s, const struct session *n, uint16_t token)
+/* Leaves the filter alone, even when this was its last subscription. */
+static void sub_free(struct shared *s, struct sub *sub)
 {
-    emit(s, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
-                               .client = n->key,
-                               .token = token,
-                               .outcome = SN_REFUSED_BUSY});
+    replay_close(s, sub);
+    while (!list_empty(&sub->asks))
+        ask_free(s, ask_of(list_first(&sub->asks)));
+    list_unlink(&sub->of_filter);
+    list_unlink(&sub->of_session);
+    sub->session->n_subs--;
+    shared_release(s, sub, sizeof *sub);
+}
+
+static void sub_remove(struct shared *s, struct sub *sub)
+{
+    struct filter *f = sub->filter;
+    sub_free(s, sub);
+    if (!filter_wanted(f))
+        cover_unwanted(s, f);
 }
 
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos)
 {
-    struct filter *f = tree_find(s, text);
-    struct sub *sub = f != NULL ? sub_find(n, f) : NULL;
-    if (!s->up || (sub == NULL && n->n_subs >= n->max_subs)) {
-        refuse(s, n, token);
-        return;
-    }
-    if (sub == NULL)
+    const struct filter *known = tree_find(s, text);
+    struct sub *sub = known != NULL ? sub_find(n, known) : NULL;
+    if (sub == NULL && s->up && n->n_subs < n->max_subs)
         sub = sub_new(s, n, text);
-    if (sub == NULL) {
-        refuse(s, n, token);
+    if (!s->up || sub == NULL) {
+        answer(s, n, token, SN_REFUSED_BUSY, 0);
         return;
     }
-    f = sub->filter;
-    if (sub->ask != SUB_QUIET) /* the same session asked already: the later request counts */
-        refuse(s, n, sub->token);
-    sub->token = token;
-    sub->wanted = qos;
-    if (!sub->live || qos > sub->qos)
-        sub->qos = qos;
-    sub->ask = SUB_WAITING;
-    if (f->in_flight)
+    struct filter *f = sub->filter;
+    const bool asked = ask_new(s, sub, token, qos);
+    if (!asked)
+        answer(s, n, token, SN_REFUSED_BUSY, 0);
+    else if (f->in_flight)
         f->again = true;
-    else if (!send_subscribe(s, f)) {
-        refuse(s, n, token);
-        sub->ask = SUB_QUIET;
-        if (!sub->live)
-            sub_remove(s, sub);
-    }
+    else if (!send_subscribe(s, f))
+        asks_refuse(s, sub);
+    reckon_qos(sub);
+    if (!sub->live && list_empty(&sub->asks))
+        sub_remove(s, sub);
 }
 
 void unsubscribe(struct shared *s, struct session *n, struct bytes text)
@@ -176,8 +192,7 @@ void unsubscribe(struct shared *s, struct session *n, struct bytes text)
     struct sub *sub = f != NULL ? sub_find(n, f) : NULL;
     if (sub == NULL)
         return;
-    if (sub->ask != SUB_QUIET)
-        refuse(s, n, sub->token);
+    asks_refuse(s, sub);
     sub_remove(s, sub);
 }
 
@@ -198,20 +213,51 @@ static void log_refused(struct shared *s, const struct filter *f)
     log_end(&s->log);
 }
 
-/* One subscription's part of a finished round; may free it. */
+/* One subscription's part of a finished round; may free it. A connection that had no room has none
+ * for the next round either. */
 static void settle(struct shared *s, struct sub *sub, const struct up_event *event)
 {
-    sub->ask = SUB_QUIET;
-    if (event->result == UP_OK) {
-        sub->live = true;
-        sub->qos = sub->wanted < event->qos ? sub->wanted : event->qos;
-        answer(s, sub, SN_OK);
-        return;
+    static const enum sn_outcome outcome_of[] = {
+        [UP_OK] = SN_OK,
+        [UP_BUSY] = SN_REFUSED_BUSY,
+        [UP_REFUSED] = SN_REFUSED_NEVER,
+        [UP_IN_DOUBT] = SN_REFUSED_BUSY,
+    };
+
+    bool any = false;
+    list_foreach_safe (link, next, &sub->asks) {
+        struct ask *a = ask_of(link);
+        const bool concerned = a->sent || event->result == UP_BUSY;
+        if (!concerned)
+            continue;
+        any = true;
+        const uint8_t granted = a->qos < event->qos ? a->qos : event->qos;
+        const bool ok = event->result == UP_OK;
+        answer(s, sub->session, a->token, outcome_of[event->result], ok ? granted : 0);
+        if (ok) {
+            sub->live = true;
+            sub->granted = granted;
+        }
+        ask_free(s, a);
     }
-    answer(s, sub, event->result == UP_REFUSED ? SN_REFUSED_NEVER : SN_REFUSED_BUSY);
-    replay_close(s, sub);
-    if (!sub->live)
-        sub_remove(s, sub);
+    reckon_qos(sub);
+    if (any && event->result != UP_OK)
+        replay_close(s, sub);
+    if (!sub->live && list_empty(&sub->asks))
+        sub_free(s, sub);
+}
+
+/* When a round was lost all asks have been answered, and the filter itself may want another one only
+ * if the connection is a new one. */
+static void next_round(struct shared *s, struct filter *f, enum up_result result)
+{
+    const bool again = f->again && s->up;
+    const bool lost = result == UP_BUSY || result == UP_IN_DOUBT;
+    f->again = false;
+    if (again && !lost)
+        send_subscribe(s, f);
+    else if (again || !lost)
+        cover_tell(s, f);
 }
 
 void on_subscribed(struct shared *s, const struct up_event *event)
@@ -219,66 +265,29 @@ void on_subscribed(struct shared *s, const struct up_event *event)
     struct filter *f = filter_by_id(s, event->token);
     if (f == NULL || !f->in_flight)
         return;
-    if (event->result == UP_OK)
-        f->upstream = true;
-    if (event->result == UP_REFUSED)
-        log_refused(s, f);
-    /* `in_flight` still stands: it keeps the filter while its subscriptions are settled. */
-    list_foreach_safe (link, next, &f->subs) {
-        struct sub *sub = sub_at_filter(link);
-        if (sub->ask == SUB_ASKED || (sub->ask == SUB_WAITING && event->result == UP_BUSY))
-            settle(s, sub, event);
-    }
+    list_foreach_safe (link, next, &f->subs)
+        settle(s, sub_at_filter(link), event);
     f->in_flight = false;
-    if (event->result == UP_BUSY)
+    const bool changed = f->survey || f->held != HELD_YES || f->granted != event->qos;
+    if (event->result == UP_OK) {
+        f->held = HELD_YES;
+        f->granted = event->qos;
+        f->survey = false;
+    } else if (event->result == UP_REFUSED) {
+        log_refused(s, f);
+    } else {
+        f->held = f->held == HELD_NO ? HELD_MAYBE : f->held;
         try_again_soon(s);
-    if (list_empty(&f->subs))
-        retire(s, f);
-    else if (f->again && s->up)
-        send_subscribe(s, f);
-}
-
-void on_unsubscribed(struct shared *s, const struct up_event *event)
-{
-    struct filter *f = filter_by_id(s, event->token);
-    if (f == NULL)
-        return;
-    if (event->result == UP_BUSY) {
-        try_again_soon(s);
+    }
+    if (!filter_wanted(f)) {
+        cover_unwanted(s, f);
         return;
     }
-    if (list_empty(&f->subs) && !f->in_flight)
-        tree_remove(s, f);
-}
-
-void resubscribe(struct shared *s, bool session_present)
-{
-    list_foreach_safe (link, next, &s->filters) {
-        struct filter *f = container_of(link, struct filter, all);
-        if (!session_present) {
-            f->upstream = false;
-            f->maybe = false;
-        }
-        if (list_empty(&f->subs))
-            retire(s, f);
-        else if (f->in_flight)
-            f->again = true; /* lost with the old connection; its answer is still to come */
-        else if (!f->upstream)
-            send_subscribe(s, f);
-    }
-}
-
-void resubscribe_missed(struct shared *s)
-{
-    list_foreach_safe (link, next, &s->filters) {
-        struct filter *f = container_of(link, struct filter, all);
-        if (f->in_flight)
-            continue;
-        if (list_empty(&f->subs))
-            retire(s, f);
-        else if (!f->upstream)
-            send_subscribe(s, f);
-    }
+    if (event->result == UP_OK)
+        cover_granted(s, f, changed);
+    else if (event->result == UP_REFUSED)
+        cover_refused(s, f);
+    next_round(s, f, event->result);
 }
 
 /* ---- matching -------------------------------------------------------------------------------- */
@@ -334,7 +343,7 @@ void subscriptions_deinit(struct shared *s)
     s->up = false;
     while (!list_empty(&s->filters)) {
         struct filter *f = container_of(list_first(&s->filters), struct filter, all);
-        assert(list_empty(&f->subs));
+        cover_dissolve(f);
         tree_remove(s, f);
     }
     free(s->recipients);

@@ -89,7 +89,8 @@ bool broker_connection(struct broker *b, bool up, bool session_present, struct u
 size_t broker_lost(const struct broker *b);
 /* Answers the open request `which` as `result` says, as far as that is possible. False: no event. */
 bool broker_answer(struct broker *b, size_t which, enum up_result result, struct up_event *event);
-/* It has exactly the filters that some session wants, but for those that it refused. */
+/* It has exactly the filters that some session wants and no other one covers, but for those that it
+ * refused. */
 void broker_agrees(const struct broker *b, const struct shared *s);
 void broker_deinit(struct broker *b);
 

@@ -413,7 +413,8 @@ void world_end_well(struct world *w)
     world_set_upstream(w, 2);
     world_settle(w);
     world_drain(w, DRAIN_ALL);
-    for (int i = 0; i < 2; i++) { /* what was refused for want of room is tried again, and done */
+    /* What was refused for want of room is tried again; then covered filters leave. */
+    for (unsigned i = 0; i < 3; i++) {
         world_pass_time(w, STEP_2S);
         world_drain(w, DRAIN_ALL);
         world_settle(w);

@@ -272,6 +272,7 @@ static void on_gauge(struct story *s, const struct story_line *line)
         {"gateways",             g.gateways     },
         {"shared.sessions",      h.sessions     },
         {"shared.filters",       h.filters      },
+        {"shared.covered",       h.covered      },
         {"shared.unmatched",     h.unmatched    },
         {"shared.wills",         h.wills        },
         {"shared.wills_refused", h.wills_refused},
