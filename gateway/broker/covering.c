@@ -47,13 +47,23 @@ static void part(struct shared *s, struct filter *f)
     s->n_covered--;
 }
 
-static void hand_over(struct filter *from, struct filter *to)
+static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 {
     while (!list_empty(&from->wards)) {
         struct filter *w = at_ward(list_pop_front(&from->wards));
         w->guard = to;
         list_push_back(&to->wards, &w->ward);
+        hand_over(s, w, to); /* two levels at most; the second one only below what is leaving */
+        if (is_steady(to))
+            cover_tell(s, w); /* what it had been waiting for may be there */
     }
+}
+
+/* It stays after all. */
+static void flatten(struct shared *s, struct filter *f)
+{
+    list_foreach_safe (link, next, &f->wards)
+        hand_over(s, at_ward(link), f);
 }
 
 /* With its own wards, which the wider filter covers, too. */
@@ -63,7 +73,7 @@ static void join(struct shared *s, struct filter *f, struct filter *guard)
     f->guard = guard;
     list_push_back(&guard->wards, &f->ward);
     s->n_covered++;
-    hand_over(f, guard);
+    hand_over(s, f, guard);
 }
 
 /* Those that the broker has, and the other wards of one that is leaving: they are being subscribed,
@@ -83,35 +93,7 @@ static struct filter *cover_of(const struct shared *s, const struct filter *f,
                       &(struct cover_query){.covered = f, .leaving = leaving, .usable = is_usable});
 }
 
-/* Its guard can't be relied on any more. Without another one it must go upstream, where it was
- * granted once: a refusal while it was guarded is not the last word. */
-static void regroup(struct shared *s, struct filter *f, const struct filter *leaving)
-{
-    struct filter *other = cover_of(s, f, leaving);
-    if (other != NULL)
-        join(s, f, other);
-    else if (f->held == HELD_YES)
-        part(s, f);
-    if (other == NULL)
-        f->refused = false;
-    cover_tell(s, f);
-}
-
-/* Its wards look for others. A guard of its own inherits them, to keep them until they have. */
-static void disband(struct shared *s, struct filter *f)
-{
-    struct filter *heir = f->guard != NULL ? f->guard : f;
-    if (heir != f) {
-        part(s, f);
-        hand_over(f, heir);
-    }
-    if (!is_steady(heir)) {
-        list_foreach_safe (link, next, &heir->wards)
-            regroup(s, at_ward(link), heir);
-    }
-    if (heir != f && !filter_wanted(heir))
-        cover_tell(s, heir);
-}
+static void regroup(struct shared *s, struct filter *f, const struct filter *leaving);
 
 static void adopt_one(struct shared *s, struct filter *cover, struct filter *f)
 {
@@ -122,6 +104,7 @@ static void adopt_one(struct shared *s, struct filter *cover, struct filter *f)
 /* The broker has it now, or at another QoS. */
 static void adopt(struct shared *s, struct filter *f)
 {
+    flatten(s, f);
     tree_covered(s, f, adopt_one);
     list_foreach_safe (link, next, &f->wards) {
         struct filter *w = at_ward(link);
@@ -134,6 +117,39 @@ static void adopt(struct shared *s, struct filter *f)
             cover_tell(s, w);
         }
     }
+}
+
+/* Its guard can't be relied on any more. Without another one it must go upstream, where it was
+ * granted once: a refusal while it was guarded is not the last word. */
+static void regroup(struct shared *s, struct filter *f, const struct filter *leaving)
+{
+    struct filter *other = cover_of(s, f, leaving);
+    if (other != NULL) {
+        join(s, f, other);
+    } else {
+        f->refused = false;
+        if (f->held == HELD_YES) {
+            part(s, f);
+            adopt(s, f);
+        }
+    }
+    cover_tell(s, f);
+}
+
+/* Its wards look for others. A guard of its own inherits them, to keep them until they have. */
+static void disband(struct shared *s, struct filter *f)
+{
+    struct filter *heir = f->guard != NULL ? f->guard : f;
+    if (heir != f) {
+        part(s, f);
+        hand_over(s, f, heir);
+    }
+    if (!is_steady(heir)) {
+        list_foreach_safe (link, next, &heir->wards)
+            regroup(s, at_ward(link), heir);
+    }
+    if (heir != f && !filter_wanted(heir))
+        cover_tell(s, heir);
 }
 
 /* ---- what happens to a filter ---------------------------------------------------------------- */
@@ -179,10 +195,8 @@ void cover_unwanted(struct shared *s, struct filter *f)
 
 void cover_wanted(struct shared *s, struct filter *f)
 {
-    (void)s;
     f->survey = true;
-    list_foreach_safe (link, next, &f->wards)
-        hand_over(at_ward(link), f);
+    flatten(s, f);
 }
 
 void cover_prolong(struct shared *s, struct filter *f)
@@ -231,7 +245,10 @@ void cover_tell(struct shared *s, struct filter *f)
         const bool needless = f->guard->held == HELD_YES && !deadline_armed(&f->visit);
         if (f->held != HELD_NO && needless)
             send_unsubscribe(s, f);
-    } else if (s->up && f->held != HELD_YES && !f->refused && !send_subscribe(s, f)) {
+    } else if (f->refused) {
+        if (f->held != HELD_NO)
+            send_unsubscribe(s, f); /* what it may have kept would cover nothing for certain */
+    } else if (s->up && f->held != HELD_YES && !send_subscribe(s, f)) {
         try_again_soon(s);
     }
 }
