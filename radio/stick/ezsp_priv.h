@@ -14,8 +14,7 @@ enum {
     EZSP_CONFIRM_MS = 15000, /* for messageSent */
     EZSP_NOP_MS = 30000,     /* of silence, then: are you there? */
     EZSP_RESTARTS = 5,       /* in a row without packets passing, then the port is opened anew */
-    EZSP_SLOTS = 8,          /* where the stick does not tell */
-    EZSP_SLOTS_MAX = 16,
+    EZSP_SLOTS = 8,          /* at most */
     EZSP_PAYLOAD = 82,   /* where the stick does not tell */
     EZSP_NAMES_HOLD = 8, /* senders to look up at once before the stick is asked to wait */
     EZSP_QUESTS = 4,
@@ -106,7 +105,7 @@ struct ezsp {
     uint64_t eui64;
     struct ezsp_network network;
 
-    uint8_t queue[EZSP_SLOTS_MAX]; /* ids of sends that wait for a command, oldest first */
+    uint8_t queue[EZSP_SLOTS]; /* ids of sends that wait for a command, oldest first */
     size_t queued;
     struct ezsp_name_wanted names[STICK_HELD];
     bool has_sender; /* the callback in front of the next message named its sender */

@@ -37,7 +37,7 @@ static void enqueue(struct ezsp *e, uint8_t id)
         if (e->queue[i] == id) /* of a packet that is decided since */
             return;
     }
-    if (e->queued < EZSP_SLOTS_MAX)
+    if (e->queued < EZSP_SLOTS)
         e->queue[e->queued++] = id;
 }
 

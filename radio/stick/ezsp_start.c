@@ -186,14 +186,16 @@ static bool rd_form(struct ezsp *e, int64_t now_ms, struct reader *r)
     return false;
 }
 
-/* The largest number of unicasts that the stick keeps at once. */
+/* How many unicasts the stick keeps at once. A quarter is left for questions after addresses and for
+ * what the stack sends by itself. */
 static bool rd_slots(struct ezsp *e, int64_t now_ms, struct reader *r)
 {
     (void)now_ms;
     const uint32_t status = ezsp_rd_status(r, e->version);
-    const uint16_t slots = rd_u16_le(r);
+    const uint16_t unicasts = rd_u16_le(r);
+    const unsigned slots = unicasts - unicasts / 4U;
     if (!r->failed && status == SL_OK && slots > 0)
-        e->slots = slots < EZSP_SLOTS_MAX ? slots : EZSP_SLOTS_MAX;
+        e->slots = slots < EZSP_SLOTS ? slots : EZSP_SLOTS;
     return true;
 }
 

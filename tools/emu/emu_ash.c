@@ -192,13 +192,18 @@ enum emu_ash_got emu_ash_octet(struct emu_ash *a, int64_t now_ms, uint8_t octet)
 
 /* ---- out --------------------------------------------------------------------------------------- */
 
+static struct emu_ash_frame *queued(struct emu_ash *a, size_t at)
+{
+    return &a->queue[(a->first + at) % EMU_ASH_QUEUE];
+}
+
 void emu_ash_push(struct emu_ash *a, struct bytes frame, bool callback)
 {
     if (!a->connected || a->count == EMU_ASH_QUEUE || frame.len > EMU_ASH_DATA_MAX) {
         a->overflow = true;
         return;
     }
-    struct emu_ash_frame *f = &a->queue[(a->first + a->count++) % EMU_ASH_QUEUE];
+    struct emu_ash_frame *f = queued(a, a->count++);
     f->len = (uint8_t)frame.len;
     f->callback = callback;
     memcpy(f->data, frame.data, frame.len);
@@ -206,7 +211,7 @@ void emu_ash_push(struct emu_ash *a, struct bytes frame, bool callback)
 
 static size_t send_frame(struct emu_ash *a, size_t at, bool again, uint8_t out[EMU_ASH_WIRE_MAX])
 {
-    const struct emu_ash_frame *f = &a->queue[(a->first + at) % EMU_ASH_QUEUE];
+    const struct emu_ash_frame *f = queued(a, at);
     uint8_t data[EMU_ASH_DATA_MAX];
     memcpy(data, f->data, f->len);
     randomize(data, f->len);
@@ -227,6 +232,20 @@ static bool go_back(struct emu_ash *a, int64_t now_ms)
     return a->resends++ < RESENDS_MAX;
 }
 
+/* Responses are never held: the first of them overtakes the callbacks that are. */
+static void overtake(struct emu_ash *a)
+{
+    size_t at = a->unacked;
+    while (at < a->count && queued(a, at)->callback)
+        at++;
+    if (at == a->count)
+        return;
+    const struct emu_ash_frame response = *queued(a, at);
+    for (; at > a->unacked; at--)
+        *queued(a, at) = *queued(a, at - 1);
+    *queued(a, at) = response;
+}
+
 size_t emu_ash_pull(struct emu_ash *a, int64_t now_ms, uint8_t out[EMU_ASH_WIRE_MAX])
 {
     const enum owed owed = (enum owed)a->owed;
@@ -245,7 +264,9 @@ size_t emu_ash_pull(struct emu_ash *a, int64_t now_ms, uint8_t out[EMU_ASH_WIRE_
         return wrap(CONTROL_ERROR, bytes_of(data, sizeof data), out);
     }
     const bool may = a->unacked < a->count && a->unacked < EMU_ASH_WINDOW;
-    const struct emu_ash_frame *next = &a->queue[(a->first + a->unacked) % EMU_ASH_QUEUE];
+    if (may && a->hold_ms > 0 && a->unacked >= a->again)
+        overtake(a);
+    const struct emu_ash_frame *next = queued(a, a->unacked);
     if (may && (!next->callback || a->hold_ms == 0)) {
         if (a->unacked == 0)
             a->resend_ms = now_ms + RESEND_MS;
