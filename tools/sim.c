@@ -91,6 +91,11 @@ static int run(struct sim *sim)
     /* Signals are blocked by net_init(), and Paho's threads shall inherit that. */
     if (!net_init(sim))
         return EXIT_SYSTEM;
+    if (sim->options.stick.kind != NULL) {
+        sim->stick = stick_start(sim, &sim->options.stick);
+        if (sim->stick == NULL)
+            return EXIT_SYSTEM;
+    }
     if (sim->options.broker != NULL && !broker_start(sim))
         return EXIT_UNAVAILABLE;
     if (!sim->options.quiet && !sim->options.plain && isatty(STDOUT_FILENO))
@@ -113,6 +118,7 @@ int main(int argc, char **argv)
     const int e = sim_args(&sim, argc, argv);
     const int result = e == 0 ? run(&sim) : -1 - e;
     if (e == 0) {
+        stick_stop(&sim, sim.stick);
         net_deinit(&sim);
         free_world(&sim);
     } else {

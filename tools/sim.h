@@ -7,6 +7,7 @@
  *     sim_node.c    what a node does         sim_publish.c: what it says
  *     sim_sleep.c   sleeping, waking up, and what is checked about that
  *     sim_net.c     sockets, epoll, and the air between
+ *     sim_stick.c   an emulated coordinator in place of the sockets
  *     sim_broker.c  the other end: what arrives at the broker, commands from there
  *     sim_observer.c, sim_tap.c: seeing it cheaply
  *     sim_run.c     phases, scenario events, the end of a run
@@ -33,6 +34,7 @@
 #include "tools/sim_ledger.h"
 #include "tools/sim_payload.h"
 #include "tools/sim_plan.h"
+#include "tools/sim_stick.h"
 
 struct observer;
 struct sim_broker;
@@ -130,6 +132,7 @@ struct sim_options {
     bool connect_only;
     bool quiet;
     bool plain;
+    struct sim_stick_options stick;
 };
 
 enum round_phase {
@@ -214,6 +217,7 @@ struct sim {
     int epoll_fd;
     int signal_fd;
     struct air air;
+    struct sim_stick *stick; /* NULL: nodes have sockets */
 
     /* connecting */
     struct list connect_queue;
@@ -328,6 +332,8 @@ void node_published(struct sim *sim, struct sim_node *n, const struct snc_event 
 bool net_init(struct sim *sim);
 bool net_watch_broker(struct sim *sim, int fd);
 bool net_watch_observer(struct sim *sim, int fd, uint32_t events);
+/* Readable, and writable if asked; again to change that. */
+bool net_watch_stick(struct sim *sim, int fd, bool write);
 void net_deinit(struct sim *sim);
 
 /* "host:port", IPv6 in brackets. NULL when done, else why not. Blocks for the name service. */

@@ -29,6 +29,8 @@ enum option_code {
     OPT_SLEEPY,
     OPT_WAKE_TOGETHER,
     OPT_OTHERS,
+    OPT_UNFORMED,
+    OPT_STICK,   /* everything that sim_stick_setting() takes */
     OPT_SETTING, /* everything that plan_group_setting() or plan_run_setting() takes */
 };
 
@@ -47,6 +49,15 @@ static const struct option OPTIONS[] = {
     {"sleepy",             no_argument,       NULL, OPT_SLEEPY       },
     {"wake-together",      no_argument,       NULL, OPT_WAKE_TOGETHER},
     {"others",             required_argument, NULL, OPT_OTHERS       },
+    {"stick",              required_argument, NULL, OPT_STICK        },
+    {"stick-link",         required_argument, NULL, OPT_STICK        },
+    {"firmware",           required_argument, NULL, OPT_STICK        },
+    {"framing",            required_argument, NULL, OPT_STICK        },
+    {"baud",               required_argument, NULL, OPT_STICK        },
+    {"line-faults",        required_argument, NULL, OPT_STICK        },
+    {"replug",             required_argument, NULL, OPT_STICK        },
+    {"rejoin",             required_argument, NULL, OPT_STICK        },
+    {"unformed",           no_argument,       NULL, OPT_UNFORMED     },
     {"sleep",              required_argument, NULL, OPT_SETTING      },
     {"wake-jitter",        required_argument, NULL, OPT_SETTING      },
     {"commands-per-sleep", required_argument, NULL, OPT_SETTING      },
@@ -80,7 +91,8 @@ static const struct option OPTIONS[] = {
 static void print_help(void)
 {
     fputs("usage: sennet-sim [OPTION]...\n"
-          "Simulates MQTT-SN nodes over UDP and keeps books on every message. See sennet-sim(1).\n"
+          "Simulates MQTT-SN nodes over UDP, or behind an emulated ZigBee stick, and keeps books "
+          "on every message. See sennet-sim(1).\n"
           "\n"
           "  --gateway HOST:PORT   the gateway (127.0.0.1:1884)\n"
           "  --broker URL          mqtt://host:port: see what arrives, send commands from there\n"
@@ -93,6 +105,11 @@ static void print_help(void)
           "  --connect-window N    CONNECTs open at once (256)\n"
           "  --json FILE|-         the ledger as JSON too\n"
           "  --plain, --quiet      lines instead of the live table; no progress at all\n"
+          "an emulated ZigBee stick on a pseudo terminal, with the nodes behind it:\n"
+          "  --stick KIND          znp, ezsp, deconz, xbee or serial; prints what to configure\n"
+          "  --stick-link PATH     a symbolic link that always leads to it\n"
+          "  --firmware N, --framing F, --unformed, --baud B    what it is like\n"
+          "  --replug S, --rejoin S, --line-faults P    what happens to it: see sennet-sim(1)\n"
           "nodes (defaults of a scenario's groups):\n"
           "  --nodes N             how many (1)\n"
           "  --rate R|max          messages per second and node (1); max: window 1, no pause\n"
@@ -192,6 +209,13 @@ static int apply_option(struct sim *sim, int code, const char *name)
     case OPT_OTHERS:
         o->others = optarg;
         return 0;
+    case OPT_UNFORMED:
+        o->stick.unformed = true;
+        return 0;
+    case OPT_STICK: {
+        const char *why;
+        return sim_stick_setting(&o->stick, name, optarg, &why) ? 0 : usage(why, "");
+    }
     case OPT_SETTING:
         return apply_setting(sim, name, optarg);
     }
@@ -285,6 +309,7 @@ int sim_args(struct sim *sim, int argc, char **argv)
 {
     plan_init(&sim->plan);
     sim->options.gateway = "127.0.0.1:1884";
+    sim->options.stick = sim_stick_defaults();
     int index = 0;
     int code;
     while ((code = getopt_long(argc, argv, "", OPTIONS, &index)) != -1) {

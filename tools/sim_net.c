@@ -20,10 +20,11 @@ enum {
     BATCH = 64, /* small, so that the one clock reading stays true for all of it */
     PACKET_MAX = 65536,
     SPARE_FDS = 64,
+    NO_SOCKET = 0x7FFFFFFF, /* a node behind a stick that is switched on */
 };
 
 /* epoll's user data besides node numbers. */
-enum { TAG_SIGNAL = -1, TAG_BROKER = -2, TAG_OBSERVER = -3 };
+enum { TAG_SIGNAL = -1, TAG_BROKER = -2, TAG_OBSERVER = -3, TAG_STICK = -4 };
 
 void net_read_clock(struct sim *sim)
 {
@@ -80,7 +81,8 @@ bool net_init(struct sim *sim)
     air_init(&sim->air);
     sim->epoll_fd = -1;
     sim->signal_fd = -1;
-    if (!raise_descriptors((rlim_t)sim->n_nodes + SPARE_FDS))
+    const rlim_t sockets = sim->options.stick.kind == NULL ? sim->n_nodes : 0;
+    if (!raise_descriptors(sockets + SPARE_FDS))
         return false;
     sim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     sim->signal_fd = open_signals();
@@ -97,12 +99,21 @@ bool net_watch_broker(struct sim *sim, int fd)
 }
 
 /* Changes what is waited for, or begins to wait. */
-bool net_watch_observer(struct sim *sim, int fd, uint32_t events)
+static bool rewatch(const struct sim *sim, int fd, uint32_t events, int64_t tag)
 {
-    const int64_t tag = TAG_OBSERVER;
     struct epoll_event event = {.events = events, .data = {.u64 = (uint64_t)tag}};
     return epoll_ctl(sim->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ||
            (errno == ENOENT && epoll_ctl(sim->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+bool net_watch_observer(struct sim *sim, int fd, uint32_t events)
+{
+    return rewatch(sim, fd, events, TAG_OBSERVER);
+}
+
+bool net_watch_stick(struct sim *sim, int fd, bool write)
+{
+    return rewatch(sim, fd, EPOLLIN | (write ? (uint32_t)EPOLLOUT : 0), TAG_STICK);
 }
 
 const char *net_resolve(const char *text, int socktype, struct sockaddr_storage *out,
@@ -141,6 +152,12 @@ void net_deinit(struct sim *sim)
 
 bool net_open(struct sim *sim, struct sim_node *n)
 {
+    if (sim->stick != NULL) {
+        n->fd = NO_SOCKET;
+        n->incarnation++;
+        stick_node_on(sim, sim->stick, n, true);
+        return true;
+    }
     n->fd = socket(sim->gateway.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (n->fd < 0)
         return false;
@@ -156,8 +173,9 @@ bool net_open(struct sim *sim, struct sim_node *n)
 
 void net_close(struct sim *sim, struct sim_node *n)
 {
-    (void)sim;
-    if (n->fd >= 0)
+    if (n->fd >= 0 && sim->stick != NULL)
+        stick_node_on(sim, sim->stick, n, false);
+    else if (n->fd >= 0)
         close(n->fd); /* leaves epoll by itself */
     n->fd = -1;
 }
@@ -177,6 +195,10 @@ static void transmit(struct sim *sim, const struct sim_node *n, struct bytes pac
 {
     if (n->fd < 0)
         return;
+    if (sim->stick != NULL) {
+        stick_node_send(sim, sim->stick, n, packet);
+        return;
+    }
     if (send(n->fd, packet.data, packet.len, 0) >= 0)
         return;
     const bool reported_late = errno == ECONNREFUSED;
@@ -189,7 +211,7 @@ static void transmit(struct sim *sim, const struct sim_node *n, struct bytes pac
 static unsigned fly(struct sim *sim, struct sim_node *n, bool up, struct bytes packet)
 {
     const struct air_settings *settings = &n->group->air;
-    if (air_is_clear(settings))
+    if (air_is_clear(settings) || sim->stick != NULL) /* the ether has it all */
         return 1;
     int64_t delays_ms[AIR_COPIES_MAX];
     const unsigned copies = air_decide(&n->path, settings, delays_ms);
@@ -264,6 +286,8 @@ static void handle(struct sim *sim, const struct epoll_event *event)
     const int64_t tag = (int64_t)event->data.u64;
     if (tag >= 0)
         receive(sim, &sim->nodes[tag]);
+    else if (tag == TAG_STICK)
+        stick_io(sim, sim->stick);
     else if (tag == TAG_BROKER)
         broker_drain(sim);
     else if (tag == TAG_OBSERVER)
@@ -278,6 +302,8 @@ void net_wait(struct sim *sim, int64_t until_ms)
     next_ms = time_min(next_ms, air_next_landing(&sim->air));
     if (sim->observer != NULL)
         next_ms = time_min(next_ms, observer_next_ms(sim));
+    if (sim->stick != NULL)
+        next_ms = time_min(next_ms, stick_next_ms(sim->stick));
     const int64_t wait_ms = next_ms <= sim->now_ms ? 0 : time_min(next_ms - sim->now_ms, 1000);
     struct epoll_event events[BATCH];
     const int n = epoll_wait(sim->epoll_fd, events, BATCH, (int)wait_ms);
@@ -285,11 +311,15 @@ void net_wait(struct sim *sim, int64_t until_ms)
     for (int i = 0; i < n; i++)
         handle(sim, &events[i]);
     land(sim);
+    if (sim->stick != NULL)
+        stick_step(sim, sim->stick);
     deadlines_collect(&sim->deadlines, sim->now_ms);
     struct deadline *due;
     while ((due = deadlines_take(&sim->deadlines)) != NULL)
         node_due(sim, container_of(due, struct sim_node, due));
     nodes_connect(sim);
+    if (sim->stick != NULL)
+        stick_step(sim, sim->stick); /* what nodes have just sent */
     if (sim->observer != NULL)
         observer_advance(sim);
     if (sim->broker != NULL)

@@ -114,14 +114,18 @@ static void go(struct sim *sim)
 
 static void wait_for_broker(struct sim *sim)
 {
-    if (sim->broker == NULL || broker_ready(sim)) {
+    const bool stick = sim->stick == NULL || stick_is_ready(sim, sim->stick);
+    if ((sim->broker == NULL || broker_ready(sim)) && stick) {
         go(sim);
         return;
     }
+    if (!stick && sim->interrupts == 0)
+        return; /* for as long as it takes to write a configuration */
     if (sim->now_ms - sim->phase_ms < BROKER_WAIT_MS && sim->interrupts == 0)
         return;
-    fprintf(stderr, "sennet-sim: the broker %s can't be used: %s\n", sim->options.broker,
-            broker_trouble(sim));
+    if (stick)
+        fprintf(stderr, "sennet-sim: the broker %s can't be used: %s\n", sim->options.broker,
+                broker_trouble(sim));
     enter(sim, RUN_ENDED);
 }
 

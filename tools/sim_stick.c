@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/sim_stick.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "tools/emu/emu.h"
+#include "tools/sim.h"
+
+enum {
+    NODES_MAX = 60000,
+    TERMINAL_NAME = 64,
+    READY_MS = 5000, /* after its first octet a host has started any stick */
+    OUT_MS = 1000,   /* how long it is away when it was pulled out */
+    POLL_MS = 10000, /* a sleepy node listens so long after it has sent */
+    BRIDGE = 16,     /* firmware of the serial emulation: many nodes on the line */
+    FIRST_SHORT = 0x0001,
+    REJOINED = 0x8000,
+    PAYLOAD_ZIGBEE = 82,
+    PAYLOAD_XBEE = 116,
+    PAYLOAD_SERIAL = 255,
+};
+
+struct sim_stick {
+    struct sim_stick_options options;
+    struct ether *ether;
+    struct emu *emu;
+    int master, slave; /* the slave stays open, or the master could not be read; -1: pulled out */
+    char terminal[TERMINAL_NAME];
+    int64_t first_ms;  /* octet from a host */
+    int64_t plug_ms;   /* pulled out: comes back then */
+    int64_t replug_ms; /* is pulled out then */
+    int64_t rejoin_ms;
+    uint32_t next_to_rejoin;
+    unsigned replugs, rejoins;
+    bool waits_to_write;
+};
+
+/* ---- options ----------------------------------------------------------------------------------- */
+
+struct sim_stick_options sim_stick_defaults(void)
+{
+    return (struct sim_stick_options){
+        .framing = 1, .baud = 115200, .replug_ms = TIME_NEVER, .rejoin_ms = TIME_NEVER};
+}
+
+static bool whole(const char *value, unsigned long max, unsigned long *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoul(value, &end, 0);
+    return errno == 0 && end != value && *end == '\0' && value[0] != '-' && *out <= max;
+}
+
+static bool set_framing(struct sim_stick_options *o, const char *value)
+{
+    static const char *const names[] = {"raw", "slip", "hdlc", "cobs"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], value) == 0) {
+            o->framing = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_period(int64_t *out_ms, const char *value)
+{
+    unsigned long seconds;
+    if (!whole(value, 1000000, &seconds) || seconds == 0)
+        return false;
+    *out_ms = (int64_t)seconds * 1000;
+    return true;
+}
+
+static bool set_kind(struct sim_stick_options *o, const char *value)
+{
+    o->kind = value;
+    return emu_driver_find(value) != NULL;
+}
+
+bool sim_stick_setting(struct sim_stick_options *o, const char *name, const char *value,
+                       const char **why)
+{
+    unsigned long n = 0;
+    bool good = true;
+    *why = "";
+    if (strcmp(name, "stick") == 0) {
+        good = set_kind(o, value);
+        *why = "--stick must be znp, ezsp, deconz, xbee or serial";
+    } else if (strcmp(name, "stick-link") == 0) {
+        o->link = value;
+    } else if (strcmp(name, "firmware") == 0) {
+        good = whole(value, 255, &n);
+        o->firmware = (unsigned)n;
+        *why = "--firmware must be a number up to 255";
+    } else if (strcmp(name, "baud") == 0) {
+        good = whole(value, 4000000, &n);
+        o->baud = (uint32_t)n;
+        *why = "--baud must be a number, 0 for a line without pace";
+    } else if (strcmp(name, "line-faults") == 0) {
+        good = whole(value, 50, &n);
+        o->line_faults = (unsigned)n;
+        *why = "--line-faults must be 0 to 50 percent";
+    } else if (strcmp(name, "framing") == 0) {
+        good = set_framing(o, value);
+        *why = "--framing must be raw, slip, hdlc or cobs";
+    } else {
+        good = set_period(strcmp(name, "replug") == 0 ? &o->replug_ms : &o->rejoin_ms, value);
+        *why = "--replug and --rejoin take whole seconds";
+    }
+    return good;
+}
+
+/* ---- the terminal ------------------------------------------------------------------------------ */
+
+static bool make_raw(int fd)
+{
+    struct termios t;
+    if (tcgetattr(fd, &t) != 0)
+        return false;
+    cfmakeraw(&t);
+    return tcsetattr(fd, TCSANOW, &t) == 0;
+}
+
+static bool point_link(const struct sim_stick *s)
+{
+    if (s->options.link == NULL)
+        return true;
+    if (unlink(s->options.link) != 0 && errno != ENOENT)
+        return false;
+    return symlink(s->terminal, s->options.link) == 0;
+}
+
+static bool open_terminal(struct sim *sim, struct sim_stick *s)
+{
+    s->master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    const bool made = s->master >= 0 && grantpt(s->master) == 0 && unlockpt(s->master) == 0 &&
+                      ptsname_r(s->master, s->terminal, sizeof s->terminal) == 0;
+    s->slave = made ? open(s->terminal, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+    if (s->slave >= 0 && make_raw(s->slave) && net_watch_stick(sim, s->master, false) &&
+        point_link(s))
+        return true;
+    fprintf(stderr, "sennet-sim: no pseudo terminal for the stick: %s\n", strerror(errno));
+    return false;
+}
+
+static void close_terminal(struct sim_stick *s)
+{
+    if (s->slave >= 0)
+        close(s->slave);
+    if (s->master >= 0)
+        close(s->master); /* hangs up at the host's end; leaves epoll by itself */
+    s->slave = s->master = -1;
+    s->waits_to_write = false;
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+static unsigned percent(double part)
+{
+    return (unsigned)(part * 100 + 0.5);
+}
+
+static bool make_ether(const struct sim *sim, struct sim_stick *s)
+{
+    struct ether_config c = ether_defaults();
+    const struct air_settings *air = &sim->plan.groups[0].air;
+    const bool is_xbee = strcmp(s->options.kind, "xbee") == 0;
+    const bool is_serial = strcmp(s->options.kind, "serial") == 0;
+    c.seed = sim->plan.seed;
+    c.loss_percent = percent(air->loss);
+    c.copy_percent = percent(air->duplicate);
+    c.latency_min_ms = air->latency_ms > 0 ? air->latency_ms : 5;
+    c.latency_max_ms = c.latency_min_ms + air->jitter_ms;
+    c.max_payload = is_serial ? PAYLOAD_SERIAL : is_xbee ? PAYLOAD_XBEE : PAYLOAD_ZIGBEE;
+    s->ether = ether_new(&c, sim->now_ms);
+    for (uint32_t i = 0; s->ether != NULL && i < sim->n_nodes; i++) {
+        const struct ether_node node = {
+            .eui64 = UINT64_C(0x0011223300000000) + i,
+            .short_address = (uint16_t)(FIRST_SHORT + i),
+            .sleepy = sim->nodes[i].group->sleepy && !is_serial,
+            .lqi = (uint8_t)(80 + i * 37 % 170),
+            .rssi = (int8_t)(-40 - (int)(i * 13 % 50)),
+            .endpoint = 0xE8,
+            .profile = 0xC105,
+            .cluster = 0x0011,
+        };
+        if (ether_node_add(s->ether, sim->now_ms, &node) != (int)i)
+            return false;
+        ether_node_reach(s->ether, i, false);
+    }
+    return s->ether != NULL;
+}
+
+static bool make_emu(const struct sim *sim, struct sim_stick *s)
+{
+    const struct sim_stick_options *o = &s->options;
+    const bool is_serial = strcmp(o->kind, "serial") == 0;
+    const struct emu_config c = {
+        .seed = sim->plan.seed + 1,
+        .eui64 = UINT64_C(0x00124B0021A81179),
+        .formed = !o->unformed,
+        .firmware =
+            is_serial ? o->framing + (sim->n_nodes > 1 ? (unsigned)BRIDGE : 0) : o->firmware,
+        .baud = o->baud,
+        .faults = {.garbage_percent = o->line_faults,
+                   .flip_percent = o->line_faults,
+                   .drop_percent = o->line_faults,
+                   .split_percent = o->line_faults,
+                   .split_ms = 20},
+    };
+    s->emu = emu_new(emu_driver_find(o->kind), &c, s->ether, sim->now_ms);
+    return s->emu != NULL;
+}
+
+static void say_where(const struct sim *sim, const struct sim_stick *s)
+{
+    static const char *const framings[] = {"raw", "slip", "hdlc", "cobs"};
+    const bool is_serial = strcmp(s->options.kind, "serial") == 0;
+    printf("sennet-sim: the stick is %s\n", s->terminal);
+    printf("[link stick]\ndriver = %s\ndevice = %s\n", s->options.kind,
+           s->options.link != NULL ? s->options.link : s->terminal);
+    if (is_serial)
+        printf("framing = %s\nforwarder = %s\n", framings[s->options.framing],
+               sim->n_nodes > 1 ? "yes" : "no");
+    if (s->options.unformed)
+        printf("form_network = yes\n");
+    fflush(stdout);
+}
+
+struct sim_stick *stick_start(struct sim *sim, const struct sim_stick_options *options)
+{
+    struct sim_stick *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->options = *options;
+    s->master = s->slave = -1;
+    s->first_ms = s->plug_ms = TIME_NEVER;
+    s->replug_ms = time_add(sim->now_ms, options->replug_ms);
+    s->rejoin_ms = time_add(sim->now_ms, options->rejoin_ms);
+    if (sim->n_nodes > NODES_MAX) {
+        fprintf(stderr, "sennet-sim: one stick has no more than %d nodes\n", NODES_MAX);
+    } else if (!make_ether(sim, s) || !make_emu(sim, s)) {
+        fprintf(stderr, "sennet-sim: out of memory\n");
+    } else if (open_terminal(sim, s)) {
+        say_where(sim, s);
+        return s;
+    }
+    stick_stop(sim, s);
+    return NULL;
+}
+
+void stick_stop(struct sim *sim, struct sim_stick *s)
+{
+    (void)sim;
+    if (s == NULL)
+        return;
+    close_terminal(s);
+    if (s->options.link != NULL && s->terminal[0] != '\0')
+        unlink(s->options.link);
+    emu_free(s->emu);
+    ether_free(s->ether);
+    free(s);
+}
+
+bool stick_is_ready(const struct sim *sim, const struct sim_stick *s)
+{
+    return s->emu->sends > 0 || time_add(s->first_ms, READY_MS) <= sim->now_ms;
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------- */
+
+/* What the host wrote, as far as the line takes it: the rest waits in the terminal, as with flow
+ * control. */
+static void read_terminal(struct sim *sim, struct sim_stick *s)
+{
+    uint8_t buf[1024];
+    while (s->master >= 0) {
+        const size_t room = emu_room(s->emu);
+        const size_t most = room < sizeof buf ? room : sizeof buf;
+        const ssize_t n = most > 0 ? read(s->master, buf, most) : 0;
+        if (n <= 0)
+            return;
+        if (s->first_ms == TIME_NEVER)
+            s->first_ms = sim->now_ms;
+        emu_input(s->emu, sim->now_ms, bytes_of(buf, (size_t)n));
+    }
+}
+
+static void write_terminal(struct sim *sim, struct sim_stick *s)
+{
+    struct bytes out;
+    bool full = false;
+    while (s->master >= 0 && !full && emu_peek_bytes(s->emu, sim->now_ms, &out)) {
+        const ssize_t n = write(s->master, out.data, out.len);
+        full = n <= 0;
+        if (n > 0)
+            emu_took(s->emu, (size_t)n);
+    }
+    if (s->master >= 0 && full != s->waits_to_write) {
+        net_watch_stick(sim, s->master, full);
+        s->waits_to_write = full;
+    }
+}
+
+void stick_io(struct sim *sim, struct sim_stick *s)
+{
+    read_terminal(sim, s);
+}
+
+/* ---- what happens to sticks -------------------------------------------------------------------- */
+
+static void pull_out(struct sim *sim, struct sim_stick *s)
+{
+    emu_power_off(s->emu, sim->now_ms);
+    close_terminal(s);
+    if (s->options.link != NULL)
+        unlink(s->options.link);
+    s->replugs++;
+    s->plug_ms = sim->now_ms + OUT_MS;
+    s->replug_ms = TIME_NEVER;
+}
+
+static void plug_in(struct sim *sim, struct sim_stick *s)
+{
+    s->plug_ms = TIME_NEVER;
+    s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
+    if (!open_terminal(sim, s)) {
+        run_interrupt(sim);
+        return;
+    }
+    emu_power_on(s->emu, sim->now_ms);
+}
+
+/* The next node, in turn, gets another address, with or without saying so. */
+static void rejoin(struct sim *sim, struct sim_stick *s)
+{
+    const uint32_t number = s->next_to_rejoin++ % sim->n_nodes;
+    const uint16_t before = ether_node_at(s->ether, number)->short_address;
+    s->rejoin_ms = time_add(sim->now_ms, s->options.rejoin_ms);
+    s->rejoins++;
+    ether_node_rejoin(s->ether, sim->now_ms, number, (uint16_t)(before ^ REJOINED), false);
+}
+
+static void take_events(struct sim *sim, struct sim_stick *s)
+{
+    struct ether_event event;
+    while (ether_peek_event(s->ether, &event)) {
+        if (event.type != ETHER_EV_TO_NODE) {
+            emu_event(s->emu, sim->now_ms, &event);
+            ether_done_event(s->ether);
+            continue;
+        }
+        uint8_t copy[ETHER_PAYLOAD_MAX];
+        struct sim_node *n = &sim->nodes[event.number];
+        const struct bytes packet = bytes_of(copy, event.payload.len);
+        memcpy(copy, event.payload.data, event.payload.len);
+        ether_done_event(s->ether); /* the node may send */
+        if (n->fd >= 0)
+            node_input(sim, n, packet);
+    }
+}
+
+void stick_step(struct sim *sim, struct sim_stick *s)
+{
+    if (s->plug_ms <= sim->now_ms)
+        plug_in(sim, s);
+    if (s->replug_ms <= sim->now_ms)
+        pull_out(sim, s);
+    if (s->rejoin_ms <= sim->now_ms)
+        rejoin(sim, s);
+    read_terminal(sim, s);
+    emu_advance(s->emu, sim->now_ms);
+    ether_advance(s->ether, sim->now_ms);
+    take_events(sim, s);
+    write_terminal(sim, s);
+}
+
+int64_t stick_next_ms(const struct sim_stick *s)
+{
+    int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
+    next_ms = time_min(next_ms, time_min(s->plug_ms, s->replug_ms));
+    return time_min(next_ms, s->rejoin_ms);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------- */
+
+void stick_node_on(struct sim *sim, struct sim_stick *s, const struct sim_node *n, bool on)
+{
+    (void)sim;
+    ether_node_reach(s->ether, n->number, on);
+}
+
+void stick_node_send(struct sim *sim, struct sim_stick *s, const struct sim_node *n,
+                     struct bytes packet)
+{
+    if (packet.len > ETHER_PAYLOAD_MAX) {
+        sim->counters.send_failures++;
+        return;
+    }
+    ether_node_send(s->ether, sim->now_ms, n->number, false, packet);
+    if (n->group->sleepy)
+        ether_node_poll(s->ether, sim->now_ms, n->number, sim->now_ms + POLL_MS);
+}
+
+struct sim_stick_figures stick_figures(const struct sim_stick *s)
+{
+    const struct ether_counters *c = ether_counters(s->ether);
+    return (struct sim_stick_figures){
+        .frames_in = s->emu->frames_in,
+        .frames_out = s->emu->frames_out,
+        .sends = s->emu->sends,
+        .lost = c->lost,
+        .copied = c->copied,
+        .expired = c->expired,
+        .replugs = s->replugs,
+        .rejoins = s->rejoins,
+    };
+}
