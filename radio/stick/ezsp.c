@@ -216,6 +216,8 @@ static bool on_callback(struct ezsp *e, int64_t now_ms, uint16_t id, struct read
     struct ezsp_sent sent;
     struct ezsp_incoming in;
     struct ezsp_join join = {.left = false};
+    if (id != EZSP_INCOMING_MESSAGE)
+        e->has_sender = false; /* it stands right in front of its message */
     switch (id) {
     case EZSP_STACK_STATUS: {
         const uint32_t status = ezsp_rd_status(r, e->version);
@@ -265,6 +267,7 @@ static bool on_callback(struct ezsp *e, int64_t now_ms, uint16_t id, struct read
 static void on_overflow(struct ezsp *e, int64_t now_ms)
 {
     e->overflows++;
+    e->has_sender = false; /* the message that it belonged to may be among the lost */
     if (now_ms < e->overflow_log_ms)
         return;
     e->overflow_log_ms = time_add(now_ms, EZSP_OVERFLOW_LOG_MS);

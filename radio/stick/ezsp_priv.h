@@ -99,6 +99,7 @@ struct ezsp {
 
     enum ezsp_table table; /* being worked through */
     const struct ezsp_step *step;
+    bool step_asked;
     bool up_seen; /* NETWORK_UP came before the response that it belongs to */
     unsigned slots;
     uint32_t max_payload;

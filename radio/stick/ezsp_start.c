@@ -124,6 +124,7 @@ static void enter(struct ezsp *e, enum ezsp_table table)
     e->phase_until_ms = TIME_NEVER;
     e->table = table;
     e->step = first_step(table);
+    e->step_asked = false;
 }
 
 static void wait_up(struct ezsp *e, int64_t now_ms)
@@ -377,6 +378,7 @@ bool ezsp_start_next(struct ezsp *e, int64_t now_ms)
     const struct ezsp_step *step = e->step;
     struct writer w = ezsp_request(e, room, step->id);
     step->write(e, &w, step);
+    e->step_asked = true;
     return ezsp_command(e, now_ms, &w, EZSP_JOB_START, step->id, 0);
 }
 
@@ -395,7 +397,7 @@ void ezsp_start_response(struct ezsp *e, int64_t now_ms, uint16_t id, struct rea
         return;
     }
     const struct ezsp_step *step = e->step;
-    if (e->phase != EZSP_STEPS)
+    if (e->phase != EZSP_STEPS || !e->step_asked)
         return; /* the network went down meanwhile, and the steps begin anew */
     if (step->read == NULL) {
         const uint32_t status =

@@ -409,6 +409,30 @@ START_TEST(a_sender_of_known_name_is_heard_at_once)
 
 END_TEST
 
+START_TEST(a_name_whose_message_was_lost_names_no_other)
+{
+    static const uint8_t name[] = {0xAA, 0x2B, 0x52, 0x40, 0x00, 0xA2, 0x13, 0x00};
+
+    struct ncp_world *w = running(13);
+    w->ncp.eui64_of_node = other;
+    ncp_callback(w, 0, EZSP_SENDER_EUI64, bytes_of(name, sizeof name));
+    ncp_callback(w, 0, EZSP_ID_CONFLICT, bytes_of("\x88\x08", 2));
+    ncp_message(w, EZSP_IN_UNICAST, OTHER_SHORT, 0, &app, bytes_str("one"));
+    ncp_world_run(w, 10);
+    heard(w, 1, other, "one");
+
+    stick_closed(w->stick, w->now_ms);
+    ncp_world_start(w);
+    ncp_callback(w, 0, EZSP_SENDER_EUI64, bytes_of(name, sizeof name));
+    w->ncp.frame_control = 1; /* what came in between was dropped */
+    ncp_message(w, EZSP_IN_UNICAST, OTHER_SHORT, 0, &app, bytes_str("two"));
+    ncp_world_run(w, 10);
+    heard(w, 2, other, "two");
+    ncp_world_free(w);
+}
+
+END_TEST
+
 START_TEST(a_sender_of_unknown_name_is_looked_up_then_asked)
 {
     const struct ezsp_aps answer = {.cluster = 0x8001};
@@ -564,6 +588,7 @@ int main(void)
     tcase_add_test(t, a_node_that_failed_twice_is_asked_for_its_address);
     tcase_add_loop_test(t, joins_leaves_announcements_and_conflicts_change_the_address, 0, all);
     tcase_add_test(t, a_sender_of_known_name_is_heard_at_once);
+    tcase_add_test(t, a_name_whose_message_was_lost_names_no_other);
     tcase_add_loop_test(t, a_sender_of_unknown_name_is_looked_up_then_asked, 0, all);
     tcase_add_test(t, a_burst_of_strangers_makes_the_stick_wait_with_callbacks);
     tcase_add_loop_test(t, foreign_ports_echoes_and_nonsense_are_counted_and_not_delivered, 0, all);

@@ -431,6 +431,27 @@ START_TEST(the_network_may_go_down_and_come_back)
 
 END_TEST
 
+START_TEST(the_network_may_go_down_and_up_in_the_midst_of_the_start)
+{
+    struct ncp_world *w = world(13);
+    w->ncp.mute_id[EZSP_GET_EUI64] = true;
+    opens(w, 1000);
+    ck_assert_uint_eq(w->ups, 0);
+    ncp_status(w, 0x91, SL_NETWORK_DOWN);
+    ncp_status(w, 0x90, SL_NETWORK_UP);
+    ncp_world_run(w, 10);
+    w->ncp.mute_id[EZSP_GET_EUI64] = false;
+    const unsigned tokens = w->ncp.asked[EZSP_SET_VALUE];
+    ncp_response(w, w->ncp.seq, EZSP_GET_EUI64, bytes_of("\x79\x11\xA8\x21\x00\x4B\x12\x00", 8));
+    ncp_world_run(w, 100);
+    ck_assert_uint_eq(w->ups, 1);
+    ck_assert_uint_eq(w->ncp.asked[EZSP_SET_VALUE], tokens + 1);
+    ck_assert_ptr_nonnull(strstr(w->up, "coordinator 00124b0021a81179"));
+    ncp_world_free(w);
+}
+
+END_TEST
+
 START_TEST(the_port_may_be_closed_at_any_moment_of_the_start)
 {
     for (unsigned octets = 1; octets < 400; octets += 7) {
@@ -549,6 +570,7 @@ int main(void)
     tcase_add_test(t, resets_again_and_again_end_with_another_opening);
     tcase_add_test(t, a_line_that_is_cut_is_noticed_within_a_minute);
     tcase_add_loop_test(t, the_network_may_go_down_and_come_back, 0, all);
+    tcase_add_test(t, the_network_may_go_down_and_up_in_the_midst_of_the_start);
     tcase_add_test(t, the_port_may_be_closed_at_any_moment_of_the_start);
     tcase_add_loop_test(t, joining_is_opened_kept_open_and_closed, 0, all);
     tcase_add_test(t, a_restart_of_the_stick_opens_joining_again);
