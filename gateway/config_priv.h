@@ -278,6 +278,12 @@ void config_number_print(const struct config_key *key, int64_t value, char *out,
 /* What may be written: "50ms to 1h", "yes or no". */
 void config_range_print(const struct config_key *key, char *out, size_t size);
 
+/* Word number `number`, from 1, of a type that is a choice of words; NULL past the last. */
+const char *config_word(enum config_type type, size_t number);
+
+/* All of them: "raw, slip, hdlc or cobs". */
+void config_words_print(enum config_type type, char *out, size_t size);
+
 /* Quoted and escaped when it would not read back otherwise: a value, and what names a section. */
 void config_text_print(const char *text, FILE *out);
 void config_argument_print(const char *text, FILE *out);

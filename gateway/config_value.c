@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
-
 #include "config_priv.h"
 
 struct unit {
@@ -32,49 +30,6 @@ static const struct unit size_units[] = {
 };
 static const struct unit no_units[] = {
     {"", 1}
-};
-
-static const char *const overflow_words[] = {
-    [SN_DROP_OLDEST] = "drop-oldest",
-    [SN_DROP_NEWEST] = "drop-newest",
-    [SN_LATEST_PER_TOPIC] = "latest-per-topic",
-};
-static const char *const qos_words[] = {[1] = "0", [2] = "1", [3] = "2"};
-static const char *const flow_words[] = {
-    [1 + PORT_FLOW_NONE] = "none",
-    [1 + PORT_FLOW_RTSCTS] = "rtscts",
-    [1 + PORT_FLOW_XONXOFF] = "xonxoff",
-};
-static const char *const pin_words[] = {[1] = "off", [2] = "on"};
-static const char *const api_words[] = {[1] = "auto", [2] = "1", [3] = "2"};
-static const char *const family_words[] = {
-    [1 + XBEE_AUTO] = "auto",
-    [1 + XBEE_ZIGBEE] = "zigbee",
-    [1 + XBEE_802154] = "802.15.4",
-};
-static const char *const framing_words[] = {
-    [1 + LINE_RAW] = "raw",
-    [1 + LINE_SLIP] = "slip",
-    [1 + LINE_HDLC] = "hdlc",
-    [1 + LINE_COBS] = "cobs",
-};
-
-/* The choices of a type, from number 1; the field holds the number. */
-struct words {
-    const char *const *list;
-    size_t n;
-};
-
-#define WORDS(list)                                                                                \
-    {                                                                                              \
-        (list), sizeof(list) / sizeof((list)[0])                                                   \
-    }
-
-static const struct words word_lists[] = {
-    [TYPE_OVERFLOW] = WORDS(overflow_words), [TYPE_QOS] = WORDS(qos_words),
-    [TYPE_FLOW] = WORDS(flow_words),         [TYPE_PIN] = WORDS(pin_words),
-    [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
-    [TYPE_FRAMING] = WORDS(framing_words),
 };
 
 struct units {
@@ -209,16 +164,6 @@ static void list_levels(char *out, size_t size)
     }
 }
 
-/* "raw, slip, hdlc or cobs" */
-static void list_words(const struct words *words, char *out, size_t size)
-{
-    struct text t = text_to(out, size);
-    for (size_t i = 1; i < words->n; i++) {
-        text_word(&t, i == 1 ? "" : i + 1 == words->n ? " or " : ", ");
-        text_word(&t, words->list[i]);
-    }
-}
-
 void config_range_print(const struct config_key *key, char *out, size_t size)
 {
     char low[CONFIG_TEXT_ROOM / 4];
@@ -248,7 +193,7 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
-        list_words(&word_lists[key->type], out, size);
+        config_words_print(key->type, out, size);
         break;
     case TYPE_TEXT:
     case TYPE_PLAIN:
@@ -362,7 +307,7 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
-        fputs(word_lists[key->type].list[load_number(key, object)], out);
+        fputs(config_word(key->type, (size_t)load_number(key, object)), out);
         break;
     }
 }
@@ -514,9 +459,9 @@ static bool is_word(const struct reading *in, const char *word)
 
 static bool read_word(const struct reading *in, void *object)
 {
-    const struct words *words = &word_lists[in->key->type];
-    for (size_t i = 1; i < words->n; i++) {
-        if (is_word(in, words->list[i])) {
+    const char *word = NULL;
+    for (size_t i = 1; (word = config_word(in->key->type, i)) != NULL; i++) {
+        if (is_word(in, word)) {
             store_number(in->key, object, (int64_t)i);
             return true;
         }

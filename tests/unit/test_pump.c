@@ -322,6 +322,57 @@ START_TEST(a_joined_group_is_answered_through_its_link)
 
 END_TEST
 
+START_TEST(outcomes_of_a_stick_reach_the_engine)
+{
+    static const struct {
+        enum stick_outcome outcome;
+        enum sn_stat counted;
+    } cases[] = {
+        {STICK_FAILED,   SN_STAT_AIR_UNDELIVERED},
+        {STICK_UNKNOWN,  SN_STAT_AIR_UNDELIVERED},
+        {STICK_NOT_SENT, SN_STAT_AIR_NOT_SENT   }
+    };
+    struct world *w = world_new();
+    const struct sn_stats *stats = sn_engine_stats(w->pump.engine);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const uint64_t before = stats->n[cases[i].counted];
+        pump_outcome(&w->pump, peer_in(&w->node), cases[i].outcome);
+        ck_assert_uint_eq(stats->n[cases[i].counted], before + 1);
+    }
+    pump_outcome(&w->pump, peer_in(&w->node), STICK_DELIVERED);
+    ck_assert_uint_eq(stats->n[SN_STAT_AIR_UNDELIVERED], 2);
+    ck_assert_uint_eq(stats->n[SN_STAT_AIR_NOT_SENT], 1);
+    world_free(w);
+}
+
+END_TEST
+
+START_TEST(what_a_stick_carries_limits_what_its_nodes_get)
+{
+    struct world *w = world_new();
+    broker_up(w);
+    node_connects(w);
+    /* SUBSCRIBE "ab" as a short topic. */
+    HEAR(w, 0x07, 0x12, 0x02, 0x00, 0x01, 'a', 'b');
+    tell(&w->mqtt, (struct up_event){.type = UP_SUBSCRIBED, .token = w->mqtt.submitted[0].token});
+    pump_broker(&w->pump);
+    const unsigned before = w->link.n_sent;
+    struct body *body = body_new(bytes_str("0123456789"));
+    const struct up_event message = {.type = UP_MESSAGE, .topic = bytes_str("ab"), .body = body};
+    tell(&w->mqtt, message);
+    pump_broker(&w->pump);
+    ck_assert_uint_eq(w->link.n_sent, before + 1);
+    pump_limit(&w->pump, 0, 12);
+    tell(&w->mqtt, message);
+    pump_broker(&w->pump);
+    ck_assert_uint_eq(w->link.n_sent, before + 1);
+    ck_assert_uint_eq(sn_engine_stats(w->pump.engine)->n[SN_STAT_DROP_TOO_LARGE], 1);
+    body_unref(body);
+    world_free(w);
+}
+
+END_TEST
+
 START_TEST(flushing_happens_once_per_turn)
 {
     struct world *w = world_new();
@@ -414,6 +465,8 @@ int main(void)
     tcase_add_test(t, a_message_from_the_broker_reaches_its_subscriber);
     tcase_add_test(t, what_was_said_to_a_group_is_taken_unless_we_said_it);
     tcase_add_test(t, a_joined_group_is_answered_through_its_link);
+    tcase_add_test(t, outcomes_of_a_stick_reach_the_engine);
+    tcase_add_test(t, what_a_stick_carries_limits_what_its_nodes_get);
     tcase_add_test(t, flushing_happens_once_per_turn);
     tcase_add_test(t, a_turn_takes_a_bounded_number_of_events);
     tcase_add_test(t, deadlines_are_the_earliest_of_all_parts_and_fire);
