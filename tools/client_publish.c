@@ -259,13 +259,13 @@ static void inbound_put(struct snc *c, const struct sn_packet *p)
 /* We have it. Before PUBREL, DUP and the msg id tell, as in MQTT: the topic may have another id by now,
  * when a predefined one has been unsubscribed meanwhile. After it, only the same again is a
  * repetition, by the gateway for as long as we would repeat, or by the air, which sets no DUP. */
-static bool is_repetition(const struct snc *c, int64_t now_ms, const struct sn_packet *p)
+static bool is_repetition(struct snc *c, int64_t now_ms, const struct sn_packet *p)
 {
-    const struct snc_inbound *x = inbound_find(c, p->msg_id);
+    struct snc_inbound *x = inbound_find(c, p->msg_id);
     if (x == NULL)
         return false;
     if (!x->is_released && p->dup)
-        return true;
+        x->print = print_of(p); /* as it is repeated now, so are its copies */
     if (x->print != print_of(p))
         return false;
     const int64_t patience_ms = c->retry_ms * (c->retry_count + INT64_C(2));
