@@ -97,10 +97,10 @@ void air_move(struct chaos *x, struct chaos_node *n)
     air_place(x, n);
 }
 
-void air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *from)
+bool air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *from)
 {
     if (from == n || from->forwarder >= 0 || from->homeless)
-        return;
+        return false;
     x->totals->takeovers++;
     air_move(x, n);
     if (n->forwarder < 0)
@@ -109,6 +109,7 @@ void air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *fro
     n->address = from->address;
     x->air.owners[n->address] = (int)n->index;
     from->homeless = true;
+    return true;
 }
 
 /* ---- the heap of flights --------------------------------------------------------------------- */

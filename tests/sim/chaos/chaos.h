@@ -37,7 +37,8 @@
  *     of one filter, two updates of the will. Nothing else waits. Some nodes (`hasty`) don't wait
  *     either: of these only is promised what concerns publications of a stored session, and
  *     subscriptions and wills are not judged.
- *   - A session that ends (CleanSession=1) takes its unfinished exchanges along.
+ *   - A session that ends (CleanSession=1) takes its unfinished exchanges along. What was under way
+ *     to the node may still arrive, in the next one: then it is a new message to it.
  */
 #ifndef SENNET_TESTS_CHAOS_H
 #define SENNET_TESTS_CHAOS_H
@@ -80,6 +81,7 @@ struct down_message {
     uint8_t least_qos, most_qos;
     uint8_t copies; /* at the node */
     bool must;      /* arrive */
+    bool over;      /* the session in which it was sent has ended */
 };
 
 /* A message of the world, for one or more nodes. */
@@ -164,6 +166,7 @@ struct chaos_node {
     unsigned address;     /* index into air.owners; meaningless while forwarded */
     int forwarder;        /* or -1 */
     bool homeless;        /* its address was given to another */
+    bool borrowed;        /* its address was another's, and the gateway has not confirmed it */
     int64_t out_until_ms; /* out of reach of any radio */
 
     /* what it does */
@@ -289,8 +292,9 @@ void air_arrive(struct chaos *x);
 /* Somewhere else: a new address, or a forwarder. */
 void air_move(struct chaos *x, struct chaos_node *n);
 /* To the address of another, who gets a new one when it speaks. MQTT-SN tells nodes apart by it, so
- * the other must be silent, and who takes it begin with CONNECT. */
-void air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *from);
+ * the other must be silent, and who takes it begin with CONNECT, or PINGREQ, and
+ * go on only when that was answered. */
+bool air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *from);
 void air_place(struct chaos *x, struct chaos_node *n);
 
 /* broker.c */

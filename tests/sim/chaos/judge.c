@@ -263,10 +263,11 @@ static void judge_first(struct chaos *x, struct chaos_node *n, const struct down
                    d->most_qos);
     if (qos == 0)
         return;
-    if (d->id < n->last_down && !is_lawless(n))
+    if (d->id < n->last_down && !d->over)
         chaos_fail(x, "%s got message %u after message %u", n->id, (unsigned)d->id,
                    (unsigned)n->last_down);
-    n->last_down = d->id;
+    if (d->id > n->last_down)
+        n->last_down = d->id;
 }
 
 void judge_at_node(struct chaos *x, struct chaos_node *n, const struct snc_event *event)
@@ -287,7 +288,7 @@ void judge_at_node(struct chaos *x, struct chaos_node *n, const struct snc_event
         judge_first(x, n, d, (uint8_t)event->qos);
     else if (event->qos == SN_QOS_1)
         x->totals->down_again++;
-    if (event->qos == SN_QOS_2 && d->copies > 1 && !is_lawless(n)) {
+    if (event->qos == SN_QOS_2 && d->copies > 1 && !d->over) {
         x->totals->down_twice++;
         chaos_fail(x, "%s got message %u of QoS 2 twice", n->id, (unsigned)id);
     }
@@ -297,9 +298,10 @@ void judge_at_node(struct chaos *x, struct chaos_node *n, const struct snc_event
 
 void judge_session_ended(struct chaos_node *n)
 {
-    /* Those before the latest that arrived have been judged by then, all but a few. */
-    for (uint32_t i = n->n_down; i-- > 0;)
+    for (uint32_t i = 0; i < n->n_down; i++) {
+        n->down[i].over = true;
         n->down[i].must = n->down[i].must && n->down[i].copies > 0;
+    }
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -163,6 +163,7 @@ static void on_connected(struct chaos *x, struct chaos_node *n)
     n->pinging = false;
     n->quiet_ms = chaos_now(x) + QUIET_MS;
     n->discarded = n->end == DISCARD;
+    n->borrowed = false;
     wish_connected(n);
     act_in(x, n, 50, 3 * SECOND_MS);
 }
@@ -191,6 +192,7 @@ static void on_event(struct chaos *x, struct chaos_node *n, const struct snc_eve
         break;
     case SNC_PONG:
         n->pinging = false;
+        n->borrowed = false;
         if (snc_is_asleep(n->c))
             n->act_ms = chaos_now(x) + (int64_t)n->sleep_s * 900;
         break;
@@ -327,7 +329,7 @@ static void take_over(struct chaos *x, struct chaos_node *n)
     struct chaos_node *other = &x->nodes[rng_below(&x->rng, x->n_nodes)];
     if (snc_is_asleep(other->c) && other->gw.asleep &&
         chaos_now(x) > other->gw.since_ms + 2 * QUIET_MS)
-        air_take_over(x, n, other);
+        n->borrowed = air_take_over(x, n, other);
 }
 
 static void connect(struct chaos *x, struct chaos_node *n)
@@ -398,6 +400,10 @@ static void act(struct chaos *x, struct chaos_node *n)
     if (node_is_away(x, n)) {
         n->act_ms = n->out_until_ms;
         return;
+    }
+    if (n->borrowed && snc_is_asleep(n->c)) { /* nobody has confirmed it */
+        air_move(x, n);
+        n->borrowed = false;
     }
     act_in(x, n, SECOND_MS, 10 * SECOND_MS);
     if (snc_is_connected(n->c) && n->end != STAY)

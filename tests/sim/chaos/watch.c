@@ -149,9 +149,22 @@ static void on_drop(struct chaos *x, const char *text)
         x->totals->quota_drops++;
 }
 
+/* The log of one node, in between its packets. */
+static void trace(const struct chaos *x, const struct log_record *record)
+{
+    char key[24];
+    if (x->options.trace < 0 || x->options.trace >= (int)x->n_nodes)
+        return;
+    snprintf(key, sizeof key, "client=%s ", x->nodes[x->options.trace].id);
+    if (strstr(record->text, key) != NULL)
+        printf("%12.3f  %s: %s\n", (double)(chaos_now(x) - START_MS) / 1000, record->event,
+               record->text);
+}
+
 void watch_log(void *chaos, const struct log_record *record)
 {
     struct chaos *x = chaos;
+    trace(x, record);
     if (strcmp(record->event, "client.state") == 0)
         on_state(x, record->text);
     else if (strcmp(record->event, "message.dropped") == 0)
