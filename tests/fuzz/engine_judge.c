@@ -96,7 +96,9 @@ static void heard_by_session(struct judged_session *s, const struct judge_note *
         s->asked[s->n_asked++ % ASKED_MAX] = p->msg_id;
     s->taken_back = s->taken_back || p->type == SN_UNSUBSCRIBE || p->type == SN_SUBSCRIBE ||
                     (p->type == SN_PUBACK && p->msg_id == 0);
-    if (p->type == SN_CONNECT && n->connecting) { /* and not only refused */
+    if (p->type == SN_CONNECT && n->after == SN_ST_ACTIVE) { /* of a sleeper, known already */
+        s->sleep = NODE_LISTENS;
+    } else if (p->type == SN_CONNECT && n->after == SN_ST_CONNECTING) { /* and not only refused */
         s->has_open = false;
         s->n_asked = 0;
         s->sleep = NODE_LISTENS;
@@ -104,7 +106,9 @@ static void heard_by_session(struct judged_session *s, const struct judge_note *
         s->has_open = false;
         if (p->duration_s > 0 && n->state != SN_ST_CONNECTING)
             s->sleep = NODE_ASLEEP;
-    } else if (p->type == SN_PINGREQ && n->state == SN_ST_ASLEEP) {
+    } else if (p->type == SN_PINGREQ &&
+               (n->state == SN_ST_ASLEEP ||
+                (n->state == SN_ST_ACTIVE && n->after != SN_ST_ACTIVE))) { /* in doubt until then */
         s->has_open = false;
         s->sleep = NODE_AWAKE;
     }
@@ -236,7 +240,7 @@ void judge_input(struct judge *j, int64_t now_ms, const struct peer *from, struc
         n->packet = p;
         n->state = state;
         n->session = now != NULL ? now->key : key;
-        n->connecting = now != NULL && now->state == SN_ST_CONNECTING;
+        n->after = now != NULL ? (enum sn_state)now->state : SN_ST_DISCONNECTED;
     }
     judge_after(j, before);
 }

@@ -56,7 +56,7 @@ struct judge_note {
     struct sn_packet packet; /* views not kept */
     enum sn_state state;     /* of the session that it concerns, before */
     uint64_t session;        /* at the address afterwards, else before; 0 = none */
-    bool connecting;         /* that session, afterwards */
+    enum sn_state after;     /* of that session */
 };
 
 struct judge {
