@@ -166,6 +166,7 @@ struct sn_up_entry {
     uint16_t msg_id;
     uint16_t topic_id;
     uint16_t token;
+    uint16_t connection; /* in which it came */
     uint8_t qos;
     uint64_t print;      /* of topic and data: tells a repetition from a reused msg id */
     int64_t answered_ms; /* by PUBREC, PUBACK or PUBCOMP, latest */
@@ -254,6 +255,7 @@ struct sn_client {
     uint32_t n_topics;
     uint32_t n_topic_ids;
     uint16_t next_topic_index; /* into the ids, counted from engine.first_topic_id */
+    uint32_t wake_left;        /* messages that it still gets in this awake period */
     uint32_t connect_print;    /* of the CONNECT's octets: recognises its repetition */
     uint16_t keep_alive_s;
     uint16_t sleep_s;

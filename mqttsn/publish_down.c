@@ -31,17 +31,24 @@ void sn_down_idle(struct sn_engine *e, struct sn_down *d)
     d->publish_id = 0;
 }
 
+static void head_done(struct sn_engine *e, struct sn_down *d)
+{
+    if (d->client->wake_left > 0)
+        d->client->wake_left--;
+    sn_down_idle(e, d);
+}
+
 /* The head has reached the node. */
 static void head_delivered(struct sn_engine *e, struct sn_down *d)
 {
     sn_queue_delivered(e, d);
-    sn_down_idle(e, d);
+    head_done(e, d);
 }
 
 static void head_dropped(struct sn_engine *e, struct sn_down *d, enum sn_stat why)
 {
     sn_queue_drop(e, d, why);
-    sn_down_idle(e, d);
+    head_done(e, d);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -252,16 +259,22 @@ static bool start_head(struct sn_engine *e, struct sn_down *d)
     return true;
 }
 
+/* Topics that never fall silent must not keep a node awake for ever. */
+static bool has_next(const struct sn_client *c)
+{
+    return c->down->n_queued > 0 && (c->state != SN_ST_AWAKE || c->wake_left > 0);
+}
+
 void sn_down_run(struct sn_engine *e, struct sn_client *c)
 {
     struct sn_down *d = c->down;
     if (d != NULL && reachable(c) && !d->stalled) {
-        while (d->phase == SN_DN_IDLE && d->n_queued > 0) {
+        while (d->phase == SN_DN_IDLE && has_next(c)) {
             if (start_head(e, d))
                 break;
         }
     }
-    const bool nothing_left = d == NULL || (d->phase == SN_DN_IDLE && d->n_queued == 0);
+    const bool nothing_left = d == NULL || (d->phase == SN_DN_IDLE && !has_next(c));
     if (c->state == SN_ST_AWAKE && nothing_left && c->n_subs == 0) {
         sn_reply(e, c, &(struct sn_packet){.type = SN_PINGRESP});
         sn_client_apply(e, c, SN_CE_DROWSE);

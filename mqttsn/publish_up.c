@@ -208,14 +208,15 @@ static struct sn_up_entry *place(struct sn_engine *e, struct sn_client *c)
 
 /* A message like the one of a finished exchange: the node repeats it because our answer was lost,
  * or the air has copied it on its way (link layers do when they lose an acknowledgement). A copy is
- * not marked, but soon; what is neither is a new message with a reused id. At QoS 1 a copy may
- * pass. */
-static bool is_repetition(const struct sn_engine *e, const struct sn_up_entry *x,
-                          const struct sn_packet *p)
+ * not marked, but soon; what is neither is a new message with a reused id. So is what comes in a new
+ * connection, in which clients count from the beginning. At QoS 1 a copy may pass. */
+static bool is_repetition(const struct sn_engine *e, const struct sn_client *c,
+                          const struct sn_up_entry *x, const struct sn_packet *p)
 {
     if (p->dup)
         return is_recent(e, x);
-    return p->qos == SN_QOS_2 && e->now_ms - x->answered_ms <= SN_COPIES_MS;
+    return p->qos == SN_QOS_2 && x->connection == c->connection &&
+           e->now_ms - x->answered_ms <= SN_COPIES_MS;
 }
 
 /* Handles the message as a repetition of a known exchange; false when it is a new one. */
@@ -224,7 +225,7 @@ static bool answered_again(struct sn_engine *e, struct sn_client *c, struct sn_u
 {
     if (x == NULL || x->print != print)
         return false;
-    if (x->state == SN_UP_DONE && !is_repetition(e, x, p))
+    if (x->state == SN_UP_DONE && !is_repetition(e, c, x, p))
         return false;
     sn_count(e, SN_STAT_PUBLISH_UP_DUPLICATE);
     if (x->state == SN_UP_PENDING)
@@ -263,6 +264,7 @@ static void publish_acknowledged(struct sn_engine *e, struct sn_client *c,
         .msg_id = p->msg_id,
         .topic_id = p->topic_id,
         .token = c->up->next_token++,
+        .connection = c->connection,
         .qos = (uint8_t)p->qos,
         .print = print,
     };

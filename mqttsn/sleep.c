@@ -29,12 +29,21 @@ static struct sn_client *sleeper(struct sn_engine *e, const struct peer *from,
     return sn_client_bind(e, c, from) ? c : NULL;
 }
 
+/* What waits, and as much again of what arrives meanwhile. */
+static uint32_t most_per_period(const struct sn_client *c)
+{
+    const uint32_t max_queue = c->profile->options.max_queue;
+    return max_queue <= UINT32_MAX / 2 ? 2 * max_queue : UINT32_MAX;
+}
+
 static void wake(struct sn_engine *e, struct sn_client *c)
 {
-    if (c->state == SN_ST_ASLEEP)
+    if (c->state == SN_ST_ASLEEP) {
+        c->wake_left = most_per_period(c);
         sn_client_apply(e, c, SN_CE_WAKE);
-    else
+    } else {
         sn_down_resend(e, c); /* it missed something: repeat what is under way */
+    }
     sn_down_resume(e, c);
     sn_down_run(e, c);
 }
