@@ -132,14 +132,15 @@ void ezsp_restart(struct ezsp *e, int64_t now_ms, const char *text)
 static void give_up_silent(struct ezsp *e, int64_t now_ms)
 {
     char heard[80];
-    if (e->heard_bytes == 0)
+    if (e->heard_bytes == 0) {
         snprintf(heard, sizeof heard, "the device says nothing");
-    else if (e->ash.noise)
+    } else if (e->ash.noise) {
         snprintf(heard, sizeof heard, "the device resets itself (%s) but does not answer",
                  ash_code_name(e->ash.other_reset));
-    else
+    } else {
         snprintf(heard, sizeof heard, "%" PRIu64 " octets came, but no answer among them",
                  e->heard_bytes);
+    }
     char text[STICK_TEXT_MAX];
     snprintf(text, sizeof text,
              "%s: no RSTACK to our ASH resets. Check baud and flow_control; firmware of the "

@@ -208,13 +208,15 @@ static bool rd_network(struct ezsp *e, int64_t now_ms, struct reader *r)
         return failed(e, now_ms, "reading the network's parameters", status);
     const struct stick_config *c = &e->stick.config;
     const struct ezsp_network *n = &e->network;
-    if ((c->channel != 0 && c->channel != n->channel) || (c->pan_id != 0 && c->pan_id != n->pan_id))
+    if ((c->channel != 0 && c->channel != n->channel) ||
+        (c->pan_id != 0 && c->pan_id != n->pan_id)) {
         stick_log(&e->stick, LOG_WARN, "ezsp.other_network",
                   "the stick's network is on channel %u, PAN %04X, not on channel %u, PAN %04X "
                   "as configured; it is kept. To have another one, erase the stick's network with "
                   "its vendor's tool first; all nodes must join again",
                   n->channel, n->pan_id, c->channel != 0 ? c->channel : n->channel,
                   c->pan_id != 0 ? c->pan_id : n->pan_id);
+    }
     return true;
 }
 
@@ -365,10 +367,11 @@ static void on_version(struct ezsp *e, int64_t now_ms, struct reader *r)
         ask_version(e, now_ms, v.version);
         return;
     }
-    if (v.version > EZSP_NEWEST)
+    if (v.version > EZSP_NEWEST) {
         stick_log(&e->stick, LOG_NOTICE, "ezsp.version",
                   "the stick speaks EZSP %u, newer than any we know; trying it as version %u",
                   v.version, EZSP_NEWEST);
+    }
     enter(e, EZSP_TO_NETWORK);
 }
 

@@ -274,11 +274,12 @@ static void on_tx(struct xbee *x, int64_t now_ms, bool explicit, struct reader r
     uint64_t dst64 = (uint64_t)rd_u32(&r) << 32;
     dst64 |= rd_u32(&r);
     tx.dst16 = rd_u16(&r);
-    if (xbee_is_zigbee(x))
+    if (xbee_is_zigbee(x)) {
         tx.frame = (struct ether_frame){.src_endpoint = ENDPOINT,
                                         .dst_endpoint = ENDPOINT,
                                         .profile = PROFILE,
                                         .cluster = CLUSTER};
+    }
     if (explicit) {
         tx.frame.src_endpoint = rd_u8(&r);
         tx.frame.dst_endpoint = rd_u8(&r);
