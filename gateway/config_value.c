@@ -206,8 +206,7 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
 /* Would the lexer read it back as it is, without a warning? */
 static bool is_bare(struct bytes text)
 {
-    if (text.len == 0 || memchr("\"#;= ", text.data[0], 5) != NULL ||
-        text.data[text.len - 1] == ' ')
+    if (text.len == 0 || strchr("\"#;= ", text.data[0]) != NULL || text.data[text.len - 1] == ' ')
         return false;
     for (size_t i = 1; i < text.len; i++) {
         if (text.data[i - 1] == ' ' && (text.data[i] == '#' || text.data[i] == ';'))

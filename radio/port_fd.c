@@ -81,7 +81,7 @@ void port_fd_drop(struct port_fd *p)
         close_fd(p);
 }
 
-int port_fd_watch(struct port_fd *p, int fd, int events, uv_poll_cb callback)
+int port_fd_watch(struct port_fd *p, int fd, int events, uv_poll_cb on_event)
 {
     assert(p->poll == NULL);
     uv_poll_t *poll = malloc(sizeof *poll);
@@ -94,7 +94,7 @@ int port_fd_watch(struct port_fd *p, int fd, int events, uv_poll_cb callback)
     poll->data = p;
     p->poll = poll;
     p->fd = fd;
-    rc = uv_poll_start(poll, events, callback);
+    rc = uv_poll_start(poll, events, on_event);
     if (rc != 0)
         port_fd_drop(p);
     return rc;

@@ -45,9 +45,9 @@ void port_fd_unref(struct port_fd *p);
  * from the loop. */
 void port_fd_adopt(struct port_fd *p, int fd, bool socket);
 
-/* Watches `fd` with `on_poll` instead, for what comes before it is open. 0 or -errno, and then `fd`
+/* Watches `fd` with `on_event` instead, for what comes before it is open. 0 or -errno, and then `fd`
  * is closed. */
-int port_fd_watch(struct port_fd *p, int fd, int events, uv_poll_cb on_poll);
+int port_fd_watch(struct port_fd *p, int fd, int events, uv_poll_cb on_event);
 
 /* Closes the descriptor, if there is one. */
 void port_fd_drop(struct port_fd *p);

@@ -32,10 +32,7 @@ static struct {
 static const char pts[] = "/sys/class/tty/pts/";
 static const char target[] = "../../devices/virtual/tty/pts";
 
-int ioctl(int fd, unsigned long request, ...);
-int lstat(const char *path, struct stat *st);
 int __lxstat(int version, const char *path, struct stat *st);
-ssize_t readlink(const char *path, char *out, size_t size);
 
 /* A data pointer made a function pointer, which ISO C does not know. */
 static void real(void *function, size_t size, const char *name)
@@ -57,6 +54,7 @@ static void fake_link(struct stat *st)
     st->st_mode = S_IFLNK | 0777;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the system's are reserved */
 int lstat(const char *path, struct stat *st)
 {
     if (is_pts(path)) {
@@ -79,6 +77,7 @@ int __lxstat(int version, const char *path, struct stat *st)
     return next(version, path, st);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the system's are reserved */
 ssize_t readlink(const char *path, char *out, size_t size)
 {
     if (is_pts(path)) {

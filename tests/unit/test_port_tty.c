@@ -8,12 +8,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <check.h>
 
+#include "radio/port_line.h"
 #include "unit/port_world.h"
 #include "unit/suite.h"
 
@@ -353,6 +355,28 @@ START_TEST(our_own_other_link_is_named_as_such)
 
 END_TEST
 
+START_TEST(a_missing_permission_names_the_group_that_has_it)
+{
+    char file[] = "/tmp/sennet-port-XXXXXX";
+    char text[400];
+    const int fd = mkstemp(file);
+    struct stat st; /* of a pty, which belongs to some group on every system */
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fstat(p.slave, &st), 0);
+    if (st.st_gid != 0 && fchown(fd, (uid_t)-1, st.st_gid) == 0) {
+        fchmod(fd, 0660);
+        ck_assert_int_eq(line_explain(-EACCES, file, text, sizeof text), -EACCES);
+        ck_assert_msg(strstr(text, "in the group '") != NULL, "%s", text);
+    }
+    fchmod(fd, 0600); /* a group that has no rights is no help */
+    line_explain(-EACCES, file, text, sizeof text);
+    ck_assert_msg(strstr(text, "udev") != NULL, "%s", text);
+    close(fd);
+    unlink(file);
+}
+
+END_TEST
+
 START_TEST(kinds_are_found_by_device)
 {
     ck_assert_ptr_eq(port_find(p.name), &port_tty);
@@ -387,6 +411,7 @@ int main(void)
     tcase_add_test(t, what_is_no_line_is_refused_with_a_sentence);
     tcase_add_test(t, a_busy_device_names_its_holder);
     tcase_add_test(t, our_own_other_link_is_named_as_such);
+    tcase_add_test(t, a_missing_permission_names_the_group_that_has_it);
     tcase_add_test(t, kinds_are_found_by_device);
     suite_add_tcase(suite, t);
     return run_suite(suite);
