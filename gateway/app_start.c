@@ -184,6 +184,7 @@ static int start_broker(struct app *a)
     options.password = b->password;
     options.keepalive_s = b->keepalive_s;
     options.window = b->window;
+    options.window_qos2 = b->window_qos2;
     options.max_queued = b->max_queued;
     options.max_queued_bytes = b->max_queued_bytes;
     options.backoff_min_ms = b->reconnect_min_ms;

@@ -25,6 +25,7 @@ struct config_broker {
     char *password; /* content of password_file without its line end; NULL = none */
     unsigned keepalive_s;
     unsigned window;
+    unsigned window_qos2; /* not above window */
     unsigned max_queued;
     uint64_t max_queued_bytes;
     int64_t reconnect_min_ms;
@@ -97,6 +98,7 @@ struct config {
         uint64_t max_memory_bytes;
         uint32_t max_client_id;
         int64_t session_expiry_ms;
+        int64_t gwinfo_delay_ms;
         int64_t drain_ms; /* how long SIGTERM waits for what is under way */
     } gateway;
     struct config_broker broker;

@@ -179,6 +179,25 @@ static void check_reconnect(struct config_builder *b)
                 SAY_RECONNECT_ORDER, low, high);
 }
 
+/* The default may well be above: only who wrote it expects it to matter. */
+static void check_window(struct config_builder *b)
+{
+    struct config_broker *broker = &b->config->broker;
+    if (broker->window_qos2 <= broker->window)
+        return;
+    if (config_is_set(&b->broker, SECTION_BROKER, "window_qos2")) {
+        char part[CONFIG_TEXT_ROOM / 4];
+        char whole[CONFIG_TEXT_ROOM / 4];
+        config_number_print(config_key_find(SECTION_BROKER, "window_qos2"), broker->window_qos2,
+                            part, sizeof part);
+        config_number_print(config_key_find(SECTION_BROKER, "window"), broker->window, whole,
+                            sizeof whole);
+        config_say2(&b->report, config_place_of(&b->broker, SECTION_BROKER, "window_qos2"),
+                    SAY_WINDOW_QOS2, part, whole);
+    }
+    broker->window_qos2 = broker->window;
+}
+
 /* Takes the one line that a password file holds; its content is never shown. */
 static bool take_password(struct config_broker *broker, char *text, size_t len)
 {
@@ -321,6 +340,7 @@ void config_check(struct config_builder *b)
     check_retry(b);
     check_address(b);
     check_reconnect(b);
+    check_window(b);
     check_password(b);
     config_check_links(b);
     for (size_t i = 0; i < b->config->n_topics; i++)

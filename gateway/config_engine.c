@@ -57,6 +57,7 @@ int config_engine(const struct config *c, struct sn_engine_config *out)
     out->max_memory_bytes = c->gateway.max_memory_bytes;
     out->max_client_id = c->gateway.max_client_id;
     out->session_expiry_ms = c->gateway.session_expiry_ms;
+    out->gwinfo_delay_ms = c->gateway.gwinfo_delay_ms;
     out->log_level = c->gateway.log_level;
     out->clients = client_sections(c);
     out->n_clients = c->n_clients;

@@ -89,6 +89,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
+    [SAY_WINDOW_QOS2] = ERROR("window_qos2 ({}) is above window ({}), of which it is a part"),
     [SAY_RETRY_ORDER] = ERROR("retry_min ({}) is above retry_max ({})"),
     [SAY_RETRY_ABOVE_MAX] = ERROR("retry_interval ({}) is above retry_max ({}); raise the latter"),
     [SAY_RETRY_MIN_IDLE] = WARNING("retry_min ({}) is above retry_interval ({}), and has no "

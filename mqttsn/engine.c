@@ -490,16 +490,6 @@ void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event 
     }
 }
 
-void sn_engine_farewell(struct sn_engine *e, int64_t now_ms)
-{
-    fire_due(e, now_ms);
-    for (uint32_t slot = 0; slot < e->n_slots; slot++) {
-        struct sn_client *c = e->slots[slot];
-        if (c != NULL && listens(c))
-            sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
-    }
-}
-
 /* ---- looking in ------------------------------------------------------------------------------ */
 
 struct log_ring *sn_engine_log(struct sn_engine *e)

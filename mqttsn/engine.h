@@ -160,9 +160,6 @@ void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event 
 /* Fires what is due. Afterwards sn_engine_next_deadline() > now_ms. */
 void sn_engine_advance(struct sn_engine *e, int64_t now_ms);
 
-/* Says DISCONNECT to every node that listens (shutdown); sessions stay as they are. O(clients). */
-void sn_engine_farewell(struct sn_engine *e, int64_t now_ms);
-
 /* ---- outputs --------------------------------------------------------------------------------- */
 
 int64_t sn_engine_next_deadline(const struct sn_engine *e);

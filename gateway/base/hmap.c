@@ -32,6 +32,7 @@ static void grow(struct hmap *m)
     const size_t n_old = m->n_buckets;
     m->buckets = fresh;
     m->n_buckets = n;
+    m->first = 0;
     move_chain(m, m->fallback);
     m->fallback = NULL;
     for (size_t i = 0; old != NULL && i < n_old; i++)
@@ -56,6 +57,8 @@ void hmap_insert(struct hmap *m, struct hmap_node *node, uint64_t hash)
     if (m->buckets == NULL || m->count >= m->n_buckets)
         grow(m);
     struct hmap_node **chain = chain_of(m, hash);
+    if (m->buckets != NULL && chain < &m->buckets[m->first])
+        m->first = (size_t)(chain - m->buckets);
     node->hash = hash;
     node->next = *chain;
     *chain = node;
@@ -93,13 +96,11 @@ struct hmap_node *hmap_next(const struct hmap_node *node)
     return with_hash(node->next, node->hash);
 }
 
-struct hmap_node *hmap_any(const struct hmap *m)
+struct hmap_node *hmap_any(struct hmap *m)
 {
-    if (m->fallback != NULL)
+    if (m->fallback != NULL || m->count == 0)
         return m->fallback;
-    for (size_t i = 0; i < m->n_buckets; i++) {
-        if (m->buckets[i] != NULL)
-            return m->buckets[i];
-    }
-    return NULL;
+    while (m->buckets[m->first] == NULL)
+        m->first++;
+    return m->buckets[m->first];
 }

@@ -25,6 +25,7 @@ struct hmap {
     struct hmap_node **buckets; /* NULL until the first insert */
     size_t n_buckets;           /* power of two */
     size_t count;
+    size_t first;               /* the buckets below are empty: for hmap_any() */
     struct hmap_node *fallback; /* the only chain while there is no array */
 };
 
@@ -42,7 +43,8 @@ void hmap_remove(struct hmap *m, struct hmap_node *node);
 struct hmap_node *hmap_first(const struct hmap *m, uint64_t hash);
 struct hmap_node *hmap_next(const struct hmap_node *node);
 
-/* Any node, or NULL when empty: for tearing down. O(buckets) in the worst case. */
-struct hmap_node *hmap_any(const struct hmap *m);
+/* Any node, or NULL when empty: for tearing down. Taking out one after the other is O(buckets) in
+ * all. */
+struct hmap_node *hmap_any(struct hmap *m);
 
 #endif

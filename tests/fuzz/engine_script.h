@@ -55,9 +55,9 @@ enum action {
     ACT_DRAIN,        /* how outputs are taken from here on: enum drain; count of packets now */
     ACT_GROUP,        /* link and state of its group */
     ACT_SAY_TO_GROUP, /* type, gateway id, radius, duration */
-    ACT_FAREWELL,
-    ACT_SETTLE, /* the broker side answers everything that is open, in order */
-    ACT_LOG,    /* level */
+    ACT_IDLE,         /* nothing; keeps the numbers that the corpus has for the others */
+    ACT_SETTLE,       /* the broker side answers everything that is open, in order */
+    ACT_LOG,          /* level */
 };
 
 enum drain { DRAIN_ALL, DRAIN_REQUESTS, DRAIN_PACKETS, DRAIN_NOTHING };

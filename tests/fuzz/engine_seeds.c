@@ -303,7 +303,6 @@ static void stored_session(struct script *s)
     connect(s, 1, 0, ID_B);
     act(s, 1, ACT_CLOSED, 0, END);
     connect(s, 1, 0, ID_B);
-    act(s, 1, ACT_FAREWELL, 0, END);
 }
 
 static void takeover(struct script *s)

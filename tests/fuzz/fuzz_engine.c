@@ -115,8 +115,7 @@ static void other_action(struct world *w, unsigned action)
     case ACT_GROUP:
         sn_engine_group(w->engine, w->now_ms, operand >> 1 & 3, (operand & 1) != 0);
         break;
-    case ACT_FAREWELL:
-        sn_engine_farewell(w->engine, w->now_ms);
+    case ACT_IDLE:
         break;
     case ACT_SETTLE:
         world_settle(w);

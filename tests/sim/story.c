@@ -433,13 +433,6 @@ static void on_carries(struct story *s, const struct story_line *line)
         sn_engine_link_limit(s->world.engine, s->world.now_ms, (uint16_t)link, (uint32_t)octets);
 }
 
-static void on_farewell(struct story *s, const struct story_line *line)
-{
-    (void)line;
-    sn_engine_farewell(s->world.engine, s->world.now_ms);
-    sim_advance(&s->world, s->world.now_ms);
-}
-
 static void on_action(struct story *s, const struct story_line *line)
 {
     static const struct {
@@ -455,7 +448,6 @@ static void on_action(struct story *s, const struct story_line *line)
         {"gauge",    on_gauge   },
         {"deadline", on_deadline},
         {"forget",   on_forget  },
-        {"farewell", on_farewell},
         {"outcome",  on_outcome },
         {"carries",  on_carries },
     };

@@ -25,7 +25,7 @@
  *
  * `$name` takes a number from an expected line when it is not yet set, and stands for it
  * afterwards; `*` accepts any number. `repeat N` ... `end` repeats its lines with `$n` counting
- * from 1. Other lines: gauge, deadline, farewell, forget, outcome, carries,
+ * from 1. Other lines: gauge, deadline, forget, outcome, carries,
  * logged EVENT NUMBER (how often that record was logged).
  */
 #ifndef SENNET_TESTS_SIM_STORY_H

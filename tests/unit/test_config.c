@@ -188,7 +188,7 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_uint_eq(c->links[0].receive_buffer_bytes, 0);
     ck_assert_int_eq(c->links[0].qos_minus_one, SN_NO);
     ck_assert_str_eq(c->links[1].listen, "[::1]:1884");
-    ck_assert_uint_eq(c->links[1].line, 38);
+    ck_assert_uint_eq(c->links[1].line, 40);
     ck_assert_uint_eq(c->n_topics, 3);
     ck_assert_ptr_null(c->topics[0].glob);
     ck_assert_uint_eq(c->topics[0].n_entries, 4);
@@ -312,6 +312,7 @@ START_TEST(defaults_are_those_of_the_engine)
     ck_assert_int_eq(c->gateway.retry_min_ms, e.retry_min_ms);
     ck_assert_int_eq(c->gateway.retry_max_ms, e.retry_max_ms);
     ck_assert_uint_eq(c->gateway.retry_count, e.retry_count);
+    ck_assert_int_eq(c->gateway.gwinfo_delay_ms, e.gwinfo_delay_ms);
     ck_assert_uint_eq(c->gateway.max_clients, e.max_clients);
     ck_assert_uint_eq(c->gateway.max_memory_bytes, e.max_memory_bytes);
     ck_assert_uint_eq(c->gateway.max_client_id, e.max_client_id);
@@ -350,12 +351,24 @@ START_TEST(keys_that_have_no_effect_are_printed_as_what_is_in_effect)
 
 END_TEST
 
+START_TEST(the_default_of_window_qos2_follows_a_small_window)
+{
+    struct config *c = parse("[broker]\naddress = h\nwindow = 8\n"
+                             "[link u]\ndriver = udp\nlisten = 127.0.0.1:1884\n");
+    ck_assert_uint_eq(c->broker.window, 8);
+    ck_assert_uint_eq(c->broker.window_qos2, 8);
+    config_free(c);
+}
+
+END_TEST
+
 START_TEST(defaults_are_those_of_the_broker_connection)
 {
     const struct mqtt_options m = mqtt_defaults();
     struct config *c = parse(minimal);
     ck_assert_uint_eq(c->broker.keepalive_s, m.keepalive_s);
     ck_assert_uint_eq(c->broker.window, m.window);
+    ck_assert_uint_eq(c->broker.window_qos2, m.window_qos2);
     ck_assert_uint_eq(c->broker.max_queued, m.max_queued);
     ck_assert_uint_eq(c->broker.max_queued_bytes, m.max_queued_bytes);
     ck_assert_int_eq(c->broker.reconnect_min_ms, m.backoff_min_ms);
@@ -452,6 +465,7 @@ START_TEST(the_engine_gets_all_that_is_its)
     ck_assert_int_eq(e.retry_interval_ms, 200);
     ck_assert_int_eq(e.retry_min_ms, 10);
     ck_assert_int_eq(e.retry_max_ms, 200);
+    ck_assert_int_eq(e.gwinfo_delay_ms, 2000);
     ck_assert_uint_eq(e.retry_count, 0);
     ck_assert_uint_eq(e.max_clients, 50);
     ck_assert_uint_eq(e.max_client_id, 23);
@@ -547,6 +561,7 @@ int main(void)
     tcase_add_test(values, defaults_are_those_of_the_engine);
     tcase_add_test(values, keys_that_have_no_effect_are_printed_as_what_is_in_effect);
     tcase_add_test(values, defaults_are_those_of_the_broker_connection);
+    tcase_add_test(values, the_default_of_window_qos2_follows_a_small_window);
     tcase_add_test(values, names_that_are_not_given_come_from_the_host);
     tcase_add_test(values, drop_ins_override_in_order_of_their_names);
     tcase_add_test(values, paths_start_where_their_file_is);

@@ -131,6 +131,27 @@ START_TEST(the_array_grows_with_the_number_of_nodes)
 
 END_TEST
 
+/* With a search from the first bucket each time, this would take minutes. */
+START_TEST(a_large_map_is_emptied_in_linear_time)
+{
+    enum { MANY = 1000000 };
+
+    struct item *items = calloc(MANY, sizeof *items);
+    ck_assert_ptr_nonnull(items);
+    struct hmap m;
+    hmap_init(&m);
+    for (unsigned i = 0; i < MANY; i++)
+        hmap_insert(&m, &items[i].node, i);
+    empty(&m);
+    hmap_insert(&m, &items[0].node, 3); /* below where the search has come to */
+    ck_assert_ptr_eq(hmap_any(&m), &items[0].node);
+    empty(&m);
+    hmap_deinit(&m);
+    free(items);
+}
+
+END_TEST
+
 START_TEST(an_empty_map_answers_and_needs_no_memory)
 {
     struct hmap m;
@@ -152,6 +173,7 @@ int main(void)
     tcase_add_test(tc, without_memory_for_the_array_everything_is_still_found);
     tcase_add_test(tc, an_array_that_comes_late_takes_over_the_chain);
     tcase_add_test(tc, the_array_grows_with_the_number_of_nodes);
+    tcase_add_test(tc, a_large_map_is_emptied_in_linear_time);
     tcase_add_test(tc, an_empty_map_answers_and_needs_no_memory);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
