@@ -111,9 +111,10 @@ void conbee_parameters_init(struct emu_deconz *d)
     conbee_set_number(d, DECONZ_TRUST_CENTER, c->eui64);
     conbee_set_number(d, DECONZ_CHANNELS, UINT64_C(1) << channel);
     conbee_set_number(d, DECONZ_CHANNEL, channel);
-    const struct row *key = row_of(d, DECONZ_NETWORK_KEY);
-    for (unsigned i = 1; i < key->len; i++)
-        value_of(d, key)->octets[i] = (uint8_t)(0x40 + i);
+    for (size_t i = 0; i < ROWS; i++) {
+        for (unsigned k = 1; d->values[i].id == DECONZ_NETWORK_KEY && k < d->values[i].len; k++)
+            d->values[i].octets[k] = (uint8_t)(0x40 + k);
+    }
 }
 
 /* ---- the commands ------------------------------------------------------------------------------ */
