@@ -322,6 +322,7 @@ int app_run(const struct config *config)
         return EXIT_SYSTEM;
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* until it is handled: asking too early must not be deadly */
     a->config = config;
     a->armed_ms = TIME_NEVER;
     a->ready_ms = TIME_NEVER;
