@@ -127,6 +127,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
     limit_u32(&e->config.defaults.max_inflight, MAX_INFLIGHT);
     limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
     deadlines_init(&e->deadlines);
+    sn_outbox_init(e);
     if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
         sn_profiles_init(e) < 0 || sn_discover_init(e) < 0 || sn_air_init(e) < 0) {
         sn_engine_free(e);

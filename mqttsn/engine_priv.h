@@ -21,6 +21,7 @@
 #include "base/deadline.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "base/parcels.h"
 #include "base/rng.h"
 
 #include "mqttsn/engine.h"
@@ -323,11 +324,6 @@ struct sn_discover {
     int64_t conflict_ms; /* next alarm */
 };
 
-struct sn_outbox {
-    uint8_t *buf;
-    size_t cap, head, tail;
-};
-
 struct sn_queued_request {
     struct sn_request request;
     struct sn_name *name;
@@ -362,7 +358,7 @@ struct sn_engine {
     uint32_t n_slots, cap_slots, n_free;
 
     struct deadlines deadlines;
-    struct sn_outbox outbox;
+    struct parcels outbox;
     struct sn_requests requests;
     struct sn_limiter limiter;
     struct sn_discover discover;
@@ -474,6 +470,7 @@ bool sn_air_hold(struct sn_engine *e, struct sn_down *d);
 /* Queues a request; takes references of its own. False when out of memory (nothing queued). */
 bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_name *name,
             struct body *body);
+void sn_outbox_init(struct sn_engine *e);
 void sn_outbox_deinit(struct sn_engine *e);
 
 /* ---- limiter.c ------------------------------------------------------------------------------- */

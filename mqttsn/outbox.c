@@ -2,8 +2,8 @@
 /*
  * What leaves the engine: packets for the links, requests for the broker side.
  *
- * Packets lie one behind the other in an arena that starts over whenever it has been drained, which
- * the pump does after every batch. Requests lie in a ring and hold references to what they mention.
+ * Packets lie as parcels in one block, which the pump drains after every batch. Requests lie in a
+ * ring and hold references to what they mention.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -11,42 +11,16 @@
 #include "mqttsn/engine_priv.h"
 
 enum {
-    OUTBOX_FIRST = 64 * 1024,
     OUTBOX_MAX =
         8 * 1024 * 1024, /* a fan-out to every client must fit; more is a pump that sleeps */
     REQUESTS_FIRST = 64,
 };
 
-/* In front of each packet: the peer follows, then the octets, then padding to 8. */
+/* In front of each packet: the peer follows, then the octets. */
 struct parcel {
-    uint32_t size; /* of the whole parcel */
     uint32_t peer_size;
     uint32_t len;
-    uint32_t unused;
 };
-
-static size_t padded(size_t n)
-{
-    return (n + 7) & ~(size_t)7;
-}
-
-static bool outbox_reserve(struct sn_outbox *o, size_t more)
-{
-    if (o->cap - o->tail >= more)
-        return true;
-    size_t cap = o->cap > 0 ? o->cap : OUTBOX_FIRST;
-    while (cap - o->tail < more) {
-        if (cap >= OUTBOX_MAX)
-            return false;
-        cap *= 2;
-    }
-    uint8_t *buf = realloc(o->buf, cap);
-    if (buf == NULL)
-        return false;
-    o->buf = buf;
-    o->cap = cap;
-    return true;
-}
 
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
 {
@@ -100,27 +74,22 @@ static bool write_envelopes(const struct peer *to, uint8_t radius, struct writer
 
 bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p)
 {
-    struct sn_outbox *o = &e->outbox;
     const size_t len = sn_encode(p, NULL, 0);
-    const size_t peer_bytes = peer_size(to);
-    const size_t room = padded(sizeof(struct parcel) + peer_bytes + len + (size_t)to->path_len * 4);
-    if (len == 0 || !outbox_reserve(o, room)) {
+    const size_t front = sizeof(struct parcel) + peer_size(to);
+    const size_t room = front + len + (size_t)to->path_len * 4;
+    uint8_t *at = len > 0 ? parcels_room(&e->outbox, room) : NULL;
+    if (at == NULL) {
         sn_count(e, SN_STAT_DROP_OUTPUT_FULL);
         return false;
     }
-    uint8_t *at = o->buf + o->tail + sizeof(struct parcel);
-    memcpy(at, to, peer_bytes);
-    struct writer w = wr_to(at + peer_bytes, room - sizeof(struct parcel) - peer_bytes);
+    struct writer w = wr_to(at + front, room - front);
     if (to->path_len > 0)
         write_envelopes(to, envelope_radius(p), &w);
     w.len += sn_encode(p, w.buf + w.len, w.cap - w.len);
-    const struct parcel parcel = {
-        .size = (uint32_t)padded(sizeof parcel + peer_bytes + w.len),
-        .peer_size = (uint32_t)peer_bytes,
-        .len = (uint32_t)w.len,
-    };
-    memcpy(o->buf + o->tail, &parcel, sizeof parcel);
-    o->tail += parcel.size;
+    const struct parcel parcel = {.peer_size = (uint32_t)peer_size(to), .len = (uint32_t)w.len};
+    memcpy(at, &parcel, sizeof parcel);
+    memcpy(at + sizeof parcel, to, parcel.peer_size);
+    parcels_add(&e->outbox, front + w.len);
     sn_count(e, SN_STAT_PACKETS_OUT);
     e->stats.n[SN_STAT_BYTES_OUT] += w.len;
     if (log_wanted(&e->log, LOG_TRACE) && log_begin(&e->log, LOG_TRACE, "packet.out")) {
@@ -145,12 +114,12 @@ void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type
 
 bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)
 {
-    const struct sn_outbox *o = &e->outbox;
-    if (o->head == o->tail)
+    const uint8_t *at = parcels_first(&e->outbox);
+    if (at == NULL)
         return false;
     struct parcel parcel;
-    memcpy(&parcel, o->buf + o->head, sizeof parcel);
-    const uint8_t *at = o->buf + o->head + sizeof parcel;
+    memcpy(&parcel, at, sizeof parcel);
+    at += sizeof parcel;
     out->to = (const struct peer *)(const void *)at;
     out->bytes = bytes_of(at + parcel.peer_size, parcel.len);
     return true;
@@ -158,15 +127,7 @@ bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)
 
 void sn_engine_done_packet(struct sn_engine *e)
 {
-    struct sn_outbox *o = &e->outbox;
-    assert(o->head != o->tail);
-    struct parcel parcel;
-    memcpy(&parcel, o->buf + o->head, sizeof parcel);
-    o->head += parcel.size;
-    if (o->head == o->tail) {
-        o->head = 0;
-        o->tail = 0;
-    }
+    parcels_done(&e->outbox);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -241,10 +202,15 @@ void sn_engine_done_request(struct sn_engine *e)
     q->count--;
 }
 
+void sn_outbox_init(struct sn_engine *e)
+{
+    parcels_init(&e->outbox, OUTBOX_MAX);
+}
+
 void sn_outbox_deinit(struct sn_engine *e)
 {
     while (e->requests.count > 0)
         sn_engine_done_request(e);
     free(e->requests.ring);
-    free(e->outbox.buf);
+    parcels_deinit(&e->outbox);
 }

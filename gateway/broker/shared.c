@@ -298,6 +298,7 @@ struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
     list_init(&s->filters);
     list_init(&s->wills);
     deadlines_init(&s->deadlines);
+    queues_init(s);
     deadline_init(&s->missed, DL_MISSED);
     if (log_init(&s->log, LOG_RECORDS, config->log_level) < 0 || tree_init(s) < 0) {
         shared_free(s);

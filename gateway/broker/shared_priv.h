@@ -15,6 +15,7 @@
 #include "base/deadline.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "base/parcels.h"
 
 #include "broker/shared.h"
 
@@ -210,16 +211,12 @@ struct event_queue {
     size_t cap, head, count;
 };
 
-struct request_arena {
-    uint8_t *buf;
-    size_t cap, head, tail;
-};
-
 /* Queued for the engine. Never MESSAGE. Out of memory is logged; the engine's own supervision
  * copes. */
 void emit(struct shared *s, const struct sn_event *event);
 /* Queued for the connection; the topic is copied, the body referenced. False: out of memory. */
 bool ask_upstream(struct shared *s, const struct up_request *request);
+void queues_init(struct shared *s);
 void queues_deinit(struct shared *s);
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -255,7 +252,7 @@ struct shared {
     bool has_message; /* `message` is waiting to be taken */
     struct sn_event message;
     struct event_queue events;
-    struct request_arena requests;
+    struct parcels requests; /* struct up_request and its topic */
     struct deadlines deadlines;
     struct deadline missed; /* armed: the connection had no room for a filter or a will */
     struct log_ring log;

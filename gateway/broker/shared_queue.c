@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events for the engine lie in a ring. Requests for the connection lie one behind the other in an
- * arena that starts over when it has been drained: no allocation per message.
+ * Events for the engine lie in a ring. Requests for the connection lie as parcels in one block: no
+ * allocation per message.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "broker/shared_priv.h"
 
-enum { EVENTS_FIRST = 64, ARENA_FIRST = 64 * 1024, ARENA_MAX = 64 * 1024 * 1024 };
+enum { EVENTS_FIRST = 64, REQUESTS_MAX = 64 * 1024 * 1024 };
 
 static void log_out_of_memory(struct shared *s, const char *what)
 {
@@ -72,82 +72,50 @@ void shared_done_event(struct shared *s)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* In front of each topic. */
-struct parcel {
-    struct up_request request; /* topic.data is set when it is taken */
-    size_t size;
-};
-
-static size_t padded(size_t n)
-{
-    return (n + 15) & ~(size_t)15;
-}
-
-static bool arena_reserve(struct request_arena *a, size_t more)
-{
-    if (a->cap - a->tail >= more)
-        return true;
-    size_t cap = a->cap > 0 ? a->cap : ARENA_FIRST;
-    while (cap - a->tail < more) {
-        if (cap >= ARENA_MAX)
-            return false;
-        cap *= 2;
-    }
-    uint8_t *buf = realloc(a->buf, cap);
-    if (buf == NULL)
-        return false;
-    a->buf = buf;
-    a->cap = cap;
-    return true;
-}
-
+/* A parcel is a request and, behind it, the topic. */
 bool ask_upstream(struct shared *s, const struct up_request *request)
 {
-    struct request_arena *a = &s->requests;
-    const struct parcel parcel = {.request = *request,
-                                  .size = padded(sizeof parcel + request->topic.len)};
-    if (!arena_reserve(a, parcel.size)) {
+    const size_t size = sizeof *request + request->topic.len;
+    uint8_t *at = parcels_room(&s->requests, size);
+    if (at == NULL) {
         log_out_of_memory(s, "request");
         return false;
     }
-    memcpy(a->buf + a->tail, &parcel, sizeof parcel);
+    memcpy(at, request, sizeof *request);
     if (request->topic.len > 0)
-        memcpy(a->buf + a->tail + sizeof parcel, request->topic.data, request->topic.len);
-    a->tail += parcel.size;
+        memcpy(at + sizeof *request, request->topic.data, request->topic.len);
+    parcels_add(&s->requests, size);
     body_ref(request->body);
     return true;
 }
 
 bool shared_peek_upstream(struct shared *s, struct up_request *out)
 {
-    const struct request_arena *a = &s->requests;
-    if (a->head == a->tail)
+    const uint8_t *at = parcels_first(&s->requests);
+    if (at == NULL)
         return false;
-    struct parcel parcel;
-    memcpy(&parcel, a->buf + a->head, sizeof parcel);
-    *out = parcel.request;
-    out->topic.data = a->buf + a->head + sizeof parcel;
+    memcpy(out, at, sizeof *out);
+    out->topic.data = at + sizeof *out;
     return true;
 }
 
 void shared_done_upstream(struct shared *s)
 {
-    struct request_arena *a = &s->requests;
-    assert(a->head != a->tail);
-    struct parcel parcel;
-    memcpy(&parcel, a->buf + a->head, sizeof parcel);
-    body_unref(parcel.request.body);
-    a->head += parcel.size;
-    if (a->head == a->tail) {
-        a->head = 0;
-        a->tail = 0;
-    }
+    struct up_request request;
+    if (shared_peek_upstream(s, &request))
+        body_unref(request.body);
+    parcels_done(&s->requests);
+}
+
+void queues_init(struct shared *s)
+{
+    parcels_init(&s->requests, REQUESTS_MAX);
 }
 
 void queues_deinit(struct shared *s)
 {
-    while (s->requests.head != s->requests.tail)
+    while (parcels_first(&s->requests) != NULL)
         shared_done_upstream(s);
-    free(s->requests.buf);
+    parcels_deinit(&s->requests);
     free(s->events.ring);
 }
