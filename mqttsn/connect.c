@@ -316,9 +316,10 @@ void sn_connect_due(struct sn_engine *e, struct sn_client *c)
     struct sn_connecting *k = c->connecting;
     if (k->tries++ >= e->config.retry_count) {
         sn_count(e, SN_STAT_GAVE_UP);
-        if (k->step == SN_STEP_BROKER)
+        const bool by_node = k->step != SN_STEP_BROKER;
+        if (!by_node)
             sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
-        sn_client_apply(e, c, SN_CE_REFUSED);
+        sn_client_apply(e, c, by_node ? SN_CE_SILENCE : SN_CE_REFUSED);
         return;
     }
     if (k->step == SN_STEP_WILLMSG || (k->step == SN_STEP_WILLTOPIC && k->proven)) {

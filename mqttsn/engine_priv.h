@@ -131,13 +131,13 @@ enum sn_state {
 enum sn_client_event {
     SN_CE_CONNECT,    /* an acceptable CONNECT arrived */
     SN_CE_ACCEPTED,   /* the broker side opened the session */
-    SN_CE_REFUSED,    /* it did not, or the dialogue was given up */
+    SN_CE_REFUSED,    /* it did not */
     SN_CE_DISCONNECT, /* the node said DISCONNECT */
     SN_CE_SLEEP,      /* ... with a duration */
     SN_CE_WAKE,       /* PINGREQ of a sleeper */
     SN_CE_ROUSE,      /* ... CONNECT, which may be a late copy */
     SN_CE_DROWSE,     /* everything delivered, or given up: back to sleep */
-    SN_CE_SILENCE,    /* supervision ran out */
+    SN_CE_SILENCE,    /* supervision ran out, or the will dialogue was given up */
     SN_CE_REPLACED,   /* another client id took over the address */
     SN_CE_CLOSED,     /* the broker side ended it */
     SN_CE_COUNT

@@ -389,12 +389,13 @@ static void on_logged(struct story *s, const struct story_line *line)
     uint64_t wanted = 0;
     uint64_t got = 0;
     if (line->count != 3) {
-        story_fail(s, "logged EVENT NUMBER");
+        story_fail(s, "logged EVENT NUMBER, or logged KEY=VALUE NUMBER");
         return;
     }
-    char event[STORY_NAME + 2];
-    const struct bytes name = line->words[1].value;
-    snprintf(event, sizeof event, " %.*s ", (int)name.len, (const char *)name.data);
+    char event[2 * STORY_NAME + 3];
+    const struct story_word *what = &line->words[1];
+    snprintf(event, sizeof event, " %s%s%.*s ", what->key, what->key[0] != '\0' ? "=" : "",
+             (int)what->value.len, (const char *)what->value.data);
     for (unsigned i = 0; i < STORY_PAST; i++)
         got += strstr(s->logged[i], event) != NULL ? 1 : 0;
     if (story_number(s, &line->words[2], STORY_PAST, &wanted) && got != wanted)

@@ -26,7 +26,7 @@
  * `$name` takes a number from an expected line when it is not yet set, and stands for it
  * afterwards; `*` accepts any number. `repeat N` ... `end` repeats its lines with `$n` counting
  * from 1. Other lines: gauge, deadline, forget, outcome, carries,
- * logged EVENT NUMBER (how often that record was logged).
+ * logged EVENT NUMBER (how often that record was logged), logged KEY=VALUE NUMBER (records with it).
  */
 #ifndef SENNET_TESTS_SIM_STORY_H
 #define SENNET_TESTS_SIM_STORY_H
