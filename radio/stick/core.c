@@ -297,6 +297,21 @@ const struct stick_counters *stick_counters(const struct stick *s)
     return &s->counters;
 }
 
+void stick_secret(struct stick *s, uint8_t *out, size_t len)
+{
+    for (size_t at = 0; at < len; at += 8) {
+        /* SipHash under a secret key is a pseudo-random function of what it has not seen before. */
+        uint8_t in[16];
+        uint8_t block[8];
+        struct writer i = wr_to(in, sizeof in);
+        wr_u64(&i, rng_next(&s->rng));
+        wr_u64(&i, at);
+        struct writer b = wr_to(block, sizeof block);
+        wr_u64(&b, hash_bytes(&s->config.hash_seed, bytes_of(in, i.len)));
+        memcpy(out + at, block, len - at < sizeof block ? len - at : sizeof block);
+    }
+}
+
 /* ---- construction ------------------------------------------------------------------------------ */
 
 struct stick *stick_new(const struct stick_driver *driver, const struct stick_config *config,

@@ -262,6 +262,9 @@ bool stick_is_held(const struct stick *s, uint16_t short_address);
 struct stick_node *stick_find(struct stick *s, enum peer_kind kind, uint64_t address);
 struct stick_node *stick_find_short(struct stick *s, uint16_t short_address);
 
+/* Octets that nobody can guess who does not know hash_seed: for keys. */
+void stick_secret(struct stick *s, uint8_t *out, size_t len);
+
 /* ---- small things ------------------------------------------------------------------------------ */
 
 static inline uint64_t rd_u64_le(struct reader *r)

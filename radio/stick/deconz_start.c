@@ -80,12 +80,9 @@ static void prepare_forming(struct deconz *d)
     if (d->pan_id == 0)
         d->pan_id = (uint16_t)(1 + rng_below(&d->s.rng, 0xFFFE - 1));
     d->extended_pan = rng_next(&d->s.rng);
-    if (c->has_key) {
+    stick_secret(&d->s, d->key, sizeof d->key);
+    if (c->has_key)
         memcpy(d->key, c->network_key, sizeof d->key);
-    } else {
-        for (size_t i = 0; i < sizeof d->key; i++)
-            d->key[i] = (uint8_t)rng_next(&d->s.rng);
-    }
     stick_log(&d->s, LOG_NOTICE, "deconz.forming",
               "the stick has no network: forming one on channel %u with PAN id 0x%04x", d->channel,
               d->pan_id);

@@ -69,28 +69,15 @@ static void wr_init(struct ezsp *e, struct writer *w, const struct ezsp_step *st
     wr_u16_le(w, INIT_OPTIONS);
 }
 
-/* Octets that nobody can guess who does not know the seeds of this process. */
-static void secret(struct ezsp *e, uint8_t *out, size_t len)
-{
-    for (size_t at = 0; at < len; at += 8) {
-        uint8_t in[16];
-        struct writer i = wr_to(in, sizeof in);
-        wr_u64_le(&i, rng_next(&e->stick.rng));
-        wr_u64_le(&i, at);
-        struct writer o = wr_to(out + at, len - at);
-        wr_u64_le(&o, hash_bytes(&e->stick.config.hash_seed, bytes_of(in, i.len)));
-    }
-}
-
 static void wr_security(struct ezsp *e, struct writer *w, const struct ezsp_step *step)
 {
     (void)step;
     uint8_t link_key[STICK_KEY_BYTES], network_key[STICK_KEY_BYTES];
-    secret(e, link_key, sizeof link_key);
+    stick_secret(&e->stick, link_key, sizeof link_key);
     if (e->stick.config.has_key)
         memcpy(network_key, e->stick.config.network_key, sizeof network_key);
     else
-        secret(e, network_key, sizeof network_key);
+        stick_secret(&e->stick, network_key, sizeof network_key);
     ezsp_wr_security(w, link_key, network_key);
 }
 

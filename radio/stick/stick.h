@@ -51,8 +51,8 @@ struct stick_config {
     uint16_t link;             /* becomes peer.link */
     uint32_t baud;             /* as the port will be opened; 0: it is no real serial line */
     uint32_t max_packet_bytes; /* of one MQTT-SN packet; the stick may allow less. 12..1500 */
-    uint64_t seed;             /* of everything random: PAN ids, keys when asked, jitter */
-    struct hash_seed hash_seed;
+    uint64_t seed;             /* of everything random that is no secret: PAN ids, jitter */
+    struct hash_seed hash_seed; /* secret: new keys are made of it */
     uint32_t max_nodes; /* remembered; the longest unheard one gives way. 0: 1024 */
 
     /* ZigBee networks (znp, ezsp, deconz, and xbee with ZigBee firmware) */

@@ -100,8 +100,9 @@ static void erase_ask(struct znp *z, int64_t now_ms)
     static const uint8_t everything = 3; /* configuration and network state */
     const struct stick_config *c = &z->s.config;
     z->form_pan = c->pan_id != 0 ? c->pan_id : (uint16_t)(1 + rng_below(&z->s.rng, 0xFFFE));
-    for (size_t i = 0; i < sizeof z->form_key; i++)
-        z->form_key[i] = c->has_key ? c->network_key[i] : (uint8_t)rng_below(&z->s.rng, 256);
+    stick_secret(&z->s, z->form_key, sizeof z->form_key);
+    if (c->has_key)
+        memcpy(z->form_key, c->network_key, sizeof z->form_key);
     z->item = 0;
     stick_log(&z->s, LOG_NOTICE, "znp.form",
               "the stick has no network and form_network = yes: forming one (PAN %04X)",
