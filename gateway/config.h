@@ -96,6 +96,7 @@ struct config {
         unsigned retry_count;
         uint32_t max_clients;
         uint64_t max_memory_bytes;
+        uint32_t max_waiting;
         uint32_t max_client_id;
         int64_t session_expiry_ms;
         int64_t gwinfo_delay_ms;

@@ -55,6 +55,7 @@ int config_engine(const struct config *c, struct sn_engine_config *out)
     out->retry_count = c->gateway.retry_count;
     out->max_clients = c->gateway.max_clients;
     out->max_memory_bytes = c->gateway.max_memory_bytes;
+    out->max_waiting = c->gateway.max_waiting;
     out->max_client_id = c->gateway.max_client_id;
     out->session_expiry_ms = c->gateway.session_expiry_ms;
     out->gwinfo_delay_ms = c->gateway.gwinfo_delay_ms;

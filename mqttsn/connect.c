@@ -75,7 +75,7 @@ static void open_session(struct sn_engine *e, struct sn_client *c)
         .client = c->key,
         .token = k->token,
         .open = {.client_id = sn_client_id(c),
-                 .clean = c->clean,
+                 .clean = c->clean && !k->resumes,
                  .keep_alive_s = c->keep_alive_s,
                  .max_subscriptions = c->profile->options.max_subscriptions,
                  .will = sn_will_view(will),
@@ -106,11 +106,13 @@ static void ask_will_msg(struct sn_engine *e, struct sn_client *c)
 static void start(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p, bool proven)
 {
     const bool sleeps = c->state == SN_ST_ASLEEP || c->state == SN_ST_AWAKE;
+    const bool resumes = sleeps && c->profile->options.resume_asleep == SN_YES;
     sn_connecting_free(e, c);
     /* A clean session ends with its connection; that of a sleeper has not ended (figure 4). */
-    if (p->clean || (c->clean && !sleeps))
+    if (!resumes && (p->clean || (c->clean && !sleeps)))
         sn_client_reset(e, c);
-    c->clean = p->clean;
+    if (!resumes || !p->clean)
+        c->clean = p->clean;
     c->keep_alive_s = p->duration_s;
     c->idle = false;
     if (!sn_client_apply(e, c, SN_CE_CONNECT))
@@ -122,6 +124,7 @@ static void start(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         return;
     }
     c->connecting->proven = proven;
+    c->connecting->resumes = resumes;
     c->connecting->wants_will = p->will;
     if (p->will) {
         c->connecting->step = SN_STEP_WILLTOPIC;

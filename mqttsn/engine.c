@@ -24,6 +24,7 @@ struct sn_engine_config sn_engine_defaults(void)
         .retry_count = 3,
         .max_clients = 100000,
         .max_memory_bytes = UINT64_C(256) << 20,
+        .max_waiting = 1000000,
         .max_client_id = 64,
         .session_expiry_ms = INT64_C(7) * 24 * 3600 * 1000,
         .gwinfo_delay_ms = 500,
@@ -302,6 +303,17 @@ static void on_message(struct sn_engine *e, const struct peer *from, const struc
     }
 }
 
+static void drop_from_group(struct sn_engine *e, const struct peer *from, const struct sn_packet *p)
+{
+    sn_count(e, SN_STAT_DROP_GROUP);
+    if (!log_begin(&e->log, LOG_DEBUG, "packet.dropped"))
+        return;
+    log_peer(&e->log, "from", from);
+    log_word(&e->log, "packet", sn_type_name(p->type));
+    log_word(&e->log, "why", sn_stat_name(SN_STAT_DROP_GROUP));
+    log_end(&e->log);
+}
+
 static void on_group_message(struct sn_engine *e, const struct peer *from,
                              const struct sn_packet *p)
 {
@@ -312,7 +324,7 @@ static void on_group_message(struct sn_engine *e, const struct peer *from,
     else if (p->type == SN_ADVERTISE || p->type == SN_GWINFO)
         sn_on_gateway(e, from, p);
     else
-        sn_count(e, SN_STAT_DROP_GROUP);
+        drop_from_group(e, from, p);
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */

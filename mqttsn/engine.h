@@ -55,6 +55,8 @@ struct sn_client_options {
     enum sn_overflow overflow;  /* what gives way when the queue is full; default SN_DROP_OLDEST */
     enum sn_switch queue_qos_0; /* keep QoS 0 messages for a sleeping node; default yes */
     enum sn_switch rebind;      /* PINGREQ wakes a sleeper from another address; default yes */
+    enum sn_switch
+        resume_asleep; /* CONNECT of a sleeper never begins a clean session; default no */
 
     /* Peculiarities of nodes in the field (reference section 4.13); the defaults suit all others. */
     enum sn_switch
@@ -100,6 +102,7 @@ struct sn_engine_config {
     unsigned retry_count;      /* N_retry, default 3: repetitions after the first sending */
     uint32_t max_clients;      /* sessions of all kinds; default 100000 */
     uint64_t max_memory_bytes; /* everything kept for peers; default 256 MiB */
+    uint32_t max_waiting;      /* messages waiting for nodes, of all together; default 1000000 */
     uint32_t max_client_id;    /* octets; default 64 */
     int64_t session_expiry_ms; /* a stored (CleanSession=0) session without its node; default 7 d */
     int64_t gwinfo_delay_ms;   /* GWINFO to a group waits up to this, at random; default 500 ms */

@@ -10,6 +10,7 @@
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
  *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
  *   discover.c      ADVERTISE, SEARCHGW, GWINFO             air.c       what a radio tells
+ *   round_trip.c    how long a node has to answer
  *
  * `c` may be freed by sn_client_apply(); functions that can end a session say so by returning false
  * when it is gone.
@@ -156,7 +157,8 @@ struct sn_connecting {
     struct sn_will will;
     uint16_t token; /* of OPEN: the answer to an earlier one is not ours */
     bool wants_will;
-    bool proven; /* the address has answered us, so we may repeat by timer */
+    bool resumes; /* the session that the sleeper has, though it says CleanSession */
+    bool proven;  /* the address has answered us, so we may repeat by timer */
     unsigned tries;
 };
 
@@ -557,6 +559,15 @@ void sn_down_rearm(struct sn_engine *e, struct sn_down *d);
 void sn_down_pause(struct sn_engine *e, struct sn_client *c);
 void sn_down_due(struct sn_engine *e, struct sn_down *d);
 void sn_down_clear(struct sn_engine *e, struct sn_client *c);
+
+/* ---- round_trip.c ---------------------------------------------------------------------------- */
+
+/* How long the node now has to answer. */
+int64_t sn_retry_ms(const struct sn_engine *e, const struct sn_down *d);
+/* The request under way was answered. What was sent more than once tells nothing (Karn). */
+void sn_round_trip(const struct sn_engine *e, struct sn_down *d);
+/* It was not, in that time. */
+void sn_round_trip_missed(struct sn_down *d);
 
 void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *from,
                    const struct sn_packet *p);

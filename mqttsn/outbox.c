@@ -80,6 +80,12 @@ bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
     uint8_t *at = len > 0 ? parcels_room(&e->outbox, room) : NULL;
     if (at == NULL) {
         sn_count(e, SN_STAT_DROP_OUTPUT_FULL);
+        if (log_begin(&e->log, LOG_NOTICE, "packet.dropped")) {
+            log_peer(&e->log, "to", to);
+            log_word(&e->log, "packet", sn_type_name(p->type));
+            log_word(&e->log, "why", sn_stat_name(SN_STAT_DROP_OUTPUT_FULL));
+            log_end(&e->log);
+        }
         return false;
     }
     struct writer w = wr_to(at + front, room - front);

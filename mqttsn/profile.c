@@ -38,6 +38,8 @@ static void overlay(struct sn_client_options *to, const struct sn_client_options
         to->queue_qos_0 = from->queue_qos_0;
     if (from->rebind != SN_UNSET)
         to->rebind = from->rebind;
+    if (from->resume_asleep != SN_UNSET)
+        to->resume_asleep = from->resume_asleep;
     if (from->regack != SN_UNSET)
         to->regack = from->regack;
     if (from->dup != SN_UNSET)

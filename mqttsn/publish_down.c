@@ -18,7 +18,7 @@
 
 #include "mqttsn/engine_priv.h"
 
-enum { ROUNDS_WITHOUT_REGACK = 4, DOUBLINGS_MAX = 6 };
+enum { ROUNDS_WITHOUT_REGACK = 4 };
 
 void sn_down_idle(struct sn_engine *e, struct sn_down *d)
 {
@@ -96,27 +96,9 @@ static bool is_refused(const struct sn_client *c, const struct sn_topic *t)
     return t->refused_in == c->connection;
 }
 
-/* T_retry for this node: as configured until its round trips are known, then by RFC 6298.
- * Repetitions back off exponentially, but no further than T_retry as configured, unless the node is
- * slower than that. The longer wait stays until a round trip is measured again (Karn): or a node
- * that has become slow would be repeated to for ever, its answers never telling how slow. For the
- * same reason the bound itself doubles with each exchange that ended well but late. */
-static int64_t retry_ms(const struct sn_engine *e, const struct sn_down *d)
-{
-    const int64_t configured_ms = e->config.retry_interval_ms;
-    const int64_t longest_ms = time_max(e->config.retry_max_ms, configured_ms);
-    const int64_t bound_ms = time_min(configured_ms << d->late, longest_ms);
-    if (d->srtt_ms8 == 0)
-        return bound_ms;
-    const int64_t least_ms = time_min(e->config.retry_min_ms, configured_ms);
-    int64_t rto_ms = (int64_t)d->srtt_ms8 / 8 + d->rttvar_ms4;
-    rto_ms = rto_ms < least_ms ? least_ms : time_min(rto_ms, e->config.retry_max_ms);
-    return time_min(rto_ms << d->doublings, time_max(rto_ms, bound_ms));
-}
-
 static void arm_retry(struct sn_engine *e, struct sn_down *d)
 {
-    deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, retry_ms(e, d)));
+    deadline_arm(&e->deadlines, &d->retry, time_add(e->now_ms, sn_retry_ms(e, d)));
 }
 
 void sn_down_rearm(struct sn_engine *e, struct sn_down *d)
@@ -124,37 +106,6 @@ void sn_down_rearm(struct sn_engine *e, struct sn_down *d)
     d->held = false;
     if (d->phase != SN_DN_IDLE && deadline_armed(&d->retry))
         arm_retry(e, d);
-}
-
-/* The answer came so close behind the latest sending that the ones before were probably lost, rather
- * than the node slow. */
-static bool is_answer_to_latest(const struct sn_engine *e, const struct sn_down *d)
-{
-    return e->now_ms - d->latest_ms < retry_ms(e, d) / 8;
-}
-
-/* The request under way was answered. What was sent more than once tells nothing (Karn). */
-static void measure_round_trip(const struct sn_engine *e, struct sn_down *d)
-{
-    if (d->repeated) {
-        if (d->tries > 1 && !d->stalled && d->late < DOUBLINGS_MAX && !is_answer_to_latest(e, d))
-            d->late++;
-        return;
-    }
-    d->doublings = 0;
-    d->late = 0;
-    const int64_t took_ms = time_min(e->now_ms - d->sent_ms, e->config.retry_max_ms);
-    const int64_t rtt_ms = took_ms > 0 ? took_ms : 1;
-    if (d->srtt_ms8 == 0) {
-        d->srtt_ms8 = (uint32_t)(rtt_ms * 8);
-        d->rttvar_ms4 = (uint32_t)(rtt_ms * 2);
-        return;
-    }
-    const int64_t error_ms = rtt_ms - (int64_t)d->srtt_ms8 / 8;
-    const int64_t deviation_ms = error_ms < 0 ? -error_ms : error_ms;
-    const int64_t srtt_ms8 = (int64_t)d->srtt_ms8 + error_ms;
-    d->srtt_ms8 = srtt_ms8 > 0 ? (uint32_t)srtt_ms8 : 1;
-    d->rttvar_ms4 = (uint32_t)((int64_t)d->rttvar_ms4 - d->rttvar_ms4 / 4 + deviation_ms);
 }
 
 static const enum sn_stat down_stat[] = {SN_STAT_PUBLISH_DOWN_QOS0, SN_STAT_PUBLISH_DOWN_QOS1,
@@ -372,8 +323,7 @@ void sn_down_due(struct sn_engine *e, struct sn_down *d)
 {
     if (sn_air_hold(e, d))
         return;
-    if (d->doublings < DOUBLINGS_MAX)
-        d->doublings++;
+    sn_round_trip_missed(d);
     if (d->tries > e->config.retry_count)
         give_up(e, d);
     else
@@ -491,7 +441,7 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         wait_for_node(e, d);
         return;
     }
-    measure_round_trip(e, d);
+    sn_round_trip(e, d);
     struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
     if (p->return_code == SN_ACCEPTED) {
         t->known_in = c->connection;
@@ -545,7 +495,7 @@ void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     }
     if (p->return_code == SN_ACCEPTED && was_published_as(c->down, p->msg_id)) {
         if (c->down->phase == SN_DN_PUBACK)
-            measure_round_trip(e, c->down);
+            sn_round_trip(e, c->down);
         head_delivered(e, c->down);
         sn_down_run(e, c);
         return;
@@ -575,7 +525,7 @@ void sn_on_pubrec(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     struct sn_down *d = c->down;
     if (was_published_as(d, p->msg_id) && sn_queue_head(d)->qos == SN_QOS_2) {
         if (d->phase == SN_DN_PUBREC)
-            measure_round_trip(e, d);
+            sn_round_trip(e, d);
         enter(e, d, SN_DN_PUBCOMP, sn_queue_head(d), NULL);
         return;
     }
@@ -588,7 +538,7 @@ void sn_on_pubcomp(struct sn_engine *e, struct sn_client *c, const struct sn_pac
     struct sn_down *d = matching(e, c, SN_DN_PUBCOMP, p->msg_id);
     if (d == NULL)
         return;
-    measure_round_trip(e, d);
+    sn_round_trip(e, d);
     head_delivered(e, d);
     sn_down_run(e, c);
 }

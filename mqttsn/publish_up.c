@@ -93,11 +93,33 @@ static void pubrec(struct sn_engine *e, struct sn_client *c, uint16_t msg_id)
     answer(e, c, &(struct sn_packet){.type = SN_PUBREC, .msg_id = msg_id});
 }
 
+/* A message is lost of which the sender may never hear. `c` or `from` may be NULL. */
+static void dropped(struct sn_engine *e, const struct sn_client *c, const struct peer *from,
+                    uint16_t topic_id, enum sn_stat why)
+{
+    sn_count(e, why);
+    if (!log_begin(&e->log, LOG_INFO, "publish.dropped"))
+        return;
+    if (c != NULL)
+        log_str(&e->log, "client", sn_client_id(c));
+    if (from != NULL)
+        log_peer(&e->log, "peer", from);
+    log_int(&e->log, "topic_id", topic_id);
+    log_word(&e->log, "why", sn_stat_name(why));
+    log_end(&e->log);
+}
+
 /* Refusals of QoS 0 are allowed (section 6.6) but must not turn into a stream of their own. */
 static void refuse(struct sn_engine *e, struct sn_client *c, uint8_t qos, uint16_t topic_id,
                    uint16_t msg_id, uint8_t code)
 {
     sn_count(e, code == SN_CONGESTION ? SN_STAT_PUBLISH_UP_CONGESTED : SN_STAT_PUBLISH_UP_REFUSED);
+    if (log_begin(&e->log, LOG_DEBUG, "publish.refused")) {
+        log_str(&e->log, "client", sn_client_id(c));
+        log_int(&e->log, "topic_id", topic_id);
+        log_int(&e->log, "return_code", code);
+        log_end(&e->log);
+    }
     if (qos == SN_QOS_0 && (c->peer == NULL || !sn_limiter_allow(e, c->peer)))
         return;
     puback(e, c, topic_id, msg_id, code);
@@ -282,12 +304,6 @@ void sn_on_publish(struct sn_engine *e, struct sn_client *c, const struct sn_pac
     uint8_t code;
     struct sn_name *name = resolve(e, c, p, &code);
     if (name == NULL) {
-        if (log_begin(&e->log, LOG_DEBUG, "publish.refused")) {
-            log_str(&e->log, "client", sn_client_id(c));
-            log_int(&e->log, "topic_id", p->topic_id);
-            log_int(&e->log, "return_code", code);
-            log_end(&e->log);
-        }
         refuse(e, c, (uint8_t)p->qos, p->topic_id, p->msg_id, code);
         return;
     }
@@ -308,7 +324,7 @@ void sn_on_publish_qos_minus_1(struct sn_engine *e, struct sn_client *c, const s
     const struct sn_profile *profile = c != NULL ? c->profile : e->stranger;
     const enum sn_switch own = profile->options.qos_minus_one;
     if (own == SN_NO || (own == SN_UNSET && link_says_no)) {
-        sn_count(e, SN_STAT_DROP_QOS_MINUS_1);
+        dropped(e, c, from, p->topic_id, SN_STAT_DROP_QOS_MINUS_1);
         return;
     }
     struct sn_name *name = NULL;
@@ -320,7 +336,7 @@ void sn_on_publish_qos_minus_1(struct sn_engine *e, struct sn_client *c, const s
         name = sn_topic_name_ok(bytes_of(octets, 2)) ? sn_name_get(e, bytes_of(octets, 2)) : NULL;
     }
     if (name == NULL) {
-        sn_count(e, SN_STAT_DROP_UNKNOWN_TOPIC);
+        dropped(e, c, from, p->topic_id, SN_STAT_DROP_UNKNOWN_TOPIC);
         return;
     }
     sn_count(e, SN_STAT_PUBLISH_UP_QOSM1);
@@ -354,7 +370,7 @@ static void published(struct sn_engine *e, struct sn_client *c, struct sn_up_ent
 void sn_on_published(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
     if (event->published.qos == SN_QOS_0) {
-        sn_count(e, SN_STAT_DROP_UPSTREAM);
+        dropped(e, c, NULL, event->token, SN_STAT_DROP_UPSTREAM);
         if (c != NULL)
             refuse(e, c, SN_QOS_0, event->token, 0,
                    event->outcome == SN_REFUSED_NEVER ? SN_NOT_SUPPORTED : SN_CONGESTION);

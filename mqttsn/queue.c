@@ -190,19 +190,32 @@ static void supersede(struct sn_engine *e, struct sn_down *d, const struct sn_na
     }
 }
 
-static bool has_room(const struct sn_down *d, uint32_t cost)
+/* Why a message of this cost can't be kept when the client's queue has `n` messages of `bytes` octets,
+ * or SN_STAT_COUNT when it can: limits of the client, and of all together. */
+static enum sn_stat shortage(const struct sn_engine *e, const struct sn_down *d, uint32_t n,
+                             uint32_t bytes, uint32_t cost)
 {
     const struct sn_client_options *o = &d->client->profile->options;
-    return d->n_queued < o->max_queue && d->queued_bytes + cost <= o->max_queue_bytes;
+    const uint32_t freed = d->queued_bytes - bytes;
+    if (n >= o->max_queue || (uint64_t)bytes + cost > o->max_queue_bytes ||
+        e->queued - (d->n_queued - n) >= e->config.max_waiting)
+        return SN_STAT_DROP_QUEUE_FULL;
+    if (e->memory_bytes - freed + cost > e->config.max_memory_bytes)
+        return SN_STAT_DROP_NO_MEMORY;
+    return SN_STAT_COUNT;
 }
 
-/* Could it be kept if nothing else waited? If not, nothing may give way for it in vain. */
-static bool can_fit(const struct sn_down *d, uint32_t cost)
+static enum sn_stat shortage_now(const struct sn_engine *e, const struct sn_down *d, uint32_t cost)
 {
-    const struct sn_client_options *o = &d->client->profile->options;
+    return shortage(e, d, d->n_queued, d->queued_bytes, cost);
+}
+
+/* Could it be kept if nothing else waited for the client? If not, nothing may give way in vain. */
+static bool can_fit(const struct sn_engine *e, const struct sn_down *d, uint32_t cost)
+{
     const bool begun = head_is_begun(d);
     const uint32_t stays = begun ? cost_of(sn_queue_head(d)) : 0;
-    return stays + cost <= o->max_queue_bytes && (begun ? 1U : 0U) < o->max_queue;
+    return shortage(e, d, begun ? 1 : 0, stays, cost) == SN_STAT_COUNT;
 }
 
 /* Drops what the policy sacrifices for a message of this cost. */
@@ -210,11 +223,12 @@ static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
 {
     if (d->client->profile->options.overflow == SN_DROP_NEWEST)
         return;
-    while (!has_room(d, cost)) {
+    for (enum sn_stat why = shortage_now(e, d, cost); why != SN_STAT_COUNT;
+         why = shortage_now(e, d, cost)) {
         struct list *victim = first_waiting(d);
         if (victim == &d->queue)
             return;
-        drop_waiting(e, d, victim, SN_STAT_DROP_QUEUE_FULL);
+        drop_waiting(e, d, victim, why);
     }
 }
 
@@ -232,14 +246,13 @@ bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *nam
                              .qos = r->qos,
                              .retain = r->retain};
     const uint32_t cost = cost_of(m);
-    const bool fits = can_fit(d, cost);
+    const bool fits = can_fit(e, d, cost);
     if (fits && c->profile->options.overflow == SN_LATEST_PER_TOPIC)
         supersede(e, d, name);
     if (fits)
         make_room(e, d, cost);
-    const bool room = has_room(d, cost);
-    if (!room || !sn_charge(e, cost)) {
-        *why = room ? SN_STAT_DROP_NO_MEMORY : SN_STAT_DROP_QUEUE_FULL;
+    *why = shortage_now(e, d, cost);
+    if (*why != SN_STAT_COUNT || !sn_charge(e, cost)) {
         free(m);
         return false;
     }

@@ -13,10 +13,10 @@ enum {
 /* ---- configuration --------------------------------------------------------------------------- */
 
 static const struct sn_client_section client_sections[] = {
-    {"r*", {.regack = SN_NO}                     },
-    {"u*", {.dup = SN_NO}                        },
-    {"q*", {.max_qos = 1, .qos_minus_one = SN_NO}},
-    {"x*", {.allow = SN_NO}                      },
+    {"r*", {.regack = SN_NO}                      },
+    {"u*", {.dup = SN_NO, .resume_asleep = SN_YES}},
+    {"q*", {.max_qos = 1, .qos_minus_one = SN_NO} },
+    {"x*", {.allow = SN_NO}                       },
 };
 
 static const struct sn_predefined common_topics[] = {

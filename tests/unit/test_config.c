@@ -188,7 +188,7 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_uint_eq(c->links[0].receive_buffer_bytes, 0);
     ck_assert_int_eq(c->links[0].qos_minus_one, SN_NO);
     ck_assert_str_eq(c->links[1].listen, "[::1]:1884");
-    ck_assert_uint_eq(c->links[1].line, 40);
+    ck_assert_uint_eq(c->links[1].line, 41);
     ck_assert_uint_eq(c->n_topics, 3);
     ck_assert_ptr_null(c->topics[0].glob);
     ck_assert_uint_eq(c->topics[0].n_entries, 4);
@@ -206,6 +206,7 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_int_eq(c->clients[1].options.overflow, SN_DROP_NEWEST);
     ck_assert_int_eq(c->clients[1].options.queue_qos_0, SN_NO);
     ck_assert_int_eq(c->clients[1].options.rebind, SN_NO);
+    ck_assert_int_eq(c->clients[1].options.resume_asleep, SN_YES);
     ck_assert_int_eq(c->clients[1].options.regack, SN_NO);
     ck_assert_int_eq(c->clients[1].options.dup, SN_NO);
     ck_assert_uint_eq(c->clients[1].options.max_qos, 1 + 0);
@@ -316,6 +317,7 @@ START_TEST(defaults_are_those_of_the_engine)
     ck_assert_uint_eq(c->gateway.max_clients, e.max_clients);
     ck_assert_uint_eq(c->gateway.max_memory_bytes, e.max_memory_bytes);
     ck_assert_uint_eq(c->gateway.max_client_id, e.max_client_id);
+    ck_assert_uint_eq(c->gateway.max_waiting, e.max_waiting);
     ck_assert_int_eq(c->gateway.session_expiry_ms, e.session_expiry_ms);
     ck_assert_int_eq(c->gateway.log_level, e.log_level);
     config_free(c);
@@ -327,6 +329,7 @@ START_TEST(defaults_are_those_of_the_engine)
     struct config_client used = {.options = e.defaults};
     used.options.allow = SN_YES;
     used.options.queue_qos_0 = used.options.rebind = SN_YES;
+    used.options.resume_asleep = SN_NO;
     used.options.regack = used.options.dup = SN_YES;
     used.options.max_qos = 1 + 2;
     check_same_fields(SECTION_CLIENT, &documented, &used);
@@ -469,6 +472,7 @@ START_TEST(the_engine_gets_all_that_is_its)
     ck_assert_uint_eq(e.retry_count, 0);
     ck_assert_uint_eq(e.max_clients, 50);
     ck_assert_uint_eq(e.max_client_id, 23);
+    ck_assert_uint_eq(e.max_waiting, 5000);
     ck_assert_uint_eq(e.max_memory_bytes, 64U << 20);
     ck_assert_int_eq(e.session_expiry_ms, INT64_C(36) * 3600 * 1000);
     ck_assert_uint_eq(e.n_links, 4);
