@@ -90,7 +90,7 @@ static void wr_form(struct ezsp *e, struct writer *w, const struct ezsp_step *st
         .power_dbm = POWER_DBM,
         .channel = c->channel != 0 ? c->channel : DEFAULT_CHANNEL,
     };
-    secret(e, n.ext_pan, sizeof n.ext_pan);
+    stick_secret(&e->stick, n.ext_pan, sizeof n.ext_pan);
     stick_log(&e->stick, LOG_NOTICE, "ezsp.form", "forming a network: channel %u, PAN %04X",
               n.channel, n.pan_id);
     ezsp_wr_network(w, &n);
