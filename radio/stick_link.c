@@ -106,15 +106,25 @@ static void end_opening(struct stick_link *l, int error, const char *text)
 
 static void turn(struct stick_link *l);
 
+static void tell_opening(struct stick_link *l)
+{
+    char text[LINK_TEXT_MAX];
+    const char *where = l->port->kind->where(l->port);
+    if (l->port->kind == &port_tcp) {
+        snprintf(text, sizeof text, "%s is connected; driver %s starts", where, l->family);
+    } else {
+        snprintf(text, sizeof text, "%s is open (%s, %u baud); driver %s starts", where,
+                 l->port->kind->name, (unsigned)l->port_config.baud, l->family);
+    }
+    stick_link_tell(l, LOG_INFO, "link.opening", text);
+}
+
 static void on_opened(void *owner)
 {
     struct stick_link *l = owner;
-    char text[LINK_TEXT_MAX];
     l->stage = OPEN;
-    snprintf(text, sizeof text, "%s is open, at %u baud; driver %s starts",
-             l->port->kind->where(l->port), (unsigned)l->port_config.baud, l->family);
     if (l->missing > 0 || l->broken == 0)
-        stick_link_tell(l, LOG_INFO, "link.opening", text);
+        tell_opening(l);
     stick_opened(l->stick, stick_link_now(l));
     turn(l);
 }
