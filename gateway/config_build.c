@@ -36,6 +36,7 @@ char *config_copy(struct config_report *r, struct bytes text)
         r->out_of_memory = true;
         return NULL;
     }
+    assert(text.len == 0 || text.data != NULL);
     if (text.len > 0)
         memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';

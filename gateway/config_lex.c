@@ -87,9 +87,11 @@ static bool take_line(struct config_lexer *lx, struct bytes *line)
         return false;
     struct reader look = lx->in;
     const struct bytes rest = rd_rest(&look);
+    assert(rest.data != NULL);
     const uint8_t *end = memchr(rest.data, '\n', rest.len);
     const size_t n = end != NULL ? (size_t)(end - rest.data) : rest.len;
     *line = rd_bytes(&lx->in, n);
+    assert(line->data != NULL);
     if (end != NULL)
         rd_u8(&lx->in);
     if (line->len > 0 && line->data[line->len - 1] == '\r')

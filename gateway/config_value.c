@@ -283,6 +283,7 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_DURATION:
     case TYPE_SIZE:
         config_number_print(key, load_number(key, object), number, sizeof number);
+        /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the printer ends it */
         fputs(number, out);
         break;
     case TYPE_TEXT:

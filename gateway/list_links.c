@@ -12,10 +12,11 @@ static void print_port(const struct found_port *p, FILE *out)
     fprintf(out, "%s\n", p->device);
     if (p->by_id[0] != '\0')
         fprintf(out, "  by-id    %s\n", p->by_id);
-    if (p->usb)
+    if (p->usb) {
         fprintf(out, "  USB      %04x:%04x  %s%s%s%s%s\n", p->vid, p->pid, p->manufacturer,
                 p->manufacturer[0] != '\0' ? " " : "", p->product,
                 p->serial[0] != '\0' ? "  serial " : "", p->serial);
+    }
     if (p->name == NULL) {
         fprintf(out, "  guess    none\n");
         return;
@@ -39,10 +40,11 @@ int list_links(const char *root, FILE *out)
     const size_t n = finder_list(root, ports, FINDER_MAX);
     for (size_t i = 0; i < n; i++)
         print_port(&ports[i], out);
-    if (n == 0)
+    if (n == 0) {
         fprintf(out, "No serial device is there. Is the stick plugged in? The kernel's log tells "
                      "what it saw: dmesg | tail\n"
                      "In a container or virtual machine the device has to be passed on.\n");
+    }
     free(ports);
     return EXIT_OK;
 }

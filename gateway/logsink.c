@@ -195,6 +195,7 @@ bool logsink_is_journal(const char *journal_stream, int fd)
     unsigned long long device = 0;
     unsigned long long inode = 0;
     struct stat st;
+    /* NOLINTNEXTLINE(cert-err34-c): systemd wrote it; a wrong number is no file of ours */
     if (journal_stream == NULL || sscanf(journal_stream, "%llu:%llu", &device, &inode) != 2)
         return false;
     return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;

@@ -137,6 +137,7 @@ void on_connect_failed(void *context, MQTTAsync_failureData *data)
     pthread_mutex_unlock(&m->lock);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): a callback of Paho's type */
 void on_lost(void *context, char *cause)
 {
     struct mqtt *const m = context;

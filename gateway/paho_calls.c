@@ -164,6 +164,8 @@ int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mu
 /* ---- memory and tracing -------------------------------------------------------------------------
  */
 
+/* NOLINTBEGIN(readability-non-const-parameter): the signatures are Paho's */
+
 /* Zeroed, as Paho's own is. */
 void *mymalloc(char *file, int line, size_t size)
 {
@@ -185,6 +187,8 @@ void myfree(char *file, int line, void *block)
     (void)line;
     free(block);
 }
+
+/* NOLINTEND(readability-non-const-parameter) */
 
 void StackTrace_entry(const char *name, int line, int level)
 {

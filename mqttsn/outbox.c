@@ -142,6 +142,7 @@ static bool requests_reserve(struct sn_requests *q)
 {
     if (q->count < q->cap)
         return true;
+    assert(q->count == q->cap);
     const size_t cap = q->cap > 0 ? q->cap * 2 : REQUESTS_FIRST;
     struct sn_queued_request *ring = calloc(cap, sizeof *ring);
     if (ring == NULL)

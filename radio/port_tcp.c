@@ -132,7 +132,7 @@ static void set_options(int fd)
 
 static void note_address(struct tcp *t, int fd)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
     char host[INET6_ADDRSTRLEN + 32];
     char service[SERVICE_MAX + 1];

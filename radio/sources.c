@@ -32,6 +32,7 @@ static uint64_t hash_of(const struct sources *s, const union sock_addr *remote)
 static uint8_t number_of(struct sources *s, const union source_address *local)
 {
     for (unsigned i = 0; i < s->n_local; i++) {
+        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c): zeroed */
         if (memcmp(&s->local[i], local, sizeof *local) == 0)
             return (uint8_t)(i + 1);
     }

@@ -40,7 +40,8 @@ struct sources {
 /* NULL when out of memory. free() it. */
 struct sources *sources_new(const struct hash_seed *seed);
 
-/* Remembers that `remote` was heard at our address `local`. O(our addresses). */
+/* Remembers that `remote` was heard at our address `local`, whose unused octets are zero. O(our
+ * addresses). */
 void sources_note(struct sources *s, const union sock_addr *remote,
                   const union source_address *local);
 

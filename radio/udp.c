@@ -296,7 +296,8 @@ static void note_overflow(struct udp *u, const struct cmsghdr *c)
 
 static void note_source(struct udp *u, const struct cmsghdr *c, const union sock_addr *from)
 {
-    union source_address local = {0};
+    union source_address local;
+    memset(&local, 0, sizeof local); /* all of it: addresses are compared as octets */
     if (u->family == AF_INET) {
         struct in_pktinfo info;
         memcpy(&info, CMSG_DATA(c), sizeof info);

@@ -22,6 +22,7 @@ static bool events_reserve(struct event_queue *q)
 {
     if (q->count < q->cap)
         return true;
+    assert(q->count == q->cap);
     const size_t cap = q->cap > 0 ? q->cap * 2 : EVENTS_FIRST;
     struct sn_event *ring = calloc(cap, sizeof *ring);
     if (ring == NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit/covering_model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { LEVELS = 4 };
@@ -56,13 +57,14 @@ bool model_covers(const char *wide, const char *narrow)
     const bool open_end = strcmp(words[n - 1], "#") == 0;
     for (size_t tail = 0; tail < (open_end ? 3 : 1); tail++) {
         char name[64] = "";
+        size_t len = 0;
         for (size_t i = 0; i < n; i++) {
             const bool last = open_end && i == n - 1;
             if (last && tail == 0)
                 break;
-            if (i > 0)
-                strcat(name, "/");
-            strcat(name, last ? tails[tail] : strcmp(words[i], "+") == 0 ? "~" : words[i]);
+            const char *word = strcmp(words[i], "+") == 0 ? "~" : words[i];
+            len += (size_t)snprintf(name + len, sizeof name - len, "%s%s", i > 0 ? "/" : "",
+                                    last ? tails[tail] : word);
         }
         const bool no_name = n == 1 && open_end && tail == 0;
         if (!no_name && !model_matches(wide, name))
