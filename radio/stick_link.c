@@ -389,6 +389,7 @@ static struct stick *link_stick_of(struct link *link)
 
 static void free_link(struct stick_link *l)
 {
+    explicit_bzero(&l->config, sizeof l->config); /* it holds the network key */
     stick_free(l->stick);
     free(l->device);
     free(l);
