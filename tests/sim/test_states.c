@@ -11,19 +11,13 @@
 
 #include <check.h>
 
-#include "mqttsn/engine_priv.h"
-#include "sim/world.h"
-
-/* UNKNOWN: no session; STORED, LOST: one without connection. DIALOGUE waits for the WILLTOPIC,
- * CONNECTING for the broker side. ASLEEP has no message waiting, AWAKE one under way: PUBLISH QoS 1
- * with msg id 1. */
-enum column { UNKNOWN, STORED, LOST, DIALOGUE, CONNECTING, ACTIVE, ASLEEP, AWAKE, COLUMNS };
+#include "sim/stage.h"
 
 struct row {
     struct sn_packet p;
-    const char *away;       /* UNKNOWN, STORED, LOST */
-    const char *dialogue;   /* DIALOGUE */
-    const char *connecting; /* CONNECTING */
+    const char *away; /* unknown, stored, lost */
+    const char *dialogue;
+    const char *connecting;
     const char *active;
     const char *asleep;
     const char *awake;
@@ -146,182 +140,47 @@ static const struct row rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
-static const char *cell(const struct row *r, enum column column)
+static const char *cell(const struct row *r, enum stage_state state)
 {
-    switch (column) {
-    case UNKNOWN:
-    case STORED:
-    case LOST:
+    switch (state) {
+    case STAGE_UNKNOWN:
+    case STAGE_STORED:
+    case STAGE_LOST:
         return r->away;
-    case DIALOGUE:
+    case STAGE_DIALOGUE:
         return r->dialogue;
-    case CONNECTING:
+    case STAGE_CONNECTING:
         return r->connecting;
-    case ACTIVE:
+    case STAGE_ACTIVE:
         return r->active;
-    case ASLEEP:
+    case STAGE_ASLEEP:
         return r->asleep;
-    case AWAKE:
-    case COLUMNS:
+    case STAGE_AWAKE:
+    case STAGE_STATES:
         break;
     }
     return r->awake;
 }
 
-/* ---- getting there ---------------------------------------------------------------------------*/
-
-struct stage {
-    struct sim_world w;
-    struct peer_room node;
-    uint64_t key;
-};
-
-static void say(struct stage *s, const struct sn_packet *p)
+static void try_cell(const struct row *r, enum stage_state state)
 {
-    uint8_t buf[256];
-    const size_t len = sn_encode(p, buf, sizeof buf);
-    ck_assert_uint_gt(len, 0);
-    sim_input(&s->w, peer_in(&s->node), bytes_of(buf, len));
-}
-
-static void forget_outputs(struct stage *s)
-{
-    for (struct sim_packet *p = sim_take_packet(&s->w); p != NULL; p = sim_take_packet(&s->w))
-        sim_packet_free(p);
-    for (struct sim_ask *a = sim_take_ask(&s->w); a != NULL; a = sim_take_ask(&s->w)) {
-        if (a->type == ASK_OPEN)
-            s->key = a->client;
-        sim_ask_free(a);
-    }
-}
-
-static void say_connect(struct stage *s, bool will)
-{
-    say(s, &(struct sn_packet){.type = SN_CONNECT,
-                               .protocol_id = 1,
-                               .duration_s = 60,
-                               .will = will,
-                               .client_id = bytes_str("dev1")});
-    forget_outputs(s);
-}
-
-static void accept(struct stage *s)
-{
-    sim_event(&s->w, &(struct sn_event){.type = SN_EV_OPENED, .client = s->key, .outcome = SN_OK});
-}
-
-/* One message for the node. */
-static void deliver(struct stage *s)
-{
-    const struct sn_recipient to = {.client = s->key, .delivery_id = 1, .qos = 1};
-    struct sn_event event = {
-        .type = SN_EV_MESSAGE, .message = {.recipients = &to, .n_recipients = 1}
-    };
-    event.message.topic = bytes_str("reg");
-    sim_event(&s->w, &event);
-}
-
-static void go_to(struct stage *s, enum column column)
-{
-    sim_event(&s->w, &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = true}});
-    if (column == UNKNOWN)
-        return;
-    say_connect(s, column == DIALOGUE);
-    if (column == DIALOGUE || column == CONNECTING)
-        return;
-    accept(s);
-    forget_outputs(s);
-    /* The same CONNECT is no copy made by the air any more. */
-    ck_assert(sim_advance(&s->w, s->w.now_ms + SN_COPIES_MS + 1));
-    say(s, &(struct sn_packet){.type = SN_REGISTER, .msg_id = 1, .topic = bytes_str("reg")});
-    if (column == LOST)
-        ck_assert(sim_advance(&s->w, s->w.now_ms + 90000));
-    if (column == STORED)
-        say(s, &(struct sn_packet){.type = SN_DISCONNECT});
-    if (column == ASLEEP || column == AWAKE)
-        say(s, &(struct sn_packet){.type = SN_DISCONNECT, .has_duration = true, .duration_s = 60});
-    if (column == AWAKE) {
-        deliver(s);
-        say(s, &(struct sn_packet){.type = SN_PINGREQ});
-    }
-    forget_outputs(s);
-}
-
-static const char *state_name(struct stage *s)
-{
-    const struct sn_client *c = sn_client_by_id(s->w.engine, bytes_str("dev1"));
-    return c != NULL ? sn_state_names[c->state] : "none";
-}
-
-/* ---- one cell --------------------------------------------------------------------------------*/
-
-static const char *const ask_names[ASK_TYPES] = {
-    [ASK_OPEN] = "OPEN",           [ASK_PUBLISH] = "PUBLISH",
-    [ASK_SUBSCRIBE] = "SUBSCRIBE", [ASK_UNSUBSCRIBE] = "UNSUBSCRIBE",
-    [ASK_SET_WILL] = "SET_WILL",   [ASK_DELIVERED] = "DELIVERED",
-    [ASK_CLOSE] = "CLOSE",
-};
-
-static void append(char *out, size_t size, const char *word)
-{
-    const size_t len = strlen(out);
-    snprintf(out + len, size - len, "%s%s", len > 0 ? " " : "", word);
-}
-
-/* What the outputs come to, as a cell. */
-static void describe(struct stage *s, const char *state_before, char *out, size_t size)
-{
-    out[0] = '\0';
-    for (struct sim_packet *p = sim_take_packet(&s->w); p != NULL; p = sim_take_packet(&s->w)) {
-        struct sn_packet decoded;
-        ck_assert_int_eq(sn_decode(body_bytes(p->bytes), &decoded), SN_DECODED);
-        ck_assert(peer_equal(p->to, peer_in(&s->node)));
-        append(out, size, sn_type_name(decoded.type));
-        sim_packet_free(p);
-    }
-    if (!list_empty(&s->w.asks))
-        append(out, size, "|");
-    for (struct sim_ask *a = sim_take_ask(&s->w); a != NULL; a = sim_take_ask(&s->w)) {
-        append(out, size, ask_names[a->type]);
-        sim_ask_free(a);
-    }
-    if (strcmp(state_name(s), state_before) != 0) {
-        append(out, size, "=>");
-        append(out, size, state_name(s));
-    }
-}
-
-static void try_cell(const struct row *r, enum column column)
-{
-    static const struct sn_predefined predefined = {.topic_id = 5, .topic = "pre/five"};
-    static const struct sn_topics_section section = {.entries = &predefined, .n_entries = 1};
-    static const char *const column_names[COLUMNS] = {"unknown",    "stored", "lost",   "dialogue",
-                                                      "connecting", "active", "asleep", "awake"};
-
-    struct sn_engine_config config = sn_engine_defaults();
-    config.topics = &section;
-    config.n_topics = 1;
-    struct stage s = {0};
-    const uint8_t address[6] = {192, 0, 2, 1, 7, 0x5C};
-    peer_make(&s.node, 0, PEER_IP4, bytes_of(address, sizeof address));
-    sim_init(&s.w, &config, NULL, 1000);
-    go_to(&s, column);
-
-    const char *before = state_name(&s);
+    struct stage s;
+    stage_begin(&s, state);
+    const char *before = stage_state_name(&s);
     char got[128];
     char printed[160];
-    say(&s, &r->p);
-    describe(&s, before, got, sizeof got);
-    ck_assert_msg(strcmp(got, cell(r, column)) == 0, "%s in state %s: \"%s\", expected \"%s\"",
-                  sn_print(&r->p, printed, sizeof printed), column_names[column], got,
-                  cell(r, column));
-    sim_deinit(&s.w);
+    stage_say(&s, &r->p);
+    stage_describe(&s, before, got, sizeof got);
+    ck_assert_msg(strcmp(got, cell(r, state)) == 0, "%s in state %s: \"%s\", expected \"%s\"",
+                  sn_print(&r->p, printed, sizeof printed), stage_state_names[state], got,
+                  cell(r, state));
+    stage_end(&s);
 }
 
 START_TEST(every_message_in_every_state)
 {
-    for (enum column column = 0; column < COLUMNS; column++)
-        try_cell(&rows[_i], column);
+    for (enum stage_state state = 0; state < STAGE_STATES; state++)
+        try_cell(&rows[_i], state);
 }
 
 END_TEST
