@@ -94,6 +94,7 @@ struct config {
         int64_t retry_min_ms;
         int64_t retry_max_ms;
         unsigned retry_count;
+        int64_t late_connect_ms;
         uint32_t max_clients;
         uint64_t max_memory_bytes;
         uint32_t max_waiting;

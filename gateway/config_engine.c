@@ -53,6 +53,7 @@ int config_engine(const struct config *c, struct sn_engine_config *out)
     out->retry_min_ms = c->gateway.retry_min_ms;
     out->retry_max_ms = c->gateway.retry_max_ms;
     out->retry_count = c->gateway.retry_count;
+    out->late_connect_ms = c->gateway.late_connect_ms;
     out->max_clients = c->gateway.max_clients;
     out->max_memory_bytes = c->gateway.max_memory_bytes;
     out->max_waiting = c->gateway.max_waiting;

@@ -47,6 +47,8 @@ const struct config_key config_keys[] = {
      "longest wait for an answer, for nodes that have shown to be slow"},
     {GATEWAY(retry_count), "retry_count", TYPE_NUMBER, 0, 10, "3", "",
      "repetitions before nothing more is sent until the node gives a sign of life (Nretry)"},
+    {GATEWAY(late_connect_ms), "late_connect", TYPE_DURATION, 0, 10 * SECOND, "0s", "ms",
+     "how long a CONNECT may be late that the network has copied"},
     {GATEWAY(max_clients), "max_clients", TYPE_NUMBER, 1, 16777215, "100000", "",
      "sessions kept at once, connected or not"},
     {GATEWAY(max_memory_bytes), "max_memory", TYPE_SIZE, MIB, 1024 * GIB, "256MiB", "octets",

@@ -151,15 +151,18 @@ static bool is_copy(const struct sn_engine *e, const struct sn_client *c)
 /* A CONNECT with the octets of the one that made this connection. It changes nothing if it is
  *
  *   - a copy made by the air, which comes soon, behind whatever the client has said since: taken
- *     for a new connection it would wipe out subscriptions;
+ *     for a new connection it would wipe out subscriptions, if the session is clean. But a client
+ *     that begins a clean session anew looks the same, and the text is on its side: the operator
+ *     of such air says so (late_connect_ms);
  *   - a repetition, because the CONNACK was lost: within the client's patience, and nothing done
  *     since that a new clean session would have to undo. */
 static bool is_known_connect(const struct sn_engine *e, const struct sn_client *c,
                              const struct sn_packet *p)
 {
     const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(1));
-    if (is_copy(e, c))
-        return true;
+    const bool undoes = p->clean && !c->idle; /* what the client has done since */
+    if (undoes ? e->now_ms - c->connack_again_ms <= e->config.late_connect_ms : is_copy(e, c))
+        return sn_client_connected(c);
     return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
            e->now_ms - c->connack_ms <= patience_ms;
 }

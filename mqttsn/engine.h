@@ -100,6 +100,9 @@ struct sn_engine_config {
     int64_t retry_min_ms;      /* default 1 s */
     int64_t retry_max_ms;      /* default 60 s */
     unsigned retry_count;      /* N_retry, default 3: repetitions after the first sending */
+    /* So long after its CONNACK an equal CONNECT with CleanSession is a late copy made by the air,
+     * whatever the client has said since, and changes nothing. 0: it begins a new session. */
+    int64_t late_connect_ms;
     uint32_t max_clients;      /* sessions of all kinds; default 100000 */
     uint64_t max_memory_bytes; /* everything kept for peers; default 256 MiB */
     uint32_t max_waiting;      /* messages waiting for nodes, of all together; default 1000000 */

@@ -41,6 +41,7 @@ static void set_limits(struct sn_engine_config *c, const uint8_t o[CONFIG_OCTETS
                                                 SN_DROP_OLDEST};
 
     c->retry_count = (o[0] & WORLD_RETRY_COUNT) >> 1;
+    c->late_connect_ms = SN_COPIES_MS;
     c->log_level = (o[0] & WORLD_TRACE) != 0 ? LOG_TRACE : LOG_ERROR;
     if ((o[0] & WORLD_TINY_MEMORY) != 0)
         c->max_memory_bytes = 4096 + o[4] * UINT64_C(64);

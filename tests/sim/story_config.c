@@ -68,6 +68,7 @@ static const struct key engine_keys[] = {
     {"retry_interval",    K_TIME,     offsetof(struct sn_engine_config, retry_interval_ms)},
     {"retry_min",         K_TIME,     offsetof(struct sn_engine_config, retry_min_ms)     },
     {"retry_max",         K_TIME,     offsetof(struct sn_engine_config, retry_max_ms)     },
+    {"late_connect",      K_TIME,     offsetof(struct sn_engine_config, late_connect_ms)},
     {"retry_count",       K_UNSIGNED, offsetof(struct sn_engine_config, retry_count)},
     {"max_clients",       K_U32,      offsetof(struct sn_engine_config, max_clients)},
     {"max_memory",        K_U64,      offsetof(struct sn_engine_config, max_memory_bytes)},

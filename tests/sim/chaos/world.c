@@ -74,6 +74,7 @@ static void engine_init(struct chaos *x)
     };
     const struct sn_topics_section topics = {.entries = entries, .n_entries = 2 * ALIASES};
     config.hash_seed = (struct hash_seed){.k0 = x->options.seed, .k1 = ~x->options.seed};
+    config.late_connect_ms = 2000; /* this air copies and delays */
     config.defaults.max_queue = 5000;
     config.defaults.max_queue_bytes = 1 << 20;
     config.max_memory_bytes = UINT64_C(64) << 20;
