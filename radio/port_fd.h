@@ -14,7 +14,7 @@
 
 #include "radio/port.h"
 
-enum { PORT_TEXT_MAX = 320, PORT_WHERE_MAX = 280 };
+enum { PORT_TEXT_MAX = 400, PORT_WHERE_MAX = 280 };
 
 struct port_fd {
     struct port base;

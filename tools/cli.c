@@ -33,6 +33,9 @@ const char CLI_USAGE[] =
     "      --version\n";
 
 static void complain(const struct cli_options *o, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void complain(const struct cli_options *o, const char *format, va_list args)
 {
     fprintf(stderr, "%s: ", o->program);
     vfprintf(stderr, format, args);

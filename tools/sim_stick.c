@@ -14,7 +14,7 @@
 #include "tools/sim.h"
 
 enum {
-    NODES_MAX = 60000,
+    NODES_MAX = 32000, /* the other half of the 16-bit addresses is for those that rejoin */
     TERMINAL_NAME = 64,
     READY_MS = 5000, /* after its first octet a host has started any stick */
     OUT_MS = 1000,   /* how long it is away when it was pulled out */

@@ -49,8 +49,8 @@ static void part(struct shared *s, struct filter *f)
 
 static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 {
-    while (!list_empty(&from->wards)) {
-        struct filter *w = at_ward(list_pop_front(&from->wards));
+    for (struct list *link; (link = list_pop_front(&from->wards)) != NULL;) {
+        struct filter *w = at_ward(link);
         w->guard = to;
         list_push_back(&to->wards, &w->ward);
         hand_over(s, w, to); /* two levels at most; the second one only below what is leaving */
@@ -209,8 +209,8 @@ void cover_dissolve(struct filter *f)
 {
     list_unlink(&f->ward);
     f->guard = NULL;
-    while (!list_empty(&f->wards))
-        at_ward(list_pop_front(&f->wards))->guard = NULL;
+    for (struct list *link; (link = list_pop_front(&f->wards)) != NULL;)
+        at_ward(link)->guard = NULL;
 }
 
 /* ---- telling the broker ---------------------------------------------------------------------- */

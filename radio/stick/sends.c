@@ -130,16 +130,24 @@ static void drop(struct stick *s, struct stick_send *send, uint64_t *why)
     decide(s, send, STICK_NOT_SENT);
 }
 
+/* The oldest packet of a suspect gives way, if a suspect has any. */
+static void drop_for_others(struct stick *s)
+{
+    struct list *suspect = list_first(&s->suspects);
+    struct list *oldest = suspect == NULL
+                              ? NULL
+                              : list_first(&container_of(suspect, struct stick_node, ready)->queue);
+    if (oldest != NULL)
+        drop(s, container_of(oldest, struct stick_send, link), &s->counters.queue_full);
+}
+
 /* An unused one for a packet to this node, or NULL. */
 static struct stick_send *take_send(struct stick *s, const struct stick_node *node)
 {
     if (node->queued >= STICK_NODE_QUEUE)
         return NULL;
-    struct list *victim = list_first(&s->suspects);
-    if (list_empty(&s->pool) && victim != NULL && !is_suspect(node)) {
-        struct list *oldest = list_first(&container_of(victim, struct stick_node, ready)->queue);
-        drop(s, container_of(oldest, struct stick_send, link), &s->counters.queue_full);
-    }
+    if (list_empty(&s->pool) && !is_suspect(node))
+        drop_for_others(s);
     struct list *link = list_pop_front(&s->pool);
     return link != NULL ? container_of(link, struct stick_send, link) : NULL;
 }

@@ -23,7 +23,13 @@
 
 struct ether;
 
-enum { ETHER_PAYLOAD_MAX = 255, ETHER_NO_SHORT = 0xFFFE, ETHER_COORDINATOR = 0 };
+enum {
+    ETHER_PAYLOAD_MAX = 255,
+    ETHER_COORDINATOR = 0, /* as a 16-bit address */
+    ETHER_SHORT_MIN = 0x0001,
+    ETHER_SHORT_MAX = 0xFFF7,
+    ETHER_NO_SHORT = 0xFFFE,
+};
 
 struct ether_config {
     uint64_t seed;
@@ -47,7 +53,7 @@ void ether_free(struct ether *e);
 
 struct ether_node {
     uint64_t eui64;
-    uint16_t short_address; /* unique, 0001..FFF7 */
+    uint16_t short_address; /* unique, ETHER_SHORT_MIN..MAX */
     bool sleepy;            /* hears only while polling: ether_node_poll() */
     uint8_t lqi;
     int8_t rssi;

@@ -57,15 +57,11 @@ static bool room_for_node(struct ether *e)
     return true;
 }
 
-static bool short_is_free(const struct ether *e, uint16_t short_address)
-{
-    return short_address != ETHER_COORDINATOR && short_address < 0xFFF8 &&
-           ether_find_short(e, short_address) < 0;
-}
-
 int ether_node_add(struct ether *e, int64_t now_ms, const struct ether_node *node)
 {
-    assert(ether_find_eui64(e, node->eui64) < 0 && short_is_free(e, node->short_address));
+    assert(ether_find_eui64(e, node->eui64) < 0);
+    assert(node->short_address >= ETHER_SHORT_MIN && node->short_address <= ETHER_SHORT_MAX);
+    assert(ether_find_short(e, node->short_address) < 0);
     ether_advance(e, now_ms);
     struct node *n = room_for_node(e) ? malloc(sizeof *n) : NULL;
     if (n == NULL)
@@ -86,7 +82,8 @@ void ether_node_rejoin(struct ether *e, int64_t now_ms, size_t number, uint16_t 
     assert(number < e->n_nodes);
     struct node *node = e->nodes[number];
     if (short_address != node->is.short_address) {
-        assert(short_is_free(e, short_address));
+        assert(short_address >= ETHER_SHORT_MIN && short_address <= ETHER_SHORT_MAX);
+        assert(ether_find_short(e, short_address) < 0);
         hmap_remove(&e->by_short, &node->by_short);
         node->is.short_address = short_address;
         hmap_insert(&e->by_short, &node->by_short, mixed(short_address));
