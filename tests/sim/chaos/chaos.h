@@ -33,10 +33,12 @@
  *   - CONNECT, DISCONNECT, PINGREQ and the will's updates carry no msg id, and a gateway can't know in
  *     which order a client used its ids. A copy of one of these, or of SUBSCRIBE and UNSUBSCRIBE,
  *     that comes after the client has done the opposite undoes that. So nodes let QUIET_MS pass
- *     between opposites: CONNACK and DISCONNECT for good, DISCONNECT and CONNECT, SUBSCRIBE and UNSUBSCRIBE
- *     of one filter, two updates of the will. Nothing else waits. Some nodes (`hasty`) don't wait
- *     either: of these only is promised what concerns publications of a stored session, and
- *     subscriptions and wills are not judged.
+ *     between opposites: CONNACK and DISCONNECT for good, DISCONNECT and CONNECT, SUBSCRIBE and
+ *     UNSUBSCRIBE of one filter, two updates of the will. Nothing else waits. Some nodes (`hasty`)
+ *     don't wait either: of these, QoS 2 upward may be there twice, and subscriptions and wills are
+ *     not judged;
+ *   - a copy of CONNECT behind a SUBSCRIBE looks like a client that begins a clean session anew. The
+ *     gateway is told that this air has such copies (late_connect);
  *   - A session that ends (CleanSession=1) takes its unfinished exchanges along. What was under way
  *     to the node may still arrive, in the next one: then it is a new message to it.
  */
