@@ -10,6 +10,7 @@
 
 #include "app.h"
 #include "config.h"
+#include "doctor.h"
 #include "list_links.h"
 #include "report.h"
 #include "system.h"
@@ -23,6 +24,8 @@ static const char usage[] =
     "  -c, --config FILE     read this configuration (default: /etc/sennet/gateway.conf)\n"
     "  -t, --check-config    check the configuration, touch nothing, exit\n"
     "      --print-config    print the configuration in effect, secrets masked, exit\n"
+    "      --doctor          examine everything that the configuration needs, say what is\n"
+    "                        wrong and what to do, exit\n"
     "      --list-links      list the serial devices of this machine and what they are, exit\n"
     "      --pcap FILE       capture the MQTT-SN traffic of all links for Wireshark\n"
     "  -d, --debug           log level debug, whatever the configuration says\n"
@@ -36,7 +39,7 @@ static const char usage[] =
     "            71 system error, 73 state_dir not usable, 77 permission, 78 configuration.\n"
     "See sennetd(8) and gateway.conf(5).\n";
 
-enum action { RUN, CHECK, PRINT };
+enum action { RUN, CHECK, PRINT, EXAMINE };
 
 struct arguments {
     const char *file;
@@ -47,7 +50,7 @@ struct arguments {
     const char *pcap;
 };
 
-enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP, OPT_LIST };
+enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP, OPT_LIST, OPT_DOCTOR };
 
 static const struct option options[] = {
     {"config",       required_argument, NULL, 'c'        },
@@ -55,6 +58,7 @@ static const struct option options[] = {
     {"print-config", no_argument,       NULL, OPT_PRINT  },
     {"debug",        no_argument,       NULL, 'd'        },
     {"log-format",   required_argument, NULL, OPT_FORMAT },
+    {"doctor",       no_argument,       NULL, OPT_DOCTOR },
     {"list-links",   no_argument,       NULL, OPT_LIST   },
     {"pcap",         required_argument, NULL, OPT_PCAP   },
     {"version",      no_argument,       NULL, OPT_VERSION},
@@ -108,6 +112,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             if (!set_format(a, optarg))
                 return misused();
             break;
+        case OPT_DOCTOR:
+            a->action = EXAMINE;
+            break;
         case OPT_LIST:
             return list_links("", stdout);
         case OPT_PCAP:
@@ -131,6 +138,8 @@ static int act(const struct arguments *a, struct config *config)
     case PRINT:
         config_print(config, stdout);
         return EXIT_OK;
+    case EXAMINE:
+        return doctor(config, "", stdout);
     case RUN:
         break;
     }
