@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sennetd --doctor against emulated sticks, and against what is wrong with them. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "e2e/daemon.h"
+#include "e2e/simulator.h"
+
+static char directory[64], config_path[128];
+static char output[32 * 1024];
+
+static void setup(void)
+{
+    strcpy(directory, "/tmp/sennet-doctor-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): the test's own directory */
+}
+
+/* Examines one stick behind the link in the test's directory. */
+static int examine(const char *driver, const char *more)
+{
+    snprintf(config_path, sizeof config_path, "%s/gateway.conf", directory);
+    FILE *f = fopen(config_path, "w");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "[gateway]\nname = patient\nstate_dir = %s/state\n[broker]\naddress = "
+            "mqtt://127.0.0.1:1\n[link stick]\ndriver = %s\ndevice = %s/stick\n%s",
+            directory, driver, directory, more);
+    fclose(f);
+    char program[] = "sennetd";
+    char doctor[] = "--doctor";
+    char option[] = "-c";
+    return daemon_run((char *[]){program, doctor, option, config_path, NULL}, output,
+                      sizeof output);
+}
+
+static void plug(const char *options)
+{
+    char text[256];
+    snprintf(text, sizeof text, "--nodes 1 --stick-link %s/stick %s", directory, options);
+    sim_start(1, text);
+    while (strstr(sim_output(), "device = ") == NULL)
+        ck_assert(sim_read());
+}
+
+static void unplug(void)
+{
+    sim_signal(SIGTERM);
+    sim_wait();
+}
+
+static void expect(const char *text)
+{
+    ck_assert_msg(strstr(output, text) != NULL, "'%s' is not said:\n%s", text, output);
+}
+
+START_TEST(a_healthy_stick_is_described)
+{
+    plug("--stick znp");
+    ck_assert_int_eq(examine("znp", ""), 69); /* there is no broker */
+    expect("is there, and may be opened");
+    expect("ok    /dev/pts/");
+    expect("Z-Stack 3.x.0");
+    expect("channel 15");
+    expect("mqtt://127.0.0.1:1: nobody listens there");
+    expect("1 wrong, 0 to think about");
+    unplug();
+}
+
+END_TEST
+
+START_TEST(a_missing_device_is_said_with_what_is_there_instead)
+{
+    ck_assert_int_eq(examine("znp", ""), 69);
+    expect("/stick: No such file or directory");
+    expect("There is ");
+    expect("2 wrong");
+}
+
+END_TEST
+
+START_TEST(a_wrong_driver_is_found_out)
+{
+    plug("--stick deconz");
+    ck_assert_int_eq(examine("znp", ""), 69);
+    expect("FAIL  The stick does not start");
+    expect("answers as a stick of family deconz");
+    unplug();
+}
+
+END_TEST
+
+START_TEST(a_stick_without_network_is_left_without)
+{
+    plug("--stick ezsp --unformed");
+    examine("ezsp", "");
+    expect("FAIL  The stick does not start: the stick has no network");
+    examine("ezsp", "form_network = yes\n");
+    expect("the daemon will form one");
+    examine("ezsp", "");
+    expect("has no network"); /* still */
+    unplug();
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("doctor");
+    TCase *tc = tcase_create("doctor");
+    tcase_set_timeout(tc, 120);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_healthy_stick_is_described);
+    tcase_add_test(tc, a_missing_device_is_said_with_what_is_there_instead);
+    tcase_add_test(tc, a_wrong_driver_is_found_out);
+    tcase_add_test(tc, a_stick_without_network_is_left_without);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
