@@ -14,6 +14,7 @@ struct world {
     uint32_t limit;          /* of the last UP */
     uint64_t sent, outcomes; /* to nodes, not to the group */
     uint64_t packets;
+    stick_wrap *wrap; /* NULL: frames are the input's business */
 };
 
 static struct stick_config configure(struct reader *r)
@@ -119,10 +120,25 @@ static void change_port(struct world *w, unsigned how)
     drain(w);
 }
 
+static void hear_frame(struct world *w)
+{
+    uint8_t wire[STICK_INPUT_MAX];
+    const size_t n = rd_u8(&w->in);
+    const struct bytes content = rd_bytes(&w->in, n < rd_left(&w->in) ? n : rd_left(&w->in));
+    stick_input(w->s, w->now_ms, bytes_of(wire, w->wrap(content, wire, sizeof wire)));
+}
+
 static void step(struct world *w)
 {
+    enum { FIRST_FRAME = 0xE0 };
+
     const uint8_t what = rd_u8(&w->in);
     const unsigned how = what & 15;
+    if (w->wrap != NULL && what >= FIRST_FRAME) {
+        hear_frame(w);
+        drain(w);
+        return;
+    }
     switch (what >> 4) {
     case 0:
     case 1:
@@ -170,7 +186,12 @@ static void judge_nodes(const struct world *w)
 
 int stick_fuzz(const char *driver, const uint8_t *data, size_t size)
 {
-    struct world w = {.in = rd_of(bytes_of(data, size)), .now_ms = 1000};
+    return stick_fuzz_framed(driver, NULL, data, size);
+}
+
+int stick_fuzz_framed(const char *driver, stick_wrap *wrap, const uint8_t *data, size_t size)
+{
+    struct world w = {.in = rd_of(bytes_of(data, size)), .now_ms = 1000, .wrap = wrap};
     const struct stick_driver *family = stick_driver_find(bytes_str(driver));
     fuzz_require(family != NULL);
     w.config = configure(&w.in);

@@ -11,9 +11,18 @@
 #ifndef SENNET_TESTS_FUZZ_STICK_FUZZ_H
 #define SENNET_TESTS_FUZZ_STICK_FUZZ_H
 
+#include "base/bytes.h"
+
 #include "fuzz.h"
 
 /* Returns 0. */
 int stick_fuzz(const char *driver, const uint8_t *data, size_t size);
+
+/* Makes a frame of the family's line of its content; its length, 0 when it is too long. */
+typedef size_t stick_wrap(struct bytes content, uint8_t *out, size_t size);
+
+/* The same, and the steps from E0 on are whole frames: an octet tells how much content follows. So
+ * chance need not find checksums. */
+int stick_fuzz_framed(const char *driver, stick_wrap *wrap, const uint8_t *data, size_t size);
 
 #endif
