@@ -429,6 +429,12 @@ static handler *const HANDLERS[SN_TYPE_COUNT] = {
     [SN_DISCONNECT] = on_disconnect,
 };
 
+/* Gateways look and are looked for by broadcast (section 6.1): whoever is near hears it. */
+static bool is_for_everybody(enum sn_type type)
+{
+    return type == SN_ADVERTISE || type == SN_SEARCHGW || type == SN_GWINFO;
+}
+
 /* While awake, each message shows that the gateway is still delivering (section 6.14). */
 static void extend_awake_period(struct snc *c, int64_t now_ms)
 {
@@ -446,6 +452,8 @@ void snc_input(struct snc *c, int64_t now_ms, struct bytes packet)
         c->counters.malformed++;
         return;
     }
+    if (is_for_everybody(p.type))
+        return;
     handler *const handle = HANDLERS[p.type];
     if (handle == NULL || !handle(c, now_ms, &p)) {
         c->counters.unexpected++;

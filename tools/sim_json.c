@@ -111,6 +111,35 @@ static void put_counters(const struct sim *sim, FILE *out)
     fprintf(out, "\n  },\n");
 }
 
+static void put_stick(const struct sim *sim, FILE *out)
+{
+    const struct sim_stick_figures f = stick_figures(sim->stick);
+
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"baud",              sim->options.stick.baud},
+        {"frames_in",         f.frames_in            },
+        {"frames_out",        f.frames_out           },
+        {"octets_in",         f.bytes_in             },
+        {"octets_out",        f.bytes_out            },
+        {"octets_lost",       f.overruns             },
+        {"packets",           f.sends                },
+        {"ether_lost",        f.lost                 },
+        {"ether_doubled",     f.copied               },
+        {"ether_expired",     f.expired              },
+        {"replugs",           f.replugs              },
+        {"slowest_reopen_ms", f.slowest_ms           },
+        {"rejoins",           f.rejoins              },
+    };
+
+    fprintf(out, "  \"stick\": {\"kind\": \"%s\"", sim->options.stick.kind);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        fprintf(out, ", \"%s\": %" PRIu64, fields[i].name, fields[i].value);
+    fprintf(out, "},\n");
+}
+
 static void put_all(const struct sim *sim, FILE *out)
 {
     const double seconds = run_seconds(sim);
@@ -134,6 +163,8 @@ static void put_all(const struct sim *sim, FILE *out)
     put_histogram("round_us", &sim->sleep.round_us, out);
     put_histogram("storm_us", &sim->sleep.storm_us, out);
     put_counters(sim, out);
+    if (sim->stick != NULL)
+        put_stick(sim, out);
     fprintf(out, "  \"ok\": %s\n}\n", report_verdict(sim) ? "true" : "false");
 }
 

@@ -248,6 +248,40 @@ static void print_sleep(const struct sim *sim, FILE *out)
     fprintf(out, "\n");
 }
 
+/* Ten bits carry an octet. */
+static double load_percent(uint64_t octets, uint32_t baud, double seconds)
+{
+    return 100 * (double)octets * 10 / (double)baud / seconds;
+}
+
+static void print_stick(const struct sim *sim, double seconds, FILE *out)
+{
+    const struct sim_stick_options *o = &sim->options.stick;
+    const struct sim_stick_figures f = stick_figures(sim->stick);
+    fprintf(out,
+            "stick (%s): %" PRIu64 " frames to it, %" PRIu64 " from it, %" PRIu64
+            " packets for nodes; line: %" PRIu64 " octets in, %" PRIu64 " out",
+            o->kind, f.frames_in, f.frames_out, f.sends, f.bytes_in, f.bytes_out);
+    if (o->baud > 0)
+        fprintf(out, " (%.0f %% and %.0f %% of %u baud)",
+                load_percent(f.bytes_in, o->baud, seconds),
+                load_percent(f.bytes_out, o->baud, seconds), (unsigned)o->baud);
+    fprintf(out, "\n");
+    if (f.replugs > 0)
+        fprintf(out,
+                "  pulled out %" PRIu64
+                " times; after plugging in, the gateway had it open within %" PRIu64 " ms\n",
+                f.replugs, f.slowest_ms);
+    const struct line lines[] = {
+        {"nodes that got another address",            f.rejoins },
+        {"packets lost in the ether",                 f.lost    },
+        {"packets doubled in the ether",              f.copied  },
+        {"packets that sleeping nodes did not fetch", f.expired },
+        {"octets lost on the line: nobody read them", f.overruns},
+    };
+    print_lines(lines, sizeof lines / sizeof lines[0], out);
+}
+
 void report_print(const struct sim *sim, FILE *out)
 {
     const double seconds = run_seconds(sim);
@@ -279,5 +313,7 @@ void report_print(const struct sim *sim, FILE *out)
             (double)up.sent / seconds, (double)up.acknowledged / seconds, cpu_seconds(),
             100 * cpu_seconds() / seconds);
     print_counters(sim, out);
+    if (sim->stick != NULL)
+        print_stick(sim, seconds, out);
     print_verdict(sim, out);
 }

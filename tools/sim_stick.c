@@ -18,6 +18,7 @@ enum {
     TERMINAL_NAME = 64,
     READY_MS = 5000, /* after its first octet a host has started any stick */
     OUT_MS = 1000,   /* how long it is away when it was pulled out */
+    PERIOD_MIN_MS = 100,
     POLL_MS = 10000, /* a sleepy node listens so long after it has sent */
     BRIDGE = 16,     /* firmware of the serial emulation: many nodes on the line */
     FIRST_SHORT = 0x0001,
@@ -32,13 +33,17 @@ struct sim_stick {
     struct ether *ether;
     struct emu *emu;
     int master, slave; /* the slave stays open, or the master could not be read; -1: pulled out */
+    int squatter;      /* has the terminal's name meanwhile */
     char terminal[TERMINAL_NAME];
     int64_t first_ms;  /* octet from a host */
     int64_t plug_ms;   /* pulled out: comes back then */
+    int64_t back_ms;   /* came back then, and no host has opened it yet */
     int64_t replug_ms; /* is pulled out then */
     int64_t rejoin_ms;
     uint32_t next_to_rejoin;
+    int64_t slowest_ms; /* from coming back to the first octet of a host */
     unsigned replugs, rejoins;
+    uint64_t bytes_in, bytes_out; /* of the line, while nodes publish */
     bool waits_to_write;
 };
 
@@ -72,11 +77,7 @@ static bool set_framing(struct sim_stick_options *o, const char *value)
 
 static bool set_period(int64_t *out_ms, const char *value)
 {
-    unsigned long seconds;
-    if (!whole(value, 1000000, &seconds) || seconds == 0)
-        return false;
-    *out_ms = (int64_t)seconds * 1000;
-    return true;
+    return plan_duration(bytes_str(value), 1000, out_ms) && *out_ms >= PERIOD_MIN_MS;
 }
 
 static bool set_kind(struct sim_stick_options *o, const char *value)
@@ -113,7 +114,7 @@ bool sim_stick_setting(struct sim_stick_options *o, const char *name, const char
         *why = "--framing must be raw, slip, hdlc or cobs";
     } else {
         good = set_period(strcmp(name, "replug") == 0 ? &o->replug_ms : &o->rejoin_ms, value);
-        *why = "--replug and --rejoin take whole seconds";
+        *why = "--replug and --rejoin must be durations of 100 ms at least";
     }
     return good;
 }
@@ -157,7 +158,9 @@ static void close_terminal(struct sim_stick *s)
         close(s->slave);
     if (s->master >= 0)
         close(s->master); /* hangs up at the host's end; leaves epoll by itself */
-    s->slave = s->master = -1;
+    if (s->squatter >= 0)
+        close(s->squatter);
+    s->slave = s->master = s->squatter = -1;
     s->waits_to_write = false;
 }
 
@@ -241,8 +244,8 @@ struct sim_stick *stick_start(struct sim *sim, const struct sim_stick_options *o
     if (s == NULL)
         return NULL;
     s->options = *options;
-    s->master = s->slave = -1;
-    s->first_ms = s->plug_ms = TIME_NEVER;
+    s->master = s->slave = s->squatter = -1;
+    s->first_ms = s->plug_ms = s->back_ms = TIME_NEVER;
     s->replug_ms = time_add(sim->now_ms, options->replug_ms);
     s->rejoin_ms = time_add(sim->now_ms, options->rejoin_ms);
     if (sim->n_nodes > NODES_MAX) {
@@ -277,6 +280,16 @@ bool stick_is_ready(const struct sim *sim, const struct sim_stick *s)
 
 /* ---- bytes ------------------------------------------------------------------------------------- */
 
+static void heard_host(const struct sim *sim, struct sim_stick *s)
+{
+    if (s->first_ms == TIME_NEVER)
+        s->first_ms = sim->now_ms;
+    if (s->back_ms == TIME_NEVER)
+        return;
+    s->slowest_ms = time_max(s->slowest_ms, sim->now_ms - s->back_ms);
+    s->back_ms = TIME_NEVER;
+}
+
 /* What the host wrote, as far as the line takes it: the rest waits in the terminal, as with flow
  * control. */
 static void read_terminal(struct sim *sim, struct sim_stick *s)
@@ -288,8 +301,8 @@ static void read_terminal(struct sim *sim, struct sim_stick *s)
         const ssize_t n = most > 0 ? read(s->master, buf, most) : 0;
         if (n <= 0)
             return;
-        if (s->first_ms == TIME_NEVER)
-            s->first_ms = sim->now_ms;
+        heard_host(sim, s);
+        s->bytes_in += sim->phase == RUN_GOING ? (size_t)n : 0;
         emu_input(s->emu, sim->now_ms, bytes_of(buf, (size_t)n));
     }
 }
@@ -301,8 +314,10 @@ static void write_terminal(struct sim *sim, struct sim_stick *s)
     while (s->master >= 0 && !full && emu_peek_bytes(s->emu, sim->now_ms, &out)) {
         const ssize_t n = write(s->master, out.data, out.len);
         full = n <= 0;
-        if (n > 0)
-            emu_took(s->emu, (size_t)n);
+        if (n <= 0)
+            break;
+        s->bytes_out += sim->phase == RUN_GOING ? (size_t)n : 0;
+        emu_took(s->emu, (size_t)n);
     }
     if (s->master >= 0 && full != s->waits_to_write) {
         net_watch_stick(sim, s->master, full);
@@ -317,13 +332,15 @@ void stick_io(struct sim *sim, struct sim_stick *s)
 
 /* ---- what happens to sticks -------------------------------------------------------------------- */
 
+/* Every other time it will come back under another name, because somebody has taken the old one. */
 static void pull_out(struct sim *sim, struct sim_stick *s)
 {
     emu_power_off(s->emu, sim->now_ms);
     close_terminal(s);
     if (s->options.link != NULL)
         unlink(s->options.link);
-    s->replugs++;
+    if (s->replugs++ % 2 == 0)
+        s->squatter = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     s->plug_ms = sim->now_ms + OUT_MS;
     s->replug_ms = TIME_NEVER;
 }
@@ -336,6 +353,10 @@ static void plug_in(struct sim *sim, struct sim_stick *s)
         run_interrupt(sim);
         return;
     }
+    if (s->squatter >= 0)
+        close(s->squatter);
+    s->squatter = -1;
+    s->back_ms = sim->now_ms;
     emu_power_on(s->emu, sim->now_ms);
 }
 
@@ -368,13 +389,19 @@ static void take_events(struct sim *sim, struct sim_stick *s)
     }
 }
 
+/* While the run ends, what is under way shall get through. */
+static bool is_hard_time(const struct sim *sim)
+{
+    return sim->phase == RUN_WAITING || sim->phase == RUN_GOING;
+}
+
 void stick_step(struct sim *sim, struct sim_stick *s)
 {
     if (s->plug_ms <= sim->now_ms)
         plug_in(sim, s);
-    if (s->replug_ms <= sim->now_ms)
+    if (s->replug_ms <= sim->now_ms && is_hard_time(sim))
         pull_out(sim, s);
-    if (s->rejoin_ms <= sim->now_ms)
+    if (s->rejoin_ms <= sim->now_ms && is_hard_time(sim))
         rejoin(sim, s);
     read_terminal(sim, s);
     emu_advance(s->emu, sim->now_ms);
@@ -383,11 +410,11 @@ void stick_step(struct sim *sim, struct sim_stick *s)
     write_terminal(sim, s);
 }
 
-int64_t stick_next_ms(const struct sim_stick *s)
+int64_t stick_next_ms(const struct sim *sim, const struct sim_stick *s)
 {
-    int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
-    next_ms = time_min(next_ms, time_min(s->plug_ms, s->replug_ms));
-    return time_min(next_ms, s->rejoin_ms);
+    const int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
+    const int64_t hard_ms = is_hard_time(sim) ? time_min(s->replug_ms, s->rejoin_ms) : TIME_NEVER;
+    return time_min(time_min(next_ms, s->plug_ms), hard_ms);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
@@ -420,7 +447,11 @@ struct sim_stick_figures stick_figures(const struct sim_stick *s)
         .lost = c->lost,
         .copied = c->copied,
         .expired = c->expired,
+        .bytes_in = s->bytes_in,
+        .bytes_out = s->bytes_out,
+        .overruns = s->emu->overruns,
         .replugs = s->replugs,
         .rejoins = s->rejoins,
+        .slowest_ms = (uint64_t)s->slowest_ms,
     };
 }

@@ -46,7 +46,7 @@ void stick_io(struct sim *sim, struct sim_stick *s);
 
 /* Lets time pass, hands packets to nodes, bytes to the terminal. Call after every wake-up. */
 void stick_step(struct sim *sim, struct sim_stick *s);
-int64_t stick_next_ms(const struct sim_stick *s);
+int64_t stick_next_ms(const struct sim *sim, const struct sim_stick *s);
 
 /* A node's radio: on, off, sends. */
 void stick_node_on(struct sim *sim, struct sim_stick *s, const struct sim_node *n, bool on);
@@ -55,8 +55,13 @@ void stick_node_send(struct sim *sim, struct sim_stick *s, const struct sim_node
 
 /* For the report. */
 struct sim_stick_figures {
-    uint64_t frames_in, frames_out, sends, lost, copied, expired;
-    unsigned replugs, rejoins;
+    uint64_t frames_in, frames_out; /* of the family's protocol */
+    uint64_t bytes_in, bytes_out;   /* of the line, while the nodes published */
+    uint64_t overruns;              /* octets that were lost there */
+    uint64_t sends;                 /* packets that the host gave */
+    uint64_t lost, copied, expired; /* in the ether */
+    uint64_t replugs, rejoins;
+    uint64_t slowest_ms; /* from plugging in to the first octet of a host */
 };
 
 struct sim_stick_figures stick_figures(const struct sim_stick *s);

@@ -129,16 +129,38 @@ START_TEST(unknown_normal_id_is_refused_at_every_qos)
 
 END_TEST
 
+/* Any node near a gateway hears them. */
+START_TEST(broadcasts_of_discovery_are_nothing_out_of_place)
+{
+    struct world w;
+    world_init_connected(&w, &WORLD_OPTIONS);
+
+    const enum sn_type types[] = {SN_ADVERTISE, SN_SEARCHGW, SN_GWINFO};
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const struct sn_packet p = {.type = types[i], .gw_id = 1, .duration_s = 900};
+        world_send(&w, &p);
+        world_settle(&w);
+    }
+    ck_assert_uint_eq(w.sent_count, 0);
+    ck_assert_uint_eq(w.event_count, 0);
+    ck_assert_uint_eq(snc_counters(w.c)->unexpected, 0);
+    ck_assert_uint_eq(snc_counters(w.c)->malformed, 0);
+    ck_assert(snc_is_connected(w.c));
+    world_deinit(&w);
+}
+
+END_TEST
+
 START_TEST(messages_out_of_place_do_nothing)
 {
     struct world w;
     world_init_connected(&w, &WORLD_OPTIONS);
 
-    const enum sn_type types[] = {SN_CONNECT,     SN_CONNACK,     SN_WILLTOPICREQ, SN_WILLMSGREQ,
-                                  SN_REGACK,      SN_PUBACK,      SN_PUBCOMP,      SN_SUBACK,
-                                  SN_UNSUBACK,    SN_PINGRESP,    SN_SUBSCRIBE,    SN_UNSUBSCRIBE,
-                                  SN_ADVERTISE,   SN_SEARCHGW,    SN_GWINFO,       SN_WILLTOPICRESP,
-                                  SN_WILLMSGRESP, SN_WILLTOPICUPD};
+    const enum sn_type types[] = {SN_CONNECT,       SN_CONNACK,     SN_WILLTOPICREQ, SN_WILLMSGREQ,
+                                  SN_REGACK,        SN_PUBACK,      SN_PUBCOMP,      SN_SUBACK,
+                                  SN_UNSUBACK,      SN_PINGRESP,    SN_SUBSCRIBE,    SN_UNSUBSCRIBE,
+                                  SN_WILLTOPICRESP, SN_WILLMSGRESP, SN_WILLTOPICUPD};
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const struct sn_packet p = {.type = types[i],
@@ -541,6 +563,7 @@ int main(void)
     tcase_add_test(down, a_msg_id_can_be_used_again_after_pubrel);
     tcase_add_test(down, unknown_pubrel_and_pubrec_are_answered);
     tcase_add_test(down, unknown_normal_id_is_refused_at_every_qos);
+    tcase_add_test(down, broadcasts_of_discovery_are_nothing_out_of_place);
     tcase_add_test(down, messages_out_of_place_do_nothing);
     tcase_add_test(down, impossible_answers_leave_the_request_open);
 
