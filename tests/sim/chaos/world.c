@@ -6,7 +6,7 @@
 
 #include "sim/chaos/chaos.h"
 
-enum { CALM_MS = 8 * 60 * MINUTE_MS, SETTLE_MS = 5 * MINUTE_MS };
+enum { CALM_MS = 8 * 60 * MINUTE_MS, SETTLE_MS = 30 * MINUTE_MS };
 
 void chaos_fail(struct chaos *x, const char *format, ...)
 {
@@ -180,7 +180,7 @@ static void calm_down(struct chaos *x)
             chaos_fail(x, "not everything came through in clean air: %u of %u nodes are done",
                        x->n_gone, x->n_nodes);
     }
-    /* The broker has to hear of the last filters. */
+    /* The broker has to hear of the last filters, and may be away for ten minutes. */
     const int64_t settled_ms = chaos_now(x) + SETTLE_MS;
     while (!x->failed && chaos_now(x) < settled_ms &&
            time_min(sim_next_deadline(&x->w), deadlines_next(&x->timers)) != TIME_NEVER)
