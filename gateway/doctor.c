@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -125,8 +126,11 @@ static void on_time(uv_timer_t *timer)
 
 /* Opens it as the daemon would, until it is up, has failed, or time is over. 0 or a negative errno
  * with a sentence in t->last. */
-static int try_link(struct trial *t, size_t index, const char *driver_name, unsigned ms)
+static int try_link(struct doctor *d, size_t index, const char *driver_name, unsigned ms)
 {
+    struct trial *t = d->trial;
+    memset(t, 0, sizeof *t);
+    t->d = d;
     const struct link_sink sink = {.owner = t,
                                    .packet = on_packet,
                                    .batch_end = on_batch_end,
@@ -139,7 +143,7 @@ static int try_link(struct trial *t, size_t index, const char *driver_name, unsi
     struct link_config config;
     struct stick_config stick;
     struct link *l = NULL;
-    config_radio(t->d->config, index, &config, &stick);
+    config_radio(d->config, index, &config, &stick);
     config.driver = driver_name;
     stick.form_network = false; /* looking must not change anything */
     stick.permit_join_s = 0;
@@ -164,15 +168,15 @@ static int try_link(struct trial *t, size_t index, const char *driver_name, unsi
 /* It does not answer as configured: does it answer at all? */
 static void look_for_others(struct doctor *d, size_t index, const char *configured)
 {
-    struct trial t = {.d = d};
+    const struct trial *t = d->trial;
     fprintf(d->out, "        Asking it which family it is; this takes up to half a minute.\n");
     fflush(d->out);
-    if (try_link(&t, index, "auto", AUTO_MS) != 0)
+    if (try_link(d, index, "auto", AUTO_MS) != 0)
         return;
-    if (t.up)
+    if (t->up)
         doctor_warn(d, "With driver = auto it works, so it is not a %s stick at that baud.",
                     configured);
-    else if (!t.recognised)
+    else if (!t->recognised)
         fprintf(d->out, "        Nothing that is known answers: wrong device, a boot loader, or "
                         "firmware for something else. Replug it once.\n");
 }
@@ -182,18 +186,18 @@ static void examine_stick(struct doctor *d, size_t index)
     const struct config_link *l = &d->config->links[index];
     if (!doctor_device(d, l))
         return;
-    struct trial t = {.d = d};
-    const int rc = try_link(&t, index, l->driver, TRY_MS);
+    const struct trial *t = d->trial;
+    const int rc = try_link(d, index, l->driver, TRY_MS);
     if (rc != 0) {
-        doctor_bad(d, "%s", t.last);
-    } else if (t.up) {
-        doctor_good(d, "%s.", t.last);
-    } else if (l->form_network == SN_YES && strstr(t.last, "has no network") != NULL) {
+        doctor_bad(d, "%s", t->last);
+    } else if (t->up) {
+        doctor_good(d, "%s.", t->last);
+    } else if (l->form_network == SN_YES && strstr(t->last, "has no network") != NULL) {
         doctor_good(d, "The stick answers and has no network: the daemon will form one, as "
                        "form_network = yes says.");
     } else {
         doctor_bad(d, "The stick does not start: %s.",
-                   t.last[0] != '\0' ? t.last : "it does not answer within half a minute");
+                   t->last[0] != '\0' ? t->last : "it does not answer within half a minute");
         if (strcmp(l->driver, "auto") != 0 && strcmp(l->driver, "serial") != 0)
             look_for_others(d, index, l->driver);
     }
@@ -202,11 +206,11 @@ static void examine_stick(struct doctor *d, size_t index)
 static void examine_udp(struct doctor *d, size_t index)
 {
     const struct config_link *l = &d->config->links[index];
-    struct trial t = {.d = d};
-    if (try_link(&t, index, l->driver, 0) == 0)
+    const struct trial *t = d->trial;
+    if (try_link(d, index, l->driver, 0) == 0)
         doctor_good(d, "udp %s can be listened on.", l->listen);
     else
-        doctor_bad(d, "%s", t.last);
+        doctor_bad(d, "%s", t->last);
 }
 
 /* ---- the broker -------------------------------------------------------------------------------- */
@@ -279,6 +283,9 @@ int doctor(const struct config *config, const char *root, FILE *out)
 {
     struct doctor d = {.config = config, .root = root, .out = out};
     char error[300];
+    d.trial = malloc(sizeof *d.trial);
+    if (d.trial == NULL)
+        return EXIT_SYSTEM;
     fprintf(out, "[gateway]\n");
     if (system_state_dir(config->gateway.state_dir, error, sizeof error) != 0)
         doctor_bad(&d, "%s", error);
@@ -297,6 +304,7 @@ int doctor(const struct config *config, const char *root, FILE *out)
     if (has_stick)
         doctor_disturbers(&d);
     examine_broker(&d);
+    free(d.trial);
     fprintf(out, "%u wrong, %u to think about.\n", d.failures, d.warnings);
     return d.failures == 0 ? EXIT_OK : EXIT_UNAVAILABLE;
 }

@@ -9,11 +9,14 @@
 
 enum { DOCTOR_TEXT = 512 };
 
+struct trial;
+
 struct doctor {
     const struct config *config;
     const char *root;
     FILE *out;
     unsigned failures, warnings;
+    struct trial *trial; /* of a link; the latest */
 };
 
 /* One line each. */

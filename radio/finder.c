@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH = 512 }; /* longer ones are none of ours */
+enum { PATH = 320 }; /* longer ones are none of ours */
 
 enum { LEVELS = 6 }; /* from a tty up to its USB device; hubs don't count */
 

@@ -394,8 +394,8 @@ static void on_logged(struct story *s, const struct story_line *line)
     }
     char event[2 * STORY_NAME + 3];
     const struct story_word *what = &line->words[1];
-    snprintf(event, sizeof event, " %s%s%.*s ", what->key, what->key[0] != '\0' ? "=" : "",
-             (int)what->value.len, (const char *)what->value.data);
+    snprintf(event, sizeof event, " %.*s%s%.*s ", STORY_NAME, what->key,
+             what->key[0] != '\0' ? "=" : "", (int)what->value.len, (const char *)what->value.data);
     for (unsigned i = 0; i < STORY_PAST; i++)
         got += strstr(s->logged[i], event) != NULL ? 1 : 0;
     if (story_number(s, &line->words[2], STORY_PAST, &wanted) && got != wanted)
