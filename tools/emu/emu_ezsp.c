@@ -7,14 +7,11 @@
  */
 #include "tools/emu/emu_ezsp_priv.h"
 
-enum {
-    START_MS = 700,   /* from reset to RSTACK */
-    NETWORK_MS = 300, /* from networkInit or formNetwork to its status */
-};
+enum { START_MS = 700 /* from reset to RSTACK */ };
 
 static const uint8_t versions[] = {13, 8, 14, 17, 7, 13};
 
-enum { N_VERSIONS = sizeof versions / sizeof versions[0], FIRMWARE_NO_NETWORK = 5 };
+enum { N_VERSIONS = sizeof versions / sizeof versions[0] };
 
 /* ---- frames ------------------------------------------------------------------------------------ */
 
@@ -87,6 +84,8 @@ void emu_ezsp_put_status(const struct emu_ncp *n, struct writer *w, enum emu_ezs
         [EZ_UP] = {0x90, 0x15  },
         [EZ_DOWN] = {0x91, 0x16  },
         [EZ_NOT_JOINED] = {0x93, 0x17  },
+        [EZ_OPENED] = {0x9C, 0x0C18},
+        [EZ_CLOSED] = {0x9D, 0x0C19},
         [EZ_UNKNOWN_FRAME] = {0x31, 0x31  },
         [EZ_FAIL] = {0x01, 0x01  },
     };
@@ -97,50 +96,12 @@ void emu_ezsp_put_status(const struct emu_ncp *n, struct writer *w, enum emu_ezs
         wr_u8(w, codes[status].ember);
 }
 
-/* ---- the network ------------------------------------------------------------------------------- */
-
-static void tell_stack_status(struct emu_ncp *n, int64_t now_ms, enum emu_ezsp_status status)
+void emu_ezsp_tell_stack(struct emu_ncp *n, int64_t now_ms, enum emu_ezsp_status status)
 {
     uint8_t room[8];
     struct writer w = wr_to(room, sizeof room);
     emu_ezsp_put_status(n, &w, status);
     emu_ezsp_callback(n, now_ms, 0x19, &w);
-}
-
-static void network_due(struct emu_ncp *n, int64_t now_ms)
-{
-    n->network_ms = TIME_NEVER;
-    n->up = n->m.config.firmware != FIRMWARE_NO_NETWORK;
-    tell_stack_status(n, now_ms, n->up ? EZ_UP : EZ_DOWN);
-}
-
-enum emu_ezsp_status emu_ezsp_init_network(struct emu_ncp *n, int64_t now_ms)
-{
-    if (!n->has_network)
-        return EZ_NOT_JOINED;
-    n->network_ms = now_ms + NETWORK_MS;
-    n->initialised = true;
-    return EZ_OK;
-}
-
-enum emu_ezsp_status emu_ezsp_form(struct emu_ncp *n, int64_t now_ms, struct reader *r)
-{
-    const struct bytes extended = rd_bytes(r, 8);
-    const uint16_t pan_id = rd_u16_le(r);
-    rd_u8(r); /* power */
-    const uint8_t channel = rd_u8(r);
-    rd_bytes(r, 1 + 2 + 1 + 4);
-    if (r->failed || channel < 11 || channel > 26)
-        return EZ_INVALID;
-    if (!n->has_security || n->up)
-        return EZ_STATE;
-    memcpy(n->extended_pan, extended.data, 8);
-    n->pan_id = pan_id;
-    n->channel = channel;
-    n->has_network = true;
-    n->initialised = true;
-    n->network_ms = now_ms + NETWORK_MS;
-    return EZ_OK;
 }
 
 /* ---- requests ---------------------------------------------------------------------------------- */
@@ -222,12 +183,12 @@ static void on_power_on(struct emu *m, int64_t now_ms)
 {
     struct emu_ncp *n = emu_ncp_of(m);
     emu_ash_init(&n->ash);
-    n->negotiated = n->up = n->initialised = n->has_security = false;
+    n->negotiated = false;
     n->n_endpoints = 0;
     memset(n->sent, 0, sizeof n->sent);
     n->answer_ms = TIME_NEVER;
     n->busy = 0;
-    n->network_ms = TIME_NEVER;
+    emu_ezsp_network_off(n);
     n->boot_ms = now_ms + START_MS;
 }
 
@@ -259,8 +220,7 @@ static void on_advance(struct emu *m, int64_t now_ms)
     struct emu_ncp *n = emu_ncp_of(m);
     if (n->boot_ms <= now_ms)
         on_boot(n, now_ms);
-    if (n->network_ms <= now_ms)
-        network_due(n, now_ms);
+    emu_ezsp_network_due(n, now_ms);
     if (n->answer_ms <= now_ms)
         emu_ezsp_zdo_answer(n, now_ms);
     pump(n, now_ms);
@@ -269,18 +229,15 @@ static void on_advance(struct emu *m, int64_t now_ms)
 static int64_t next_deadline(const struct emu *m)
 {
     const struct emu_ncp *n = (const void *)m; /* its first member */
-    return time_min(time_min(n->boot_ms, n->network_ms),
-                    time_min(n->answer_ms, emu_ash_deadline(&n->ash)));
+    const int64_t own_ms = time_min(n->boot_ms, emu_ezsp_network_deadline(n));
+    return time_min(own_ms, time_min(n->answer_ms, emu_ash_deadline(&n->ash)));
 }
 
 static void on_init(struct emu *m)
 {
     struct emu_ncp *n = emu_ncp_of(m);
     n->version = versions[m->config.firmware < N_VERSIONS ? m->config.firmware : 0];
-    n->has_network = m->config.formed;
-    n->channel = m->config.channel != 0 ? m->config.channel : 15;
-    n->pan_id = m->config.pan_id != 0 ? m->config.pan_id : 0x1A62;
-    memset(n->extended_pan, 0xDD, sizeof n->extended_pan);
+    emu_ezsp_network_new(n);
 }
 
 const struct emu_driver emu_ezsp = {

@@ -9,6 +9,7 @@ enum {
     INCOMING_BROADCAST = 4,
     SENT_BROADCAST = 5,
     APS_RETRY = 0x0040,
+    APS_SEQUENCE = 10, /* its place in the APS header */
     FIRST_BROADCAST = 0xFFF8,
 };
 
@@ -112,11 +113,12 @@ static bool on_unicast(struct emu_ncp *n, int64_t now_ms, struct reader *r, stru
     const struct bytes aps = rd_bytes(r, sizeof sent.aps);
     if (aps.len == sizeof sent.aps)
         memcpy(sent.aps, aps.data, sizeof sent.aps);
+    sent.aps[APS_SEQUENCE] = ++n->aps_sequence; /* which the host learns, and hears again */
     sent.tag = get_tag(n, r);
     const struct bytes message = rd_bytes(r, rd_u8(r));
     const bool good = rd_close(r) && sent.type == TYPE_DIRECT;
     emu_ezsp_put_status(n, w, good ? send_message(n, now_ms, &sent, message) : EZ_INVALID);
-    wr_u8(w, ++n->aps_sequence);
+    wr_u8(w, n->aps_sequence);
     return true;
 }
 
@@ -131,11 +133,12 @@ static bool on_broadcast(struct emu_ncp *n, int64_t now_ms, struct reader *r, st
     const struct bytes aps = rd_bytes(r, sizeof sent.aps);
     if (aps.len == sizeof sent.aps)
         memcpy(sent.aps, aps.data, sizeof sent.aps);
-    rd_u8(r); /* radius */
+    sent.aps[APS_SEQUENCE] = ++n->aps_sequence; /* which the host learns, and hears again */
+    rd_u8(r);                                   /* radius */
     sent.tag = get_tag(n, r);
     const struct bytes message = rd_bytes(r, rd_u8(r));
     emu_ezsp_put_status(n, w, rd_close(r) ? send_message(n, now_ms, &sent, message) : EZ_INVALID);
-    wr_u8(w, ++n->aps_sequence);
+    wr_u8(w, n->aps_sequence);
     return true;
 }
 
@@ -261,11 +264,18 @@ void emu_ezsp_zdo_answer(struct emu_ncp *n, int64_t now_ms)
     tell_incoming(n, now_ms, &heard, bytes_of(room, w.len));
 }
 
+/* The trust center's word, and the node's own announcement. */
 void emu_ezsp_joined(struct emu_ncp *n, int64_t now_ms, size_t number)
 {
+    enum { DEVICE_ANNOUNCE = 0x0013, ROUTER = 0x8E, SLEEPY = 0x80 };
+
     uint8_t room[16];
     struct writer w = wr_to(room, sizeof room);
     const struct ether_node *node = ether_node_at(n->m.ether, number);
+    const struct heard heard = {.from = node,
+                                .short_address = node->short_address,
+                                .cluster = DEVICE_ANNOUNCE,
+                                .broadcast = true};
     if (!n->up)
         return;
     wr_u16_le(&w, node->short_address);
@@ -274,6 +284,12 @@ void emu_ezsp_joined(struct emu_ncp *n, int64_t now_ms, size_t number)
     wr_u8(&w, 0);
     wr_u16_le(&w, 0);
     emu_ezsp_callback(n, now_ms, 0x24, &w);
+    w.len = 0;
+    wr_u8(&w, ++n->zdo_tsn);
+    wr_u16_le(&w, node->short_address);
+    put_eui64(&w, node->eui64);
+    wr_u8(&w, node->sleepy ? SLEEPY : ROUTER);
+    tell_incoming(n, now_ms, &heard, bytes_of(room, w.len));
 }
 
 /* ---- the other commands ------------------------------------------------------------------------- */
@@ -294,20 +310,6 @@ static enum emu_ezsp_status add_endpoint(struct emu_ncp *n, struct reader *r)
     return EZ_OK;
 }
 
-static void put_parameters(struct emu_ncp *n, struct writer *w)
-{
-    emu_ezsp_put_status(n, w, n->up ? EZ_OK : EZ_NOT_JOINED);
-    wr_u8(w, 1); /* coordinator */
-    wr_bytes(w, bytes_of(n->extended_pan, sizeof n->extended_pan));
-    wr_u16_le(w, n->pan_id);
-    wr_u8(w, 5);
-    wr_u8(w, n->channel);
-    wr_u8(w, 0);
-    wr_u16_le(w, 0);
-    wr_u8(w, 0);
-    wr_u32_le(w, 0x07FFF800);
-}
-
 static void look_up_short(struct emu_ncp *n, struct reader *r, struct writer *w)
 {
     const int number = ether_find_eui64(n->m.ether, get_eui64(r));
@@ -323,45 +325,19 @@ static void look_up_eui64(struct emu_ncp *n, struct reader *r, struct writer *w)
     put_eui64(w, number < 0 ? UINT64_MAX : ether_node_at(n->m.ether, (size_t)number)->eui64);
 }
 
-static enum emu_ezsp_status leave(struct emu_ncp *n)
-{
-    const bool was = n->up;
-    n->up = n->has_network = false;
-    return was ? EZ_OK : EZ_NOT_JOINED;
-}
-
 /* Commands whose whole answer is a status. */
-static bool simple(struct emu_ncp *n, int64_t now_ms, uint16_t id, struct reader *r,
-                   enum emu_ezsp_status *status)
+static bool simple(struct emu_ncp *n, uint16_t id, struct reader *r, enum emu_ezsp_status *status)
 {
     *status = EZ_OK;
     switch (id) {
     case 0x02:
         *status = add_endpoint(n, r);
         return true;
-    case 0x17:
-        *status =
-            n->version >= 6 && rd_left(r) != 2 ? EZ_INVALID : emu_ezsp_init_network(n, now_ms);
-        return true;
-    case 0x1E:
-        *status = emu_ezsp_form(n, now_ms, r);
-        return true;
-    case 0x20:
-        *status = leave(n);
-        return true;
-    case 0x22:
-        *status = n->up ? EZ_OK : EZ_STATE;
-        return true;
-    case 0x68:
-        n->has_security = rd_left(r) == 2 + 16 + 16 + 1 + 8;
-        *status = n->has_security ? EZ_OK : EZ_INVALID;
-        return true;
     case 0x53: /* an id of a version that this one is not */
         *status = rd_u8(r) > 0x40 ? EZ_INVALID : EZ_OK;
         return true;
     case 0x10:
     case 0x55:
-    case 0x5A:
     case 0x6B:
     case 0xAB:
     case 0xB1:
@@ -377,25 +353,19 @@ bool emu_ezsp_command(struct emu_ncp *n, int64_t now_ms, uint16_t id, struct rea
                       struct writer *w)
 {
     enum emu_ezsp_status status;
-    if (simple(n, now_ms, id, r, &status)) {
+    if (simple(n, id, r, &status)) {
         emu_ezsp_put_status(n, w, status);
         return true;
     }
+    if (emu_ezsp_network_command(n, now_ms, id, r, w))
+        return true;
     switch (id) {
     case 0x05: /* nop */
     case 0x15:
+    case 0x7E:
         return true;
-    case 0x18:
-        wr_u8(w, n->up ? 2 : 0);
-        return true;
-    case 0x26:
-        put_eui64(w, n->m.config.eui64);
-        return true;
-    case 0x27:
-        wr_u16_le(w, n->up ? 0 : 0xFFFE);
-        return true;
-    case 0x28:
-        put_parameters(n, w);
+    case 0x5A:
+        wr_u32_le(w, 5000); /* until the next question for routes */
         return true;
     case 0x33:
         wr_u8(w, PAYLOAD_MAX);
@@ -404,18 +374,6 @@ bool emu_ezsp_command(struct emu_ncp *n, int64_t now_ms, uint16_t id, struct rea
         return on_unicast(n, now_ms, r, w);
     case 0x36:
         return on_broadcast(n, now_ms, r, w);
-    case 0x52:
-        emu_ezsp_put_status(n, w, EZ_OK);
-        wr_u16_le(w, 32);
-        return true;
-    case 0x56:
-        emu_ezsp_put_status(n, w, EZ_OK);
-        wr_u8(w, 0);
-        return true;
-    case 0xAA:
-        emu_ezsp_put_status(n, w, EZ_INVALID);
-        wr_u8(w, 0);
-        return true;
     case 0x60:
         look_up_short(n, r, w);
         return true;

@@ -70,16 +70,103 @@ uint16_t emu_znp_pan_id(struct emu_stick *z)
     return (uint16_t)znp_nv_number(&z->nv, NV_PAN_ID, 0xFFFF);
 }
 
+static bool is_3x(const struct emu_stick *z)
+{
+    return z->m.config.firmware == FIRMWARE_3X || z->m.config.firmware == FIRMWARE_NO_FORM;
+}
+
+/* The state of the stack, as the compiler of each chip lays it out: packed on the old ones, words at
+ * even offsets on the new ones. */
+struct nib {
+    struct writer w;
+    bool aligned;
+};
+
+static void align(struct nib *n)
+{
+    if (n->aligned && n->w.len % 2 != 0)
+        wr_u8(&n->w, 0);
+}
+
+static void nib_u16(struct nib *n, uint16_t value)
+{
+    align(n);
+    wr_u16_le(&n->w, value);
+}
+
+static void nib_u32(struct nib *n, uint32_t value)
+{
+    align(n);
+    wr_u32_le(&n->w, value);
+}
+
+static void nib_fill(struct nib *n, size_t count, uint8_t value)
+{
+    while (count-- > 0)
+        wr_u8(&n->w, value);
+}
+
+void emu_znp_put_extended_pan(struct emu_stick *z, struct writer *w)
+{
+    const struct znp_nv_item *item = znp_nv_find(&z->nv, NV_EXTENDED_PAN_ID);
+    if (item != NULL && item->len == 8)
+        wr_bytes(w, bytes_of(item->value, 8));
+    else
+        put_eui64(w, z->m.config.eui64);
+}
+
+static void store_nib(struct emu_stick *z)
+{
+    uint8_t octets[116];
+    struct nib n = {.w = wr_to(octets, sizeof octets), .aligned = is_3x(z)};
+    nib_fill(&n, 15, 0x02); /* counters and settings that no host looks at */
+    nib_u16(&n, 7);
+    nib_fill(&n, 3, 0x02);
+    nib_u16(&n, 0); /* own address */
+    wr_u8(&n.w, emu_znp_channel(z));
+    nib_u16(&n, 0); /* of the coordinator */
+    put_eui64(&n.w, z->m.config.eui64);
+    nib_u16(&n, emu_znp_pan_id(z));
+    wr_u8(&n.w, 8);
+    nib_u32(&n, UINT32_C(1) << emu_znp_channel(z));
+    nib_fill(&n, 4, 0x0F);
+    nib_u32(&n, 0);
+    nib_u32(&n, 0);
+    wr_u8(&n.w, 0);
+    emu_znp_put_extended_pan(z, &n.w);
+    nib_fill(&n, 1, 1); /* it has a network key */
+    nib_fill(&n, 34, 0);
+    nib_fill(&n, 9, 0x0F);
+    nib_u16(&n, 0);
+    nib_u16(&n, 0);
+    wr_u8(&n.w, 0);
+    align(&n);
+    znp_nv_set(&z->nv, NV_NIB, bytes_of(octets, wr_close(&n.w)));
+}
+
+/* Key 0, as active key and as the alternate one. */
+static void store_key(struct emu_stick *z)
+{
+    uint8_t octets[24] = {0};
+    struct writer w = wr_to(octets, sizeof octets);
+    const struct znp_nv_item *key = znp_nv_find(&z->nv, NV_NETWORK_KEY);
+    wr_u8(&w, 0);
+    if (key != NULL)
+        wr_bytes(&w, bytes_of(key->value, key->len));
+    znp_nv_set(&z->nv, NV_ACTIVE_KEY, bytes_of(octets, 17));
+    znp_nv_set(&z->nv, NV_ALTERNATE_KEY, bytes_of(octets, 17));
+    znp_nv_set(&z->nv, NV_KEY_IN_USE, bytes_of(octets, is_3x(z) ? 24 : 21));
+}
+
 static void store_network(struct emu_stick *z)
 {
-    uint8_t nib[116] = {0x43, 0x05, 0x02, 0x10};
     if (emu_znp_pan_id(z) == 0xFFFF) {
         const uint16_t pan_id = (uint16_t)(1 + rng_below(&z->m.rng, 0xFFFD));
         const uint8_t value[] = {(uint8_t)pan_id, (uint8_t)(pan_id >> 8)};
         znp_nv_set(&z->nv, NV_PAN_ID, bytes_of(value, sizeof value));
     }
-    const size_t len = z->m.config.firmware == FIRMWARE_3X ? sizeof nib : 110;
-    znp_nv_set(&z->nv, NV_NIB, bytes_of(nib, len));
+    store_nib(z);
+    store_key(z);
 }
 
 static void tell_state(struct emu_stick *z, int64_t now_ms)
@@ -121,9 +208,8 @@ static void network_is_up(struct emu_stick *z, int64_t now_ms)
 static void put_version(const struct emu_stick *z, struct writer *w)
 {
     const unsigned firmware = z->m.config.firmware;
-    const bool is_3x = firmware == FIRMWARE_3X || firmware == FIRMWARE_NO_FORM;
     wr_u8(w, 2);
-    wr_u8(w, firmware == FIRMWARE_12 ? 0 : is_3x ? 1 : 2);
+    wr_u8(w, firmware == FIRMWARE_12 ? 0 : is_3x(z) ? 1 : 2);
     wr_u8(w, 2);
     wr_u8(w, firmware == FIRMWARE_12 ? 6 : 7);
 }
@@ -146,9 +232,10 @@ static bool on_sys(struct emu_stick *z, uint8_t cmd1, struct reader *r, struct w
         wr_u16_le(out, old ? 0x0179 : 0x0659);
     } else if (cmd1 == 0x02) {
         put_version(z, out);
-        wr_u8(out, 1);
-        if (!old)
-            wr_u32_le(out, 20230507);
+        wr_u8(out, old ? 3 : 1);
+        wr_u32_le(out, old ? 20190608 : 20230507);
+    } else if (cmd1 == 0x04) {
+        put_eui64(out, z->m.config.eui64);
     } else {
         return znp_nv_command(&z->nv, cmd1, r, out);
     }
@@ -165,18 +252,28 @@ static void put_number(struct emu_stick *z, uint16_t id, uint32_t value, size_t 
     znp_nv_set(&z->nv, id, bytes_of(octets, len));
 }
 
+/* The key of a stick that nobody has given another. */
+static void set_usual_key(struct emu_stick *z)
+{
+    static const uint8_t key[16] = {1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 13};
+    znp_nv_set(&z->nv, NV_NETWORK_KEY, bytes_of(key, sizeof key));
+}
+
 /* The state of a stick that starts: what STARTUP_OPTION says is forgotten, is. */
 static void clear_as_asked(struct emu_stick *z)
 {
     enum { CLEAR_CONFIG = 1, CLEAR_STATE = 2 };
 
     const uint32_t option = znp_nv_number(&z->nv, NV_STARTUP_OPTION, 0);
-    if ((option & CLEAR_STATE) != 0)
+    if ((option & CLEAR_STATE) != 0) {
         znp_nv_delete(&z->nv, NV_NIB);
+        znp_nv_delete(&z->nv, NV_ACTIVE_KEY);
+        znp_nv_delete(&z->nv, NV_ALTERNATE_KEY);
+    }
     if ((option & CLEAR_CONFIG) != 0) {
         znp_nv_delete(&z->nv, NV_CONFIGURED_3);
         znp_nv_delete(&z->nv, NV_CONFIGURED_12);
-        znp_nv_delete(&z->nv, NV_NETWORK_KEY);
+        set_usual_key(z);
         put_number(z, NV_PAN_ID, 0xFFFF, 2);
         put_number(z, NV_CHANNELS, UINT32_C(1) << 11, 4);
     }
@@ -191,6 +288,7 @@ static void on_power_on(struct emu *m, int64_t now_ms)
     z->zdo_raw = false;
     z->up_at_ms = TIME_NEVER;
     memset(z->endpoints, 0, sizeof z->endpoints);
+    memset(z->groups, 0, sizeof z->groups);
     clear_as_asked(z);
     z->in_boot_loader = m->config.firmware == FIRMWARE_BOOT && m->resets == 0;
     z->boot_at_ms = z->in_boot_loader ? TIME_NEVER : now_ms + RESET_MS;
@@ -209,6 +307,8 @@ static void on_request(struct emu_stick *z, int64_t now_ms, uint8_t cmd0, uint8_
         known = emu_znp_af(z, now_ms, cmd1, &r, &out);
     else if (cmd0 == SREQ_ZDO)
         known = emu_znp_zdo(z, now_ms, cmd1, &r, &out);
+    else if (cmd0 == SREQ_SAPI)
+        known = znp_nv_sapi(&z->nv, cmd1, &r, &out);
     else if (cmd0 == SREQ_UTIL)
         known = emu_znp_util(z, cmd1, &r, &out);
     else if (cmd0 == SREQ_APP_CNF)
@@ -294,14 +394,14 @@ static int64_t next_deadline(const struct emu *m)
 static void on_init(struct emu *m)
 {
     struct emu_stick *z = emu_znp_of(m);
-    static const uint8_t key[16] = {1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 13};
+    set_usual_key(z);
+    store_key(z);
     if (!m->config.formed)
         return;
     put_number(z, NV_PAN_ID, number16(m->config.pan_id, 0x1A62), 2);
     put_number(z, NV_CHANNELS, UINT32_C(1) << (m->config.channel != 0 ? m->config.channel : 15), 4);
     put_number(z, NV_LOGICAL_TYPE, 0, 1);
     put_number(z, m->config.firmware == FIRMWARE_12 ? NV_CONFIGURED_12 : NV_CONFIGURED_3, 0x55, 1);
-    znp_nv_set(&z->nv, NV_NETWORK_KEY, bytes_of(key, sizeof key));
     store_network(z);
 }
 

@@ -18,7 +18,7 @@ static uint8_t register_endpoint(struct emu_stick *z, struct reader *r)
     rd_bytes(r, 2 + 1 + 1);
     rd_bytes(r, (size_t)2 * rd_u8(r));
     rd_bytes(r, (size_t)2 * rd_u8(r));
-    if (!rd_close(r) || number == 0 || number > 240)
+    if (!rd_close(r) || number == 0 || number == 0xFF)
         return ST_INVALID;
     if (find_endpoint(z, number) != NULL)
         return ST_DUPLICATE;

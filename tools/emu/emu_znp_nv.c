@@ -143,3 +143,23 @@ bool znp_nv_command(struct znp_nv *nv, uint8_t cmd1, struct reader *r, struct wr
         return false;
     }
 }
+
+bool znp_nv_sapi(struct znp_nv *nv, uint8_t cmd1, struct reader *r, struct writer *out)
+{
+    enum { READ_CONFIGURATION = 0x04, WRITE_CONFIGURATION = 0x05 };
+
+    const uint8_t id = rd_u8(r);
+    const struct znp_nv_item *item = znp_nv_find(nv, id);
+    if (cmd1 == WRITE_CONFIGURATION) {
+        wr_u8(out, znp_nv_set(nv, id, rd_bytes(r, rd_u8(r))) ? OK : INVALID);
+        return true;
+    }
+    if (cmd1 != READ_CONFIGURATION)
+        return false;
+    wr_u8(out, item != NULL ? OK : INVALID);
+    wr_u8(out, id);
+    wr_u8(out, item != NULL ? (uint8_t)item->len : 0);
+    if (item != NULL)
+        wr_bytes(out, bytes_of(item->value, item->len));
+    return true;
+}

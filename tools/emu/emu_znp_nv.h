@@ -30,4 +30,7 @@ uint32_t znp_nv_number(struct znp_nv *nv, uint16_t id, uint32_t otherwise);
 /* One of the NV commands of SYS (cmd1); the answer's data goes to `out`. False: unknown command. */
 bool znp_nv_command(struct znp_nv *nv, uint8_t cmd1, struct reader *r, struct writer *out);
 
+/* The same of the simple interface (SAPI), by which hosts reach some items of old firmware. */
+bool znp_nv_sapi(struct znp_nv *nv, uint8_t cmd1, struct reader *r, struct writer *out);
+
 #endif

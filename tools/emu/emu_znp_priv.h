@@ -11,7 +11,8 @@ enum {
     SOF = 0xFE,
     SKIP_BOOT = 0xEF,
     DATA_MAX = 250,
-    ENDPOINTS = 8,
+    ENDPOINTS = 16,
+    GROUPS = 8,
 
     FIRMWARE_3X = 0,
     FIRMWARE_30 = 1,
@@ -23,6 +24,7 @@ enum {
     SREQ_SYS = 0x21,
     SREQ_AF = 0x24,
     SREQ_ZDO = 0x25,
+    SREQ_SAPI = 0x26,
     SREQ_UTIL = 0x27,
     SREQ_APP_CNF = 0x2F,
     AREQ_SYS = 0x41,
@@ -34,9 +36,12 @@ enum {
     NV_STARTUP_OPTION = 0x0003,
     NV_NIB = 0x0021,
     NV_EXTENDED_PAN_ID = 0x002D,
+    NV_ACTIVE_KEY = 0x003A,
+    NV_ALTERNATE_KEY = 0x003B,
     NV_CONFIGURED_3 = 0x0060,
     NV_CONFIGURED_12 = 0x0F00,
     NV_NETWORK_KEY = 0x0062,
+    NV_KEY_IN_USE = 0x0082,
     NV_PAN_ID = 0x0083,
     NV_CHANNELS = 0x0084,
     NV_LOGICAL_TYPE = 0x0087,
@@ -69,12 +74,19 @@ struct endpoint {
     uint16_t profile;
 };
 
+/* An endpoint's membership; endpoint 0: a free place. */
+struct group {
+    uint8_t endpoint;
+    uint16_t id;
+};
+
 struct emu_stick {
     struct emu m;
     uint8_t in[DATA_MAX + 5];
     size_t n_in;
     struct znp_nv nv;
     struct endpoint endpoints[ENDPOINTS];
+    struct group groups[GROUPS];
     bool in_boot_loader;
     bool zdo_raw; /* MSG_CB_REGISTER */
     uint8_t state;
@@ -111,6 +123,7 @@ void emu_znp_answer(struct emu_stick *z, int64_t now_ms, uint8_t cmd0, uint8_t c
 bool emu_znp_has_network(struct emu_stick *z);
 uint8_t emu_znp_channel(struct emu_stick *z);
 uint16_t emu_znp_pan_id(struct emu_stick *z);
+void emu_znp_put_extended_pan(struct emu_stick *z, struct writer *w);
 /* The network will be up soon; `formation`: by BDB, which tells when. */
 void emu_znp_start(struct emu_stick *z, int64_t now_ms, bool formation);
 

@@ -61,11 +61,7 @@ static void put_network(struct emu_stick *z, struct writer *out)
     wr_u8(out, z->state);
     wr_u16_le(out, z->state == STATE_COORDINATOR ? emu_znp_pan_id(z) : 0xFFFF);
     wr_u16_le(out, 0);
-    const struct znp_nv_item *extended = znp_nv_find(&z->nv, NV_EXTENDED_PAN_ID);
-    if (extended != NULL && extended->len == 8)
-        wr_bytes(out, bytes_of(extended->value, 8));
-    else
-        put_eui64(out, z->m.config.eui64);
+    emu_znp_put_extended_pan(z, out);
     put_eui64(out, 0);
     wr_u8(out, z->state == STATE_COORDINATOR ? emu_znp_channel(z) : 0);
 }
@@ -85,6 +81,37 @@ static void permit_join(struct emu_stick *z, int64_t now_ms, struct reader *r, s
     data[0] = seconds;
     w.len = 1;
     emu_znp_tell(z, now_ms, AREQ_ZDO, 0xCB, &w);
+}
+
+static struct group *find_group(struct emu_stick *z, uint8_t endpoint, uint16_t id)
+{
+    for (size_t i = 0; i < GROUPS; i++) {
+        if (z->groups[i].endpoint == endpoint && (endpoint == 0 || z->groups[i].id == id))
+            return &z->groups[i];
+    }
+    return NULL;
+}
+
+static void tell_group(struct emu_stick *z, struct reader *r, struct writer *out)
+{
+    const uint8_t endpoint = rd_u8(r);
+    const uint16_t id = rd_u16_le(r);
+    const bool found = endpoint != 0 && find_group(z, endpoint, id) != NULL;
+    wr_u8(out, found ? ST_OK : ST_FAILURE);
+    wr_u16_le(out, id);
+    wr_u8(out, 0); /* no name */
+}
+
+static void add_group(struct emu_stick *z, struct reader *r, struct writer *out)
+{
+    const uint8_t endpoint = rd_u8(r);
+    const uint16_t id = rd_u16_le(r);
+    struct group *group = find_group(z, endpoint, id);
+    if (group == NULL)
+        group = find_group(z, 0, 0);
+    if (endpoint != 0 && group != NULL)
+        *group = (struct group){.endpoint = endpoint, .id = id};
+    wr_u8(out, endpoint != 0 && group != NULL ? ST_OK : ST_INVALID);
 }
 
 bool emu_znp_zdo(struct emu_stick *z, int64_t now_ms, uint8_t cmd1, struct reader *r,
@@ -127,6 +154,12 @@ bool emu_znp_zdo(struct emu_stick *z, int64_t now_ms, uint8_t cmd1, struct reade
     case 0x45:
         wr_u8(out, ST_OK);
         return true;
+    case 0x4A:
+        tell_group(z, r, out);
+        return true;
+    case 0x4B:
+        add_group(z, r, out);
+        return true;
     case 0x50:
         put_network(z, out);
         return true;
@@ -144,6 +177,8 @@ bool emu_znp_util(struct emu_stick *z, uint8_t cmd1, struct reader *r, struct wr
         wr_u8(out, 7);
         wr_u8(out, z->state);
         wr_u8(out, 0);
+    } else if (cmd1 == 0x0A) { /* a lamp; nobody sees it */
+        wr_u8(out, ST_OK);
     } else if (cmd1 == 0x40) {
         const int number = ether_find_eui64(z->m.ether, get_eui64(r));
         wr_u16_le(out,
