@@ -14,6 +14,7 @@ usage: deps.sh [--list] PROFILE...
   demo    build, and a broker with its command line clients
   check   test, and the tools of scripts/check.sh
   fuzz    test, and clang with its run-time libraries
+  cross   test, and Node.js with npm (270 MB) for the test against foreign hosts
 
   --list  print the packages that are missing, install nothing
 END
@@ -40,6 +41,10 @@ packages_of() {
     fuzz)
         packages_of test
         echo clang libclang-rt-14-dev
+        ;;
+    cross)
+        packages_of test
+        echo nodejs npm
         ;;
     *)
         echo "deps.sh: unknown profile '$1'" >&2
