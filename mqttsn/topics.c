@@ -159,5 +159,6 @@ void sn_topics_clear(struct sn_engine *e, struct sn_client *c)
         while (!list_empty(lists[i]))
             topic_free(e, c, container_of(list_first(lists[i]), struct sn_topic, link));
     }
-    c->next_topic_index = 0;
+    /* The ids go on: a REGISTER of the session before, which comes late, must not give the node
+     * another name for an id of the new one. */
 }

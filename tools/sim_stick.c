@@ -265,9 +265,9 @@ void stick_stop(struct sim *sim, struct sim_stick *s)
     (void)sim;
     if (s == NULL)
         return;
-    close_terminal(s);
     if (s->options.link != NULL && s->terminal[0] != '\0')
         unlink(s->options.link);
+    close_terminal(s);
     emu_free(s->emu);
     ether_free(s->ether);
     free(s);
@@ -336,9 +336,9 @@ void stick_io(struct sim *sim, struct sim_stick *s)
 static void pull_out(struct sim *sim, struct sim_stick *s)
 {
     emu_power_off(s->emu, sim->now_ms);
-    close_terminal(s);
-    if (s->options.link != NULL)
+    if (s->options.link != NULL) /* first: it must not lead to whoever gets that terminal next */
         unlink(s->options.link);
+    close_terminal(s);
     if (s->replugs++ % 2 == 0)
         s->squatter = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     s->plug_ms = sim->now_ms + OUT_MS;
