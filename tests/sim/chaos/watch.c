@@ -14,6 +14,7 @@
  * repetitions. Against that number times the requests that were answered all repetitions are held,
  * also those to nodes that had gone, or slept, and those of requests whose answer was only late.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -217,6 +218,8 @@ void watch_will_broken(struct chaos *x, const struct sim_ask *ask, bool arrived)
 
 /* ---- packets --------------------------------------------------------------------------------- */
 
+static const unsigned NO_ADDRESS = UINT_MAX;
+
 static bool is_answer(enum sn_type answer, uint8_t request)
 {
     return (request == SN_REGISTER && answer == SN_REGACK) ||
@@ -224,11 +227,26 @@ static bool is_answer(enum sn_type answer, uint8_t request)
            (request == SN_PUBLISH && (answer == SN_PUBACK || answer == SN_PUBREC));
 }
 
+/* Whoever connects or wakes at an address takes it from a sleeper that had it: what comes from there
+ * is not the sleeper's any more, if it does not carry its client id. */
+static void take_from_others(struct chaos *x, const struct chaos_node *n, unsigned address)
+{
+    if (n->forwarder >= 0) /* nodes behind one are told apart by their ids */
+        return;
+    for (unsigned i = 0; i < x->n_nodes; i++) {
+        struct watched *other = &x->nodes[i].gw;
+        if (&x->nodes[i] != n && other->address == address)
+            other->address = NO_ADDRESS;
+    }
+}
+
 void watch_to_gateway(struct chaos *x, struct chaos_node *n, unsigned address,
                       const struct sn_packet *p)
 {
     struct watched *gw = &n->gw;
     gw->heard_any_ms = chaos_now(x);
+    if (p->type == SN_CONNECT || (p->type == SN_PINGREQ && p->client_id.len > 0))
+        take_from_others(x, n, address);
     if (p->type == SN_CONNECT) {
         gw->connect_address = address;
         gw->connect_clean = p->clean;
