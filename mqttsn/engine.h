@@ -97,9 +97,9 @@ struct sn_engine_config {
     /* Once a node's round trips are known, T_retry for it follows them (RFC 6298), within these
      * bounds: never sooner than retry_min_ms (or retry_interval_ms, if that is less), never later
      * than retry_max_ms. */
-    int64_t retry_min_ms;      /* default 1 s */
-    int64_t retry_max_ms;      /* default 60 s */
-    unsigned retry_count;      /* N_retry, default 3: repetitions after the first sending */
+    int64_t retry_min_ms; /* default 1 s */
+    int64_t retry_max_ms; /* default 60 s */
+    unsigned retry_count; /* N_retry, default 3: repetitions after the first sending */
     /* So long after its CONNACK an equal CONNECT with CleanSession is a late copy made by the air,
      * whatever the client has said since, and changes nothing. 0: it begins a new session. */
     int64_t late_connect_ms;

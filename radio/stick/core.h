@@ -125,7 +125,8 @@ struct stick_driver {
 };
 
 /* Each has one row in drivers.c. */
-extern const struct stick_driver stick_xbee, stick_znp, stick_ezsp, stick_deconz, stick_serial, stick_auto;
+extern const struct stick_driver stick_xbee, stick_znp, stick_ezsp, stick_deconz, stick_serial,
+    stick_auto;
 
 struct stick_held {
     int64_t until_ms;

@@ -3,13 +3,8 @@
 #include "radio/stick/core.h"
 
 static const struct stick_driver *const drivers[] = {
-    &stick_auto,
-    &stick_xbee,
-    &stick_znp,
-    &stick_ezsp,
-    &stick_deconz,
-    &stick_serial,
-    NULL, /* the end */
+    &stick_auto,   &stick_xbee,   &stick_znp, &stick_ezsp,
+    &stick_deconz, &stick_serial, NULL, /* the end */
 };
 
 const struct stick_driver *stick_driver_find(struct bytes name)

@@ -15,8 +15,8 @@ enum {
     EZSP_NOP_MS = 30000,     /* of silence, then: are you there? */
     EZSP_RESTARTS = 5,       /* in a row without packets passing, then the port is opened anew */
     EZSP_SLOTS = 8,          /* at most */
-    EZSP_PAYLOAD = 82,   /* where the stick does not tell */
-    EZSP_NAMES_HOLD = 8, /* senders to look up at once before the stick is asked to wait */
+    EZSP_PAYLOAD = 82,       /* where the stick does not tell */
+    EZSP_NAMES_HOLD = 8,     /* senders to look up at once before the stick is asked to wait */
     EZSP_QUESTS = 4,
     EZSP_QUEST_MS = 3000,
     EZSP_QUEST_GAP_MS = 1000, /* each is a broadcast */

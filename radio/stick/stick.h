@@ -48,12 +48,12 @@ enum line_framing {
 };
 
 struct stick_config {
-    uint16_t link;             /* becomes peer.link */
-    uint32_t baud;             /* as the port will be opened; 0: it is no real serial line */
-    uint32_t max_packet_bytes; /* of one MQTT-SN packet; the stick may allow less. 12..1500 */
-    uint64_t seed;             /* of everything random that is no secret: PAN ids, jitter */
+    uint16_t link;              /* becomes peer.link */
+    uint32_t baud;              /* as the port will be opened; 0: it is no real serial line */
+    uint32_t max_packet_bytes;  /* of one MQTT-SN packet; the stick may allow less. 12..1500 */
+    uint64_t seed;              /* of everything random that is no secret: PAN ids, jitter */
     struct hash_seed hash_seed; /* secret: new keys are made of it */
-    uint32_t max_nodes; /* remembered; the longest unheard one gives way. 0: 1024 */
+    uint32_t max_nodes;         /* remembered; the longest unheard one gives way. 0: 1024 */
 
     /* ZigBee networks (znp, ezsp, deconz, and xbee with ZigBee firmware) */
     uint8_t channel;   /* 11..26; 0: as the stick has it, 15 when a network is formed */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An NCP as a script: answers what the start needs, does what the knobs say, remembers what it was
- * asked. And the gateway's side around a stick's machine: bytes to and fro, events gathered, time.
+ * asked. And the gateway's side around a stick's machine: bytes in and out, events gathered, time.
  * For single causes and effects; tools/emu/emu_ezsp.c is the stick that behaves like one.
  */
 #ifndef SENNET_TESTS_SIM_FAKE_NCP_H

@@ -3,12 +3,7 @@
 #include "tools/emu/emu.h"
 
 static const struct emu_driver *const drivers[] = {
-    &emu_serial,
-    &emu_znp,
-    &emu_deconz,
-    &emu_xbee,
-    &emu_ezsp,
-    NULL, /* the end */
+    &emu_serial, &emu_znp, &emu_deconz, &emu_xbee, &emu_ezsp, NULL, /* the end */
 };
 
 const struct emu_driver *emu_driver_find(const char *name)
