@@ -175,7 +175,7 @@ static bool open_terminal(struct stick *s)
 
 static void read_terminal(struct stick *s)
 {
-    uint8_t octets[1024];
+    uint8_t octets[512];
     const size_t room = emu_room(s->emu);
     const ssize_t n = read(s->master, octets, room < sizeof octets ? room : sizeof octets);
     if (n > 0)
@@ -257,7 +257,8 @@ static void run(struct stick *s)
 
 int main(int argc, char **argv)
 {
-    struct stick s = {.master = -1, .slave = -1, .now_ms = clock_ms() - PLUGGED_MS};
+    static struct stick s;
+    s = (struct stick){.master = -1, .slave = -1, .now_ms = clock_ms() - PLUGGED_MS};
     const struct emu_driver *driver = argc == 4 ? emu_driver_find(argv[1]) : NULL;
     struct ether_config air = ether_defaults();
     air.seed = SEED;
