@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Our emulated sticks against hosts that nobody here wrote.
 //
-//     node cross.mjs CROSS_STICK MODULES [CASE]      CASE: in this process, with the host's log
+//     node cross.mjs PROGRAMS MODULES [CASE]      CASE: in this process, with the host's log
+//
+// PROGRAMS is the directory of cross_stick and cross_frames.
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import * as frames from "./frames.mjs";
 import * as herdsman from "./herdsman.mjs";
 import * as xbee from "./xbee.mjs";
 
@@ -26,6 +29,7 @@ const deconz = { drive: herdsman.drive, host: "deconz", driver: "deconz", result
 const formed = { formed: true, result: "resumed" };
 const unformed = { formed: false, result: "reset", again: true };
 const module = { drive: xbee.drive, formed: true };
+const ours = { drive: frames.drive };
 
 // The slow ones first.
 const cases = {
@@ -65,11 +69,31 @@ const cases = {
     "xbee 802.15.4, AP 1": { ...module, model: 1, mode: 1 },
     "xbee 802.15.4, long addresses": { ...module, model: 2, mode: 2 },
     "xbee 3 802.15.4": { ...module, model: 3, mode: 2 },
+    "our frames, z-stack 3.x.0": { ...ours, driver: "znp", firmware: 0, formed: false },
+    "our frames, z-stack 3.0.x": { ...ours, driver: "znp", firmware: 3, formed: true },
+    "our frames, z-stack 1.2": { ...ours, driver: "znp", firmware: 2, formed: false },
+    "our frames, ezsp 8": { ...ours, driver: "ezsp", firmware: 1, formed: false, version: 8 },
+    "our frames, ezsp 13": { ...ours, driver: "ezsp", firmware: 0, formed: false, version: 13 },
+    "our frames, xbee zigbee": { ...ours, driver: "xbee", firmware: 0, formed: true, mode: 2 },
+    "our frames, xbee AP 1": { ...ours, driver: "xbee", firmware: 0x10, formed: true, mode: 1 },
+    "our frames, xbee 802.15.4": {
+        ...ours,
+        driver: "xbee",
+        firmware: 1,
+        formed: true,
+        mode: 2,
+        old: true,
+    },
 };
 
-async function run_here(program, modules, name) {
+async function run_here(programs, modules, name) {
     const began = Date.now();
-    const x = { require: createRequire(resolve(modules, "x")), program, c: cases[name] };
+    const x = {
+        require: createRequire(resolve(modules, "x")),
+        program: resolve(programs, "cross_stick"),
+        frames: resolve(programs, "cross_frames"),
+        c: cases[name],
+    };
     const done = [];
     const step = async (what, act) => {
         try {
@@ -83,7 +107,7 @@ async function run_here(program, modules, name) {
     };
     try {
         await x.c.drive(x, step);
-        await x.stick.unplug();
+        await x.stick?.unplug();
         console.log(`ok ${name}: ${done.join(", ")} (${Date.now() - began} ms)`);
         process.exit(0);
     } catch (error) {
@@ -94,10 +118,10 @@ async function run_here(program, modules, name) {
 }
 
 // In a process of its own, for zigbee-herdsman keeps its queues and its logger in its modules.
-function run_apart(program, modules, name) {
+function run_apart(programs, modules, name) {
     return new Promise((done) => {
         const self = fileURLToPath(import.meta.url);
-        const child = spawn(process.execPath, [self, program, modules, name], {
+        const child = spawn(process.execPath, [self, programs, modules, name], {
             stdio: ["ignore", "pipe", "pipe"],
         });
         const timer = setTimeout(() => child.kill("SIGKILL"), CASE_MS);
@@ -112,21 +136,21 @@ function run_apart(program, modules, name) {
 }
 
 // Somebody else may have taken hold of the terminal; see pass_over_low_numbers() of cross_stick.c.
-async function judge(program, modules, name) {
-    let { passed, text } = await run_apart(program, modules, name);
+async function judge(programs, modules, name) {
+    let { passed, text } = await run_apart(programs, modules, name);
     if (!passed && text.includes("Cannot lock port"))
-        ({ passed, text } = await run_apart(program, modules, name));
+        ({ passed, text } = await run_apart(programs, modules, name));
     console.log(passed ? text.split("\n").at(-1) : `${text}\nFAILED ${name}`);
     return passed;
 }
 
-async function run_all(program, modules) {
+async function run_all(programs, modules) {
     const began = Date.now();
     const left = Object.keys(cases);
     let failures = 0;
     const worker = async () => {
         while (left.length > 0) {
-            if (!(await judge(program, modules, left.shift()))) failures++;
+            if (!(await judge(programs, modules, left.shift()))) failures++;
         }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
@@ -135,10 +159,10 @@ async function run_all(program, modules) {
     process.exit(failures === 0 ? 0 : 1);
 }
 
-const [program, modules, name] = process.argv.slice(2);
+const [programs, modules, name] = process.argv.slice(2);
 if (modules === undefined || (name !== undefined && cases[name] === undefined)) {
-    console.error("usage: node cross.mjs CROSS_STICK MODULES [CASE]");
+    console.error("usage: node cross.mjs PROGRAMS MODULES [CASE]");
     console.error(Object.keys(cases).join("\n"));
     process.exit(64);
 }
-await (name === undefined ? run_all(program, modules) : run_here(program, modules, name));
+await (name === undefined ? run_all(programs, modules) : run_here(programs, modules, name));

@@ -6,10 +6,10 @@
 set -eu
 
 if [ $# -lt 2 ]; then
-    echo "usage: run.sh CROSS_STICK DIRECTORY [CASE]" >&2
+    echo "usage: run.sh PROGRAMS DIRECTORY [CASE]" >&2
     exit 64
 fi
-program=$1
+programs=$1 # the directory of cross_stick and cross_frames
 directory=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -46,4 +46,4 @@ if ! [ -e "$directory/complete" ] || ! cmp -s "$here/package-lock.json" "$direct
     fi
 fi
 
-exec node "$here/cross.mjs" "$program" "$directory/node_modules" "$@"
+exec node "$here/cross.mjs" "$programs" "$directory/node_modules" "$@"
