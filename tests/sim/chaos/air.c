@@ -12,8 +12,6 @@
 
 #include "sim/chaos/chaos.h"
 
-enum { FIRST_FORWARDER = 0xFF0000 };
-
 /* Also the unit of allocation: flights are used again. */
 struct flight {
     struct flight *next_free;

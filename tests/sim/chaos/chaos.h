@@ -285,7 +285,9 @@ static inline int64_t chaos_now(const struct chaos *x)
     return x->w.now_ms;
 }
 
-/* air.c */
+/* air.c: addresses from here on are those of forwarders, whose nodes are told apart by their ids */
+enum { FIRST_FORWARDER = 0xFF0000 };
+
 void air_deinit(struct chaos *x);
 int64_t air_next(const struct chaos *x);
 void air_from_node(struct chaos *x, struct chaos_node *n, struct bytes packet);

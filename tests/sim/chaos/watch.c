@@ -231,7 +231,7 @@ static bool is_answer(enum sn_type answer, uint8_t request)
  * is not the sleeper's any more, if it does not carry its client id. */
 static void take_from_others(struct chaos *x, const struct chaos_node *n, unsigned address)
 {
-    if (n->forwarder >= 0) /* nodes behind one are told apart by their ids */
+    if (address >= FIRST_FORWARDER)
         return;
     for (unsigned i = 0; i < x->n_nodes; i++) {
         struct watched *other = &x->nodes[i].gw;
