@@ -245,6 +245,27 @@ static bool is_open(const struct stick *s)
     return s->state == STICK_STARTING || s->state == STICK_RUNNING;
 }
 
+static int64_t joining_until(int64_t now_ms, unsigned seconds)
+{
+    if (seconds == 0)
+        return 0;
+    return seconds >= UINT16_MAX ? TIME_NEVER : time_add(now_ms, (int64_t)seconds * 1000);
+}
+
+/* Each start opens the network as the configuration says, and an operator may have opened it while
+ * the stick was away. */
+static void permit_at_start(struct stick *s, bool starts)
+{
+    const int64_t configured_ms = joining_until(s->now_ms, s->config.permit_join_s);
+    if (starts && configured_ms > s->join_until_ms)
+        s->join_until_ms = configured_ms;
+    if (s->driver->permit_join == NULL || s->join_until_ms <= s->now_ms)
+        return;
+    const int64_t left_s = (s->join_until_ms - s->now_ms + 999) / 1000;
+    const bool forever = s->join_until_ms == TIME_NEVER || left_s > UINT16_MAX;
+    s->driver->permit_join(s, s->now_ms, forever ? UINT16_MAX : (unsigned)left_s);
+}
+
 void stick_up(struct stick *s, int64_t now_ms, uint32_t max_packet_bytes, unsigned slots,
               int64_t confirm_ms, const char *text)
 {
@@ -255,13 +276,10 @@ void stick_up(struct stick *s, int64_t now_ms, uint32_t max_packet_bytes, unsign
     s->max_packet_bytes = max_packet_bytes < limit ? max_packet_bytes : limit;
     s->slots = slots < 1 ? 1 : slots > UINT8_MAX ? UINT8_MAX : slots;
     s->confirm_ms = confirm_ms;
+    const bool starts = s->state != STICK_RUNNING;
     s->state = STICK_RUNNING;
     emit_text(s, STICK_EV_UP, (int32_t)s->max_packet_bytes, NULL, text);
-    if (s->driver->permit_join != NULL && s->join_until_ms > now_ms) {
-        const int64_t left_s = (s->join_until_ms - now_ms + 999) / 1000;
-        const bool forever = s->join_until_ms == TIME_NEVER || left_s > UINT16_MAX;
-        s->driver->permit_join(s, now_ms, forever ? UINT16_MAX : (unsigned)left_s);
-    }
+    permit_at_start(s, starts);
     stick_kick(s);
 }
 
@@ -345,7 +363,6 @@ struct stick *stick_new(const struct stick_driver *driver, const struct stick_co
     list_init(&s->group->recency);
     deadline_init(&s->group->resume, STICK_DL_RESUME);
     driver->init(s);
-    stick_permit_join(s, now_ms, s->config.permit_join_s);
     return s;
 }
 
@@ -442,9 +459,7 @@ void stick_send(struct stick *s, int64_t now_ms, const struct peer *to, struct b
 void stick_permit_join(struct stick *s, int64_t now_ms, unsigned seconds)
 {
     s->now_ms = now_ms;
-    s->join_until_ms = seconds == 0            ? 0
-                       : seconds >= UINT16_MAX ? TIME_NEVER
-                                               : time_add(now_ms, (int64_t)seconds * 1000);
+    s->join_until_ms = joining_until(now_ms, seconds);
     if (s->state == STICK_RUNNING && s->driver->permit_join != NULL)
         s->driver->permit_join(s, now_ms, seconds >= UINT16_MAX ? UINT16_MAX : seconds);
 }

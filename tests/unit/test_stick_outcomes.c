@@ -272,6 +272,28 @@ START_TEST(permission_to_join_is_remembered_while_the_stick_is_away)
 
 END_TEST
 
+START_TEST(each_start_opens_the_network_for_joining_as_configured)
+{
+    s->config.permit_join_s = 30; /* as if made so */
+    stick_closed(s, now_ms);
+    advance_by(100000);
+    up(SLOTS);
+    ck_assert_uint_eq(f->join_calls, 1);
+    ck_assert_uint_eq(f->join_seconds, 30);
+    stick_up(s, now_ms, 82, SLOTS, 5000, "the same start, other limits");
+    ck_assert_uint_eq(f->join_seconds, 30);
+    advance_by(50000);
+    stick_up(s, now_ms, 82, SLOTS, 5000, "the same start, later");
+    ck_assert_uint_eq(f->join_calls, 2); /* it is over */
+    stick_closed(s, now_ms);
+    advance_by(100000);
+    up(SLOTS);
+    ck_assert_uint_eq(f->join_calls, 3);
+    ck_assert_uint_eq(f->join_seconds, 30);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("stick_outcomes");
@@ -293,6 +315,7 @@ int main(void)
     tcase_add_test(tc, a_driver_that_gives_up_hears_nothing_until_closed);
     tcase_add_test(tc, a_family_that_knows_no_outcomes_tells_none);
     tcase_add_test(tc, permission_to_join_is_remembered_while_the_stick_is_away);
+    tcase_add_test(tc, each_start_opens_the_network_for_joining_as_configured);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
