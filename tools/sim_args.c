@@ -57,6 +57,7 @@ static const struct option OPTIONS[] = {
     {"line-faults",        required_argument, NULL, OPT_STICK        },
     {"replug",             required_argument, NULL, OPT_STICK        },
     {"rejoin",             required_argument, NULL, OPT_STICK        },
+    {"no-ack",             required_argument, NULL, OPT_STICK        },
     {"unformed",           no_argument,       NULL, OPT_UNFORMED     },
     {"sleep",              required_argument, NULL, OPT_SETTING      },
     {"wake-jitter",        required_argument, NULL, OPT_SETTING      },
@@ -109,7 +110,7 @@ static void print_help(void)
           "  --stick KIND          znp, ezsp, deconz, xbee or serial; prints what to configure\n"
           "  --stick-link PATH     a symbolic link that always leads to it\n"
           "  --firmware N, --framing F, --unformed, --baud B    what it is like\n"
-          "  --replug S, --rejoin S, --line-faults P    what happens to it\n"
+          "  --replug S, --rejoin S, --no-ack S, --line-faults P   what happens to it\n"
           "nodes (defaults of a scenario's groups):\n"
           "  --nodes N             how many (1)\n"
           "  --rate R|max          messages per second and node (1); max: window 1, no pause\n"

@@ -198,6 +198,21 @@ void ledger_excuse_node(struct ledger *l, size_t node)
     }
 }
 
+bool ledger_find_lost(const struct ledger *l, struct ledger_message *at)
+{
+    for (; at->node < l->n_nodes; at->node++, at->qos = -1) {
+        for (; at->qos <= 2; at->qos++, at->seq = 0) {
+            const struct ledger_stream *s = stream_of(l, at->node, at->qos);
+            at->seq = at->seq < s->base ? s->base : at->seq;
+            while (at->seq < s->next && !is_lost(*mark_at(s, at->seq)))
+                at->seq++;
+            if (at->seq < s->next)
+                return true;
+        }
+    }
+    return false;
+}
+
 struct ledger_totals ledger_sum(const struct ledger *l)
 {
     struct ledger_totals sum = {0};

@@ -82,6 +82,16 @@ enum ledger_arrival ledger_arrived(struct ledger *l, size_t node, int qos, uint6
 /* Whatever is still on its way to this node need not arrive: it has gone. O(open messages). */
 void ledger_excuse_node(struct ledger *l, size_t node);
 
+struct ledger_message {
+    size_t node;
+    int qos; /* -1 to begin with */
+    uint64_t seq;
+};
+
+/* The first lost message from `*at` on, in the order of node, QoS and number; begin with {.qos =
+ * -1} and go on with seq + 1. False when there is none. */
+bool ledger_find_lost(const struct ledger *l, struct ledger_message *at);
+
 /* Sum over all QoS levels. */
 struct ledger_totals ledger_sum(const struct ledger *l);
 

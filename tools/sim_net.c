@@ -303,7 +303,7 @@ void net_wait(struct sim *sim, int64_t until_ms)
     if (sim->observer != NULL)
         next_ms = time_min(next_ms, observer_next_ms(sim));
     if (sim->stick != NULL)
-        next_ms = time_min(next_ms, stick_next_ms(sim, sim->stick));
+        next_ms = time_min(next_ms, stick_next_ms(sim->stick));
     const int64_t wait_ms = next_ms <= sim->now_ms ? 0 : time_min(next_ms - sim->now_ms, 1000);
     struct epoll_event events[BATCH];
     const int n = epoll_wait(sim->epoll_fd, events, BATCH, (int)wait_ms);

@@ -9,6 +9,8 @@
 /* Rows are QoS levels; a column that an observer is needed for is left empty without one. */
 static const char *const QOS_NAMES[LEDGER_QOS_COUNT] = {"-1", "0", "1", "2"};
 
+enum { LOST_NAMED = 5 };
+
 /* ---- verdict --------------------------------------------------------------------------------- */
 
 enum fault {
@@ -86,6 +88,18 @@ bool report_verdict(const struct sim *sim)
     return true;
 }
 
+static void name_lost(const struct ledger *l, const char *what, FILE *out)
+{
+    struct ledger_message m = {.qos = -1};
+    for (unsigned i = 0; i < LOST_NAMED && ledger_find_lost(l, &m); m.seq++) {
+        if (m.qos < 1)
+            continue;
+        fprintf(out, "        lost: %s node %zu, QoS %d, number %" PRIu64 "\n", what, m.node, m.qos,
+                m.seq);
+        i++;
+    }
+}
+
 static void print_verdict(const struct sim *sim, FILE *out)
 {
     static const char *const texts[FAULTS] = {
@@ -108,6 +122,10 @@ static void print_verdict(const struct sim *sim, FILE *out)
         if (faults[i] > 0)
             fprintf(out, "FAILED: %" PRIu64 " x %s\n", faults[i], texts[i]);
     }
+    if (faults[FAULT_LOST_UP] > 0)
+        name_lost(&sim->up, "from", out);
+    if (faults[FAULT_LOST_DOWN] > 0)
+        name_lost(&sim->down, "to", out);
     if ((faults[FAULT_LOST_UP] > 0 || faults[FAULT_LOST_DOWN] > 0) &&
         (broker_drops(sim) > 0 || broker_gaps(sim) > 0)) {
         fprintf(out,

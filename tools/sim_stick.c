@@ -2,22 +2,18 @@
 #include "tools/sim_stick.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include "tools/emu/emu.h"
 #include "tools/sim.h"
+#include "tools/stick_pty.h"
 
 enum {
     NODES_MAX = 32000, /* the other half of the 16-bit addresses is for those that rejoin */
-    TERMINAL_NAME = 64,
-    READY_MS = 5000, /* after its first octet a host has started any stick */
-    OUT_MS = 1000,   /* how long it is away when it was pulled out */
+    READY_MS = 5000,   /* after its first octet a host has started any stick */
+    OUT_MS = 1000,     /* how long it is away when it was pulled out */
     PERIOD_MIN_MS = 100,
     POLL_MS = 10000, /* a sleepy node listens so long after it has sent */
     BRIDGE = 16,     /* firmware of the serial emulation: many nodes on the line */
@@ -32,17 +28,16 @@ struct sim_stick {
     struct sim_stick_options options;
     struct ether *ether;
     struct emu *emu;
-    int master, slave; /* the slave stays open, or the master could not be read; -1: pulled out */
-    int squatter;      /* has the terminal's name meanwhile */
-    char terminal[TERMINAL_NAME];
-    int64_t first_ms;  /* octet from a host */
-    int64_t plug_ms;   /* pulled out: comes back then */
-    int64_t back_ms;   /* came back then, and no host has opened it yet */
+    struct stick_pty pty;
+    int64_t first_ms; /* octet from a host */
+    int64_t plug_ms;  /* pulled out: comes back then */
+    int64_t back_ms;  /* came back then, and no host has opened it yet */
+    bool is_hard_time;
     int64_t replug_ms; /* is pulled out then */
     int64_t rejoin_ms;
     uint32_t next_to_rejoin;
     int64_t slowest_ms; /* from coming back to the first octet of a host */
-    unsigned replugs, rejoins;
+    unsigned rejoins;
     uint64_t bytes_in, bytes_out; /* of the line, while nodes publish */
     bool waits_to_write;
 };
@@ -52,7 +47,12 @@ struct sim_stick {
 struct sim_stick_options sim_stick_defaults(void)
 {
     return (struct sim_stick_options){
-        .framing = 1, .baud = 115200, .replug_ms = TIME_NEVER, .rejoin_ms = TIME_NEVER};
+        .framing = 1,
+        .baud = 115200,
+        .replug_ms = TIME_NEVER,
+        .rejoin_ms = TIME_NEVER,
+        .no_ack_ms = ether_defaults().no_ack_ms,
+    };
 }
 
 static bool whole(const char *value, unsigned long max, unsigned long *out)
@@ -113,55 +113,24 @@ bool sim_stick_setting(struct sim_stick_options *o, const char *name, const char
         good = set_framing(o, value);
         *why = "--framing must be raw, slip, hdlc or cobs";
     } else {
-        good = set_period(strcmp(name, "replug") == 0 ? &o->replug_ms : &o->rejoin_ms, value);
-        *why = "--replug and --rejoin must be durations of 100 ms at least";
+        int64_t *const period_ms = strcmp(name, "replug") == 0   ? &o->replug_ms
+                                   : strcmp(name, "rejoin") == 0 ? &o->rejoin_ms
+                                                                 : &o->no_ack_ms;
+        good = set_period(period_ms, value);
+        *why = "--replug, --rejoin and --no-ack must be durations of 100 ms at least";
     }
     return good;
 }
 
 /* ---- the terminal ------------------------------------------------------------------------------ */
 
-static bool make_raw(int fd)
-{
-    struct termios t;
-    if (tcgetattr(fd, &t) != 0)
-        return false;
-    cfmakeraw(&t);
-    return tcsetattr(fd, TCSANOW, &t) == 0;
-}
-
-static bool point_link(const struct sim_stick *s)
-{
-    if (s->options.link == NULL)
-        return true;
-    if (unlink(s->options.link) != 0 && errno != ENOENT)
-        return false;
-    return symlink(s->terminal, s->options.link) == 0;
-}
-
 static bool open_terminal(struct sim *sim, struct sim_stick *s)
 {
-    s->master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    const bool made = s->master >= 0 && grantpt(s->master) == 0 && unlockpt(s->master) == 0 &&
-                      ptsname_r(s->master, s->terminal, sizeof s->terminal) == 0;
-    s->slave = made ? open(s->terminal, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
-    if (s->slave >= 0 && make_raw(s->slave) && net_watch_stick(sim, s->master, false) &&
-        point_link(s))
+    s->waits_to_write = false;
+    if (stick_pty_plug(&s->pty) && net_watch_stick(sim, s->pty.master, false))
         return true;
     fprintf(stderr, "sennet-sim: no pseudo terminal for the stick: %s\n", strerror(errno));
     return false;
-}
-
-static void close_terminal(struct sim_stick *s)
-{
-    if (s->slave >= 0)
-        close(s->slave);
-    if (s->master >= 0)
-        close(s->master); /* hangs up at the host's end; leaves epoll by itself */
-    if (s->squatter >= 0)
-        close(s->squatter);
-    s->slave = s->master = s->squatter = -1;
-    s->waits_to_write = false;
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -181,6 +150,7 @@ static bool make_ether(const struct sim *sim, struct sim_stick *s)
     c.loss_percent = percent(air->loss);
     c.copy_percent = percent(air->duplicate);
     c.latency_min_ms = air->latency_ms > 0 ? air->latency_ms : 5;
+    c.no_ack_ms = s->options.no_ack_ms;
     c.latency_max_ms = c.latency_min_ms + air->jitter_ms;
     c.max_payload = is_serial ? PAYLOAD_SERIAL : is_xbee ? PAYLOAD_XBEE : PAYLOAD_ZIGBEE;
     s->ether = ether_new(&c, sim->now_ms);
@@ -227,9 +197,11 @@ static void say_where(const struct sim *sim, const struct sim_stick *s)
 {
     static const char *const framings[] = {"raw", "slip", "hdlc", "cobs"};
     const bool is_serial = strcmp(s->options.kind, "serial") == 0;
-    printf("sennet-sim: the stick is %s\n", s->terminal);
+    printf("sennet-sim: the stick is %s\n", s->pty.name);
     printf("[link stick]\ndriver = %s\ndevice = %s\n", s->options.kind,
-           s->options.link != NULL ? s->options.link : s->terminal);
+           s->options.link != NULL ? s->options.link : s->pty.name);
+    if (strcmp(s->options.kind, "xbee") == 0 && s->options.baud > 0)
+        printf("baud = %u\n", (unsigned)s->options.baud);
     if (is_serial)
         printf("framing = %s\nforwarder = %s\n", framings[s->options.framing],
                sim->n_nodes > 1 ? "yes" : "no");
@@ -244,10 +216,9 @@ struct sim_stick *stick_start(struct sim *sim, const struct sim_stick_options *o
     if (s == NULL)
         return NULL;
     s->options = *options;
-    s->master = s->slave = s->squatter = -1;
+    stick_pty_init(&s->pty, options->link);
     s->first_ms = s->plug_ms = s->back_ms = TIME_NEVER;
-    s->replug_ms = time_add(sim->now_ms, options->replug_ms);
-    s->rejoin_ms = time_add(sim->now_ms, options->rejoin_ms);
+    s->replug_ms = s->rejoin_ms = TIME_NEVER;
     if (sim->n_nodes > NODES_MAX) {
         fprintf(stderr, "sennet-sim: one stick has no more than %d nodes\n", NODES_MAX);
     } else if (!make_ether(sim, s) || !make_emu(sim, s)) {
@@ -265,9 +236,7 @@ void stick_stop(struct sim *sim, struct sim_stick *s)
     (void)sim;
     if (s == NULL)
         return;
-    if (s->options.link != NULL && s->terminal[0] != '\0')
-        unlink(s->options.link);
-    close_terminal(s);
+    stick_pty_deinit(&s->pty);
     emu_free(s->emu);
     ether_free(s->ether);
     free(s);
@@ -290,39 +259,24 @@ static void heard_host(const struct sim *sim, struct sim_stick *s)
     s->back_ms = TIME_NEVER;
 }
 
-/* What the host wrote, as far as the line takes it: the rest waits in the terminal, as with flow
- * control. */
 static void read_terminal(struct sim *sim, struct sim_stick *s)
 {
-    uint8_t buf[1024];
-    while (s->master >= 0) {
-        const size_t room = emu_room(s->emu);
-        const size_t most = room < sizeof buf ? room : sizeof buf;
-        const ssize_t n = most > 0 ? read(s->master, buf, most) : 0;
-        if (n <= 0)
-            return;
-        heard_host(sim, s);
-        s->bytes_in += sim->phase == RUN_GOING ? (size_t)n : 0;
-        emu_input(s->emu, sim->now_ms, bytes_of(buf, (size_t)n));
-    }
+    const size_t n = stick_pty_read(&s->pty, s->emu, sim->now_ms);
+    if (n == 0)
+        return;
+    heard_host(sim, s);
+    s->bytes_in += sim->phase == RUN_GOING ? n : 0;
 }
 
 static void write_terminal(struct sim *sim, struct sim_stick *s)
 {
-    struct bytes out;
-    bool full = false;
-    while (s->master >= 0 && !full && emu_peek_bytes(s->emu, sim->now_ms, &out)) {
-        const ssize_t n = write(s->master, out.data, out.len);
-        full = n <= 0;
-        if (n <= 0)
-            break;
-        s->bytes_out += sim->phase == RUN_GOING ? (size_t)n : 0;
-        emu_took(s->emu, (size_t)n);
-    }
-    if (s->master >= 0 && full != s->waits_to_write) {
-        net_watch_stick(sim, s->master, full);
-        s->waits_to_write = full;
-    }
+    bool full;
+    const size_t n = stick_pty_write(&s->pty, s->emu, sim->now_ms, &full);
+    s->bytes_out += sim->phase == RUN_GOING ? n : 0;
+    if (s->pty.master < 0 || full == s->waits_to_write)
+        return;
+    net_watch_stick(sim, s->pty.master, full);
+    s->waits_to_write = full;
 }
 
 void stick_io(struct sim *sim, struct sim_stick *s)
@@ -332,15 +286,10 @@ void stick_io(struct sim *sim, struct sim_stick *s)
 
 /* ---- what happens to sticks -------------------------------------------------------------------- */
 
-/* Every other time it will come back under another name, because somebody has taken the old one. */
 static void pull_out(struct sim *sim, struct sim_stick *s)
 {
     emu_power_off(s->emu, sim->now_ms);
-    if (s->options.link != NULL) /* first: it must not lead to whoever gets that terminal next */
-        unlink(s->options.link);
-    close_terminal(s);
-    if (s->replugs++ % 2 == 0)
-        s->squatter = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    stick_pty_pull(&s->pty);
     s->plug_ms = sim->now_ms + OUT_MS;
     s->replug_ms = TIME_NEVER;
 }
@@ -348,14 +297,12 @@ static void pull_out(struct sim *sim, struct sim_stick *s)
 static void plug_in(struct sim *sim, struct sim_stick *s)
 {
     s->plug_ms = TIME_NEVER;
-    s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
+    if (s->is_hard_time)
+        s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
     if (!open_terminal(sim, s)) {
         run_interrupt(sim);
         return;
     }
-    if (s->squatter >= 0)
-        close(s->squatter);
-    s->squatter = -1;
     s->back_ms = sim->now_ms;
     emu_power_on(s->emu, sim->now_ms);
 }
@@ -389,19 +336,31 @@ static void take_events(struct sim *sim, struct sim_stick *s)
     }
 }
 
-/* While the run ends, what is under way shall get through. */
-static bool is_hard_time(const struct sim *sim)
+/* Not before the nodes begin; and while the run ends, what is under way shall get through. */
+static void begin_hardships(const struct sim *sim, struct sim_stick *s)
 {
-    return sim->phase == RUN_WAITING || sim->phase == RUN_GOING;
+    s->is_hard_time = true;
+    s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
+    s->rejoin_ms = time_add(sim->now_ms, s->options.rejoin_ms);
+}
+
+static void end_hardships(struct sim_stick *s)
+{
+    s->is_hard_time = false;
+    s->replug_ms = s->rejoin_ms = TIME_NEVER;
 }
 
 void stick_step(struct sim *sim, struct sim_stick *s)
 {
+    if (sim->phase == RUN_GOING && !s->is_hard_time)
+        begin_hardships(sim, s);
+    else if (sim->phase != RUN_GOING && s->is_hard_time)
+        end_hardships(s);
     if (s->plug_ms <= sim->now_ms)
         plug_in(sim, s);
-    if (s->replug_ms <= sim->now_ms && is_hard_time(sim))
+    if (s->replug_ms <= sim->now_ms)
         pull_out(sim, s);
-    if (s->rejoin_ms <= sim->now_ms && is_hard_time(sim))
+    if (s->rejoin_ms <= sim->now_ms)
         rejoin(sim, s);
     read_terminal(sim, s);
     emu_advance(s->emu, sim->now_ms);
@@ -410,11 +369,11 @@ void stick_step(struct sim *sim, struct sim_stick *s)
     write_terminal(sim, s);
 }
 
-int64_t stick_next_ms(const struct sim *sim, const struct sim_stick *s)
+int64_t stick_next_ms(const struct sim_stick *s)
 {
-    const int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
-    const int64_t hard_ms = is_hard_time(sim) ? time_min(s->replug_ms, s->rejoin_ms) : TIME_NEVER;
-    return time_min(time_min(next_ms, s->plug_ms), hard_ms);
+    int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
+    next_ms = time_min(next_ms, time_min(s->plug_ms, s->replug_ms));
+    return time_min(next_ms, s->rejoin_ms);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
@@ -450,7 +409,7 @@ struct sim_stick_figures stick_figures(const struct sim_stick *s)
         .bytes_in = s->bytes_in,
         .bytes_out = s->bytes_out,
         .overruns = s->emu->overruns,
-        .replugs = s->replugs,
+        .replugs = s->pty.pulled,
         .rejoins = s->rejoins,
         .slowest_ms = (uint64_t)s->slowest_ms,
     };

@@ -26,6 +26,7 @@ struct sim_stick_options {
     unsigned line_faults; /* percent of frames from the stick that come damaged */
     int64_t replug_ms;    /* pulled out so often, TIME_NEVER: never */
     int64_t rejoin_ms;    /* a node gets another address so often */
+    int64_t no_ack_ms;    /* the stick waits so long for a node's acknowledgement */
 };
 
 struct sim_stick_options sim_stick_defaults(void);
@@ -46,7 +47,7 @@ void stick_io(struct sim *sim, struct sim_stick *s);
 
 /* Lets time pass, hands packets to nodes, bytes to the terminal. Call after every wake-up. */
 void stick_step(struct sim *sim, struct sim_stick *s);
-int64_t stick_next_ms(const struct sim *sim, const struct sim_stick *s);
+int64_t stick_next_ms(const struct sim_stick *s);
 
 /* A node's radio: on, off, sends. */
 void stick_node_on(struct sim *sim, struct sim_stick *s, const struct sim_node *n, bool on);

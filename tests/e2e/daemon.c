@@ -2,6 +2,7 @@
 #include "e2e/daemon.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,7 +19,7 @@
 
 #include <check.h>
 
-enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000 };
+enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000, LOG_END = 3000 };
 
 int64_t test_now_ms(void)
 {
@@ -98,6 +99,11 @@ bool daemon_has_logged(struct daemon *d, const char *text)
     return strstr(d->log, text) != NULL;
 }
 
+const char *daemon_log_end(const struct daemon *d)
+{
+    return d->log + (d->log_len > LOG_END ? d->log_len - LOG_END : 0);
+}
+
 void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms)
 {
     const int64_t end_ms = test_now_ms() + timeout_ms;
@@ -129,6 +135,34 @@ void daemon_start(struct daemon *d, uint16_t broker_port, const char *more)
     char name[] = "sennetd";
     d->pid = spawn((char *[]){name, config_option, path, NULL}, &d->log_fd);
     daemon_wait_log(d, "gateway.ready", START_MS);
+}
+
+unsigned daemon_descriptors(const struct daemon *d)
+{
+    char path[64];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)d->pid);
+    DIR *dir = opendir(path);
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
+unsigned daemon_memory_kib(const struct daemon *d)
+{
+    char path[64], line[128];
+    unsigned kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)d->pid);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kib = (unsigned)strtoul(line + 6, NULL, 10);
+    }
+    fclose(f);
+    return kib;
 }
 
 static int wait_for_end(pid_t pid)

@@ -30,12 +30,19 @@ void daemon_start(struct daemon *d, uint16_t broker_port, const char *more);
 void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms);
 bool daemon_has_logged(struct daemon *d, const char *text);
 
+/* The last lines that were read, no more than a message of Check can carry. */
+const char *daemon_log_end(const struct daemon *d);
+
 /* Sends a signal and waits for the end; the exit status, or -signal. */
 int daemon_end(struct daemon *d, int signal);
 
 /* Runs sennetd to its end with these arguments (NULL-terminated); its exit status. Output of both
  * streams goes to `output`. */
 int daemon_run(char *const arguments[], char *output, size_t output_size);
+
+/* Open files, and resident memory. */
+unsigned daemon_descriptors(const struct daemon *d);
+unsigned daemon_memory_kib(const struct daemon *d);
 
 struct node {
     int fd;

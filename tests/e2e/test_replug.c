@@ -5,7 +5,6 @@
  *
  * SENNET_REPLUGS=1000 for the long run; 20 without it.
  */
-#include <dirent.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -134,19 +133,6 @@ static void stop(void)
         unplug();
 }
 
-static unsigned descriptors(void)
-{
-    char path[64];
-    unsigned n = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)gateway.pid);
-    DIR *d = opendir(path);
-    ck_assert_ptr_nonnull(d);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
 START_TEST(a_stick_that_is_missing_at_the_start_is_waited_for)
 {
     start();
@@ -177,7 +163,7 @@ START_TEST(sessions_survive_a_stick_that_is_pulled_out_again_and_again)
     plug();
     daemon_wait_log(&gateway, "link.up link=stick", PATIENCE_MS);
     node_connects();
-    const unsigned before = descriptors();
+    const unsigned before = daemon_descriptors(&gateway);
     for (unsigned i = 1; i <= times; i++) {
         int decoy[2] = {-1, -1};
         char name[64];
@@ -199,7 +185,7 @@ START_TEST(sessions_survive_a_stick_that_is_pulled_out_again_and_again)
     }
     printf("%u replugs, the slowest took %d ms\n", times, (int)slowest_ms);
     ck_assert_int_lt(slowest_ms, REOPENED_MS);
-    ck_assert_uint_eq(descriptors(), before);
+    ck_assert_uint_eq(daemon_descriptors(&gateway), before);
     ck_assert_msg(!daemon_has_logged(&gateway, "new=lost"), "%s", gateway.log);
     stop();
 }

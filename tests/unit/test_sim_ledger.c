@@ -73,6 +73,27 @@ START_TEST(acknowledged_but_not_arrived_is_lost_until_it_arrives)
 
 END_TEST
 
+START_TEST(lost_messages_can_be_named)
+{
+    for (uint64_t i = 0; i < 20; i++) {
+        ledger_acknowledged(&ledger, 1, 1, ledger_sent(&ledger, 1, 1));
+        if (i != 3 && i != 17)
+            ledger_arrived(&ledger, 1, 1, i);
+    }
+    ledger_acknowledged(&ledger, 2, 2, ledger_sent(&ledger, 2, 2));
+    ledger_sent(&ledger, 0, 1); /* not acknowledged */
+    struct ledger_message m = {.qos = -1};
+    ck_assert(ledger_find_lost(&ledger, &m) && m.node == 1 && m.qos == 1 && m.seq == 3);
+    m.seq++;
+    ck_assert(ledger_find_lost(&ledger, &m) && m.node == 1 && m.qos == 1 && m.seq == 17);
+    m.seq++;
+    ck_assert(ledger_find_lost(&ledger, &m) && m.node == 2 && m.qos == 2 && m.seq == 0);
+    m.seq++;
+    ck_assert(!ledger_find_lost(&ledger, &m));
+}
+
+END_TEST
+
 START_TEST(second_arrival_is_a_duplicate_open_or_settled)
 {
     const uint64_t open = ledger_sent(&ledger, 0, 1);
@@ -430,6 +451,7 @@ int main(void)
     tcase_add_checked_fixture(books, open_observed, close_ledger);
     tcase_add_test(books, acknowledged_and_arrived_leaves_nothing_open);
     tcase_add_test(books, acknowledged_but_not_arrived_is_lost_until_it_arrives);
+    tcase_add_test(books, lost_messages_can_be_named);
     tcase_add_test(books, second_arrival_is_a_duplicate_open_or_settled);
     tcase_add_test(books, arrival_of_what_was_never_sent_is_impossible);
     tcase_add_test(books, order_is_judged_per_node_and_qos);
