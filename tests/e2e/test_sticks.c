@@ -25,7 +25,6 @@ enum { FAMILIES = 5, START_MS = 30000, RUN_MS = 150000, OUTPUT_ROOM = 4000, PATH
 
 struct bench {
     const char *family;
-    const char *more; /* of its link */
     struct broker broker;
     struct daemon gateway;
     pid_t sim;
@@ -35,13 +34,8 @@ struct bench {
 
 static char directory[] = "/tmp/sennet-sticks-XXXXXX";
 
-static struct bench benches[FAMILIES] = {
-    {.family = "znp"                             },
-    {                                      .family = "ezsp"                                           },
-    {                     .family = "deconz"                            },
-    {                                                                  .family = "xbee"},
-    { .family = "serial",                                      .more = "framing = slip\nforwarder = yes\n"},
-};
+static struct bench benches[FAMILIES];
+static const char *const FAMILY[FAMILIES] = {"znp", "ezsp", "deconz", "xbee", "serial"};
 
 /* Retries are short, and so is the patience of the sticks: with the usual ones a lost packet takes
  * seconds, and there are many. */
@@ -136,9 +130,10 @@ static void await_stick(const struct bench *b)
 static void start_gateway(struct bench *b)
 {
     char more[512];
+    const bool is_serial = strcmp(b->family, "serial") == 0;
     snprintf(more, sizeof more,
              "[link stick]\ndriver = %s\ndevice = %s\n%s[topics]\n1 = meters/reading\n", b->family,
-             b->link, b->more != NULL ? b->more : "");
+             b->link, is_serial ? "framing = slip\nforwarder = yes\n" : "");
     daemon_start(&b->gateway, b->broker.port, more);
 }
 
@@ -184,6 +179,7 @@ START_TEST(forty_nodes_behind_a_stick_of_any_family_lose_nothing)
     snprintf(plan, sizeof plan, "%s/scenario", directory);
     write_file(plan, scenario);
     for (unsigned i = 0; i < FAMILIES; i++) {
+        benches[i].family = FAMILY[i];
         broker_start(&benches[i].broker, "max_queued_messages 0\nset_tcp_nodelay true\n");
         start_sim(&benches[i], plan);
     }
