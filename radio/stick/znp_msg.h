@@ -177,6 +177,11 @@ struct znp_device {
 
 bool znp_get_device(struct bytes in, struct znp_device *out);
 
+/* Does the stack's state (item ZNP_NV_NIB, as read) say that there is no network? The item is made
+ * when the stack first starts, so its length alone says nothing. False, too, for a layout that is
+ * unknown: then nothing is certain, and a network might be lost. */
+bool znp_nib_is_empty(struct bytes nib);
+
 struct znp_network {
     uint16_t pan_id;
     uint8_t state, channel;

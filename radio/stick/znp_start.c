@@ -173,32 +173,8 @@ static void device_heard(struct znp *z, int64_t now_ms, const struct znp_reply *
 
 static void nib_ask(struct znp *z, int64_t now_ms)
 {
-    uint8_t id[2];
-    struct writer w = wr_to(id, sizeof id);
-    wr_u16_le(&w, ZNP_NV_NIB);
-    znp_step_ask(z, now_ms, ZNP_NV_LENGTH, bytes_of(id, w.len));
-}
-
-static void nib_heard(struct znp *z, int64_t now_ms, const struct znp_reply *reply)
-{
-    struct reader r = rd_of(reply->data);
-    const uint16_t length = rd_u16_le(&r);
-    const bool told = reply->rpc_error == 0 && !r.failed;
-    if (z->device.state == ZNP_STATE_COORDINATOR || (told && length > 0)) {
-        znp_goto(z, now_ms, ZNP_STEP_ROLE, 0);
-    } else if (!told) {
-        /* Never form a network because a question was not understood. */
-        znp_give_up(z, now_ms,
-                    "the stick does not tell whether it has a network (OSAL_NV_LENGTH): its "
-                    "firmware is too old, or no coordinator's");
-    } else if (!z->s.config.form_network) {
-        znp_give_up(z, now_ms,
-                    "the stick has no network yet. To let the gateway form one, set form_network "
-                    "= yes (and channel, pan_id, network_key_file as you like) in its section");
-    } else {
-        z->forming = true;
-        znp_goto(z, now_ms, ZNP_STEP_FORM_ERASE, 0);
-    }
+    static const uint8_t id[] = {ZNP_NV_NIB, 0};
+    znp_step_ask(z, now_ms, ZNP_NV_LENGTH, bytes_of(id, sizeof id));
 }
 
 void znp_step_nv_read(struct znp *z, int64_t now_ms, uint16_t id)
@@ -207,6 +183,50 @@ void znp_step_nv_read(struct znp *z, int64_t now_ms, uint16_t id)
     struct writer w = wr_to(data, sizeof data);
     znp_put_nv_read(&w, !z->nv_old, id);
     znp_step_ask(z, now_ms, z->nv_old ? ZNP_NV_READ : ZNP_NV_READ_EXT, bytes_of(data, w.len));
+}
+
+static void no_network(struct znp *z, int64_t now_ms)
+{
+    z->forming = z->s.config.form_network;
+    if (z->forming)
+        znp_goto(z, now_ms, ZNP_STEP_FORM_ERASE, 0);
+    else
+        znp_give_up(z, now_ms,
+                    "the stick has no network yet. To let the gateway form one, set form_network "
+                    "= yes (and channel, pan_id, network_key_file as you like) in its section");
+}
+
+static void nib_heard(struct znp *z, int64_t now_ms, const struct znp_reply *reply)
+{
+    struct reader r = rd_of(reply->data);
+    const uint16_t length = rd_u16_le(&r);
+    if (z->device.state == ZNP_STATE_COORDINATOR)
+        znp_goto(z, now_ms, ZNP_STEP_ROLE, 0);
+    else if (reply->rpc_error != 0 ||
+             r.failed) /* never form a network because a question was not understood */
+        znp_give_up(z, now_ms,
+                    "the stick does not tell whether it has a network (OSAL_NV_LENGTH): its "
+                    "firmware is too old, or no coordinator's");
+    else if (length == 0)
+        no_network(z, now_ms);
+    else
+        znp_goto(z, now_ms, ZNP_STEP_NIB_READ, 0);
+}
+
+static void nib_read_ask(struct znp *z, int64_t now_ms)
+{
+    znp_step_nv_read(z, now_ms, ZNP_NV_NIB);
+}
+
+/* Started without a network, Z-Stack 1.2 would form one of its own. */
+static void nib_read_heard(struct znp *z, int64_t now_ms, const struct znp_reply *reply)
+{
+    uint8_t status;
+    struct bytes nib;
+    if (reply->rpc_error == 0 && znp_get_nv(reply->data, &status, &nib) && znp_nib_is_empty(nib))
+        no_network(z, now_ms);
+    else
+        znp_goto(z, now_ms, ZNP_STEP_ROLE, 0);
 }
 
 static void role_ask(struct znp *z, int64_t now_ms)
@@ -512,6 +532,7 @@ static const struct znp_step_row rows[ZNP_STEPS] = {
     [ZNP_STEP_VERSION] = {"telling its version",              version_ask,    version_heard   },
     [ZNP_STEP_DEVICE] = {"telling its state",                device_ask,     device_heard    },
     [ZNP_STEP_NIB] = {"telling whether it has a network", nib_ask,        nib_heard       },
+    [ZNP_STEP_NIB_READ] = {"telling whether it has a network", nib_read_ask,   nib_read_heard  },
     [ZNP_STEP_ROLE] = {"telling its role",                 role_ask,       role_heard      },
     [ZNP_STEP_STARTUP] = {"starting its network",             startup_ask,    startup_heard   },
     [ZNP_STEP_AWAIT] = {"starting its network",             device_ask,     await_heard     },

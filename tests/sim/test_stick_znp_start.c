@@ -102,6 +102,23 @@ START_TEST(a_stored_network_is_started)
 
 END_TEST
 
+/* Packed as on CC253x, aligned as on the others, and of no length that we know. */
+START_TEST(a_stored_network_is_recognised_in_each_layout)
+{
+    static const uint16_t lengths[] = {110, 116, 112};
+
+    struct stick_config c = stick_defaults();
+    c.form_network = true; /* must not matter */
+    again_with(c);
+    b->nib_len = lengths[_i];
+    b->state = 0;
+    bench_start(b, 100);
+    ck_assert_uint_eq(bench_count(b, ZNP_STARTUP_FROM_APP), 1);
+    assert_untouched();
+}
+
+END_TEST
+
 START_TEST(a_network_that_comes_up_without_a_word_is_noticed)
 {
     b->state = 0;
@@ -182,9 +199,13 @@ END_TEST
 
 /* ---- none is there ----------------------------------------------------------------------------- */
 
+/* There is no item that tells of the network, or one that tells of none: packed, aligned. */
+static const uint16_t no_networks[] = {0, 110, 116};
+
 START_TEST(without_permission_no_network_is_formed)
 {
     unformed(stick_defaults());
+    b->nib_len = no_networks[_i];
     bench_open(b);
     bench_run(b, 1000);
     ck_assert_uint_eq(b->reopens, 1);
@@ -233,9 +254,12 @@ static void assert_settings_written(void)
 START_TEST(with_permission_a_network_is_formed_by_commissioning)
 {
     unformed(forming());
+    b->nib_len = no_networks[_i];
+    bench_open(b);
     b->pan_id = 0x4242;
     b->channel = 20;
-    bench_start(b, 5000);
+    bench_run(b, 5000);
+    ck_assert_uint_eq(b->ups, 1);
     assert_settings_written();
     ck_assert_uint_eq(bench_count(b, ZNP_RESET_REQ), 1);
     ck_assert_uint_eq(bench_last(b, ZNP_RESET_REQ)->data[0], 1);
@@ -517,15 +541,16 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, each_generation_comes_up_at_once_with_the_network_it_has, 0, 3);
     tcase_add_test(t, a_stored_network_is_started);
+    tcase_add_loop_test(t, a_stored_network_is_recognised_in_each_layout, 0, 3);
     tcase_add_test(t, a_network_that_comes_up_without_a_word_is_noticed);
     tcase_add_test(t, a_network_that_does_not_start_is_tried_again_later);
     tcase_add_test(t, a_network_that_never_comes_up_is_given_up_after_a_minute);
     tcase_add_test(t, another_configuration_than_the_network_s_is_told_and_the_network_kept);
     tcase_add_test(t, a_configuration_that_agrees_is_not_mentioned);
     tcase_add_test(t, a_stick_that_is_a_router_is_not_started);
-    tcase_add_test(t, without_permission_no_network_is_formed);
+    tcase_add_loop_test(t, without_permission_no_network_is_formed, 0, 3);
     tcase_add_test(t, a_stick_that_cannot_say_whether_it_has_a_network_gets_none);
-    tcase_add_test(t, with_permission_a_network_is_formed_by_commissioning);
+    tcase_add_loop_test(t, with_permission_a_network_is_formed_by_commissioning, 0, 3);
     tcase_add_test(t, z_stack_1_2_forms_by_starting);
     tcase_add_test(t, items_that_do_not_exist_yet_are_made);
     tcase_add_test(t, older_commands_for_items_serve_where_the_newer_are_unknown);

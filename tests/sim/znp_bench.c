@@ -61,6 +61,18 @@ void bench_answer(struct bench *b, uint16_t request, uint8_t status)
     bench_run(b, 0);
 }
 
+static void put_nib(const struct bench *b, struct writer *w)
+{
+    uint8_t nib[116] = {0};
+    const bool aligned = b->nib_len == sizeof nib;
+    nib[aligned ? 24 : 22] = b->channel;
+    nib[aligned ? 36 : 33] = (uint8_t)b->pan_id;
+    nib[aligned ? 37 : 34] = (uint8_t)(b->pan_id >> 8);
+    wr_u8(w, 0);
+    wr_u8(w, (uint8_t)b->nib_len);
+    wr_bytes(w, bytes_of(nib, b->nib_len));
+}
+
 /* The answer to `asked`, after its status where there is nothing else to say. */
 static void put_answer(struct bench *b, const struct bench_asked *asked, struct writer *w)
 {
@@ -79,6 +91,10 @@ static void put_answer(struct bench *b, const struct bench_asked *asked, struct 
         return;
     case ZNP_NV_READ:
     case ZNP_NV_READ_EXT:
+        if (id == ZNP_NV_NIB) {
+            put_nib(b, w);
+            return;
+        }
         wr_u8(w, 0);
         wr_u8(w, id == ZNP_NV_ACTIVE_KEY ? 17 : 1);
         wr_u8(w, b->role);

@@ -36,7 +36,7 @@ struct bench {
     /* the stick */
     uint8_t product;
     uint16_t caps;
-    uint16_t nib_len;
+    uint16_t nib_len; /* of the item that tells of the network: PAN and channel as below */
     uint8_t state, role, channel;
     uint16_t pan_id;
     uint64_t lookup; /* answer to every ZNP_NWK_LOOKUP; 0: unknown */

@@ -386,6 +386,38 @@ START_TEST(a_short_payload_is_never_taken_for_one_to_fetch)
 
 END_TEST
 
+/* Read from real sticks, as reports of faults published them. */
+START_TEST(the_state_of_the_stack_tells_whether_there_is_a_network)
+{
+    static const struct {
+        bool empty;
+        const char *nib;
+    } states[] = {
+        {true,  /* after its settings were erased */
+         "29 05 02 00 0F 00 00 1E 00 00 00 01 05 01 8F 00 07 00 02 0D 1E 00 FE FF 00 00 FE FF 00 "
+         "00 00 00 00 00 00 00 FE FF 00 00 00 00 00 00 0F 0F 00 00 00 00 00 00 00 00 00 00 00 AD "
+         "CF C2 24 00 4B 12 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
+         "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 0F 05 00 01 64 0A 01 00 00 00 00 00 00 00" },
+        {false, /* PAN DC81, channel 17 */
+         "78 05 02 33 0F 33 00 1E 00 00 00 01 05 01 8F 00 07 00 02 0D 1E 00 00 00 11 00 00 00 00 "
+         "00 00 00 00 00 00 00 81 DC 08 00 00 00 02 00 0F 0F 04 00 01 00 00 00 01 00 00 00 00 0C "
+         "92 0E BC A1 71 7B F9 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
+         "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 0F 05 00 01 64 0A 01 00 00 00 00 00 00 00"},
+    };
+
+    size_t len;
+    uint8_t *nib = golden_octets(states[_i].nib, &len);
+    ck_assert_uint_eq(len, 116);
+    ck_assert_int_eq(znp_nib_is_empty(bytes_of(nib, len)), states[_i].empty);
+    for (size_t cut = 0; cut < len; cut++) { /* a layout that we don't know tells nothing */
+        if (cut != 110)
+            ck_assert(!znp_nib_is_empty(bytes_of(nib, cut)));
+    }
+    free(nib);
+}
+
+END_TEST
+
 int main(void)
 {
     golden = golden_load(GOLDEN);
@@ -398,6 +430,7 @@ int main(void)
     tcase_add_loop_test(vectors, each_frame_of_the_reference_is_what_it_should_be, 0, VECTORS);
     tcase_add_test(vectors, each_status_has_its_class);
     tcase_add_test(vectors, a_short_payload_is_never_taken_for_one_to_fetch);
+    tcase_add_loop_test(vectors, the_state_of_the_stack_tells_whether_there_is_a_network, 0, 2);
     suite_add_tcase(suite, vectors);
     const int result = run_suite(suite);
     golden_free(&golden);

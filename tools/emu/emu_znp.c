@@ -50,9 +50,18 @@ void emu_znp_answer(struct emu_stick *z, int64_t now_ms, uint8_t cmd0, uint8_t c
 
 /* ---- the network ------------------------------------------------------------------------------- */
 
+static bool is_3x(const struct emu_stick *z)
+{
+    return z->m.config.firmware == FIRMWARE_3X || z->m.config.firmware == FIRMWARE_NO_FORM;
+}
+
+/* The item alone says nothing: the stack makes it when it first starts. */
 bool emu_znp_has_network(struct emu_stick *z)
 {
-    return znp_nv_find(&z->nv, NV_NIB) != NULL;
+    enum { CHANNEL_PACKED = 22, CHANNEL_ALIGNED = 24 };
+
+    const struct znp_nv_item *nib = znp_nv_find(&z->nv, NV_NIB);
+    return nib != NULL && nib->value[is_3x(z) ? CHANNEL_ALIGNED : CHANNEL_PACKED] != 0;
 }
 
 uint8_t emu_znp_channel(struct emu_stick *z)
@@ -68,11 +77,6 @@ uint8_t emu_znp_channel(struct emu_stick *z)
 uint16_t emu_znp_pan_id(struct emu_stick *z)
 {
     return (uint16_t)znp_nv_number(&z->nv, NV_PAN_ID, 0xFFFF);
-}
-
-static bool is_3x(const struct emu_stick *z)
-{
-    return z->m.config.firmware == FIRMWARE_3X || z->m.config.firmware == FIRMWARE_NO_FORM;
 }
 
 /* The state of the stack, as the compiler of each chip lays it out: packed on the old ones, words at
@@ -115,26 +119,28 @@ void emu_znp_put_extended_pan(struct emu_stick *z, struct writer *w)
         put_eui64(w, z->m.config.eui64);
 }
 
-static void store_nib(struct emu_stick *z)
+static void store_nib(struct emu_stick *z, bool network)
 {
+    enum { NONE = 0xFFFE };
+
     uint8_t octets[116];
     struct nib n = {.w = wr_to(octets, sizeof octets), .aligned = is_3x(z)};
     nib_fill(&n, 15, 0x02); /* counters and settings that no host looks at */
     nib_u16(&n, 7);
     nib_fill(&n, 3, 0x02);
-    nib_u16(&n, 0); /* own address */
-    wr_u8(&n.w, emu_znp_channel(z));
-    nib_u16(&n, 0); /* of the coordinator */
-    put_eui64(&n.w, z->m.config.eui64);
-    nib_u16(&n, emu_znp_pan_id(z));
-    wr_u8(&n.w, 8);
-    nib_u32(&n, UINT32_C(1) << emu_znp_channel(z));
+    nib_u16(&n, network ? 0 : NONE); /* own address */
+    wr_u8(&n.w, network ? emu_znp_channel(z) : 0);
+    nib_u16(&n, network ? 0 : NONE); /* of the coordinator */
+    put_eui64(&n.w, network ? z->m.config.eui64 : 0);
+    nib_u16(&n, network ? emu_znp_pan_id(z) : NONE);
+    wr_u8(&n.w, network ? 8 : 0);
+    nib_u32(&n, network ? UINT32_C(1) << emu_znp_channel(z) : 0);
     nib_fill(&n, 4, 0x0F);
     nib_u32(&n, 0);
     nib_u32(&n, 0);
     wr_u8(&n.w, 0);
     emu_znp_put_extended_pan(z, &n.w);
-    nib_fill(&n, 1, 1); /* it has a network key */
+    wr_u8(&n.w, network); /* there is a key */
     nib_fill(&n, 34, 0);
     nib_fill(&n, 9, 0x0F);
     nib_u16(&n, 0);
@@ -165,7 +171,7 @@ static void store_network(struct emu_stick *z)
         const uint8_t value[] = {(uint8_t)pan_id, (uint8_t)(pan_id >> 8)};
         znp_nv_set(&z->nv, NV_PAN_ID, bytes_of(value, sizeof value));
     }
-    store_nib(z);
+    store_nib(z, true);
     store_key(z);
 }
 
@@ -290,6 +296,8 @@ static void on_power_on(struct emu *m, int64_t now_ms)
     memset(z->endpoints, 0, sizeof z->endpoints);
     memset(z->groups, 0, sizeof z->groups);
     clear_as_asked(z);
+    if (znp_nv_find(&z->nv, NV_NIB) == NULL)
+        store_nib(z, false);
     z->in_boot_loader = m->config.firmware == FIRMWARE_BOOT && m->resets == 0;
     z->boot_at_ms = z->in_boot_loader ? TIME_NEVER : now_ms + RESET_MS;
 }
