@@ -356,6 +356,7 @@ void stick_step(struct sim *sim, struct sim_stick *s)
         begin_hardships(sim, s);
     else if (sim->phase != RUN_GOING && s->is_hard_time)
         end_hardships(s);
+    emu_advance(s->emu, sim->now_ms); /* what is on the line comes before what happens now */
     if (s->plug_ms <= sim->now_ms)
         plug_in(sim, s);
     if (s->replug_ms <= sim->now_ms)
@@ -363,7 +364,6 @@ void stick_step(struct sim *sim, struct sim_stick *s)
     if (s->rejoin_ms <= sim->now_ms)
         rejoin(sim, s);
     read_terminal(sim, s);
-    emu_advance(s->emu, sim->now_ms);
     ether_advance(s->ether, sim->now_ms);
     take_events(sim, s);
     write_terminal(sim, s);
@@ -391,6 +391,7 @@ void stick_node_send(struct sim *sim, struct sim_stick *s, const struct sim_node
         sim->counters.send_failures++;
         return;
     }
+    emu_advance(s->emu, sim->now_ms);
     ether_node_send(s->ether, sim->now_ms, n->number, false, packet);
     if (n->group->sleepy)
         ether_node_poll(s->ether, sim->now_ms, n->number, sim->now_ms + POLL_MS);

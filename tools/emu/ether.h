@@ -8,6 +8,9 @@
  *     ether_send()                                       ether_node_send()
  *     ETHER_EV_CONFIRM, ETHER_EV_RECEIVED, ANNOUNCE      ETHER_EV_TO_NODE
  *
+ * Time never goes back, for any caller: bring a stick that has something on its line up to date
+ * (emu_advance()) before the ether hears of anything else.
+ *
  * Both kinds of event come out of one queue in the order of time; each belongs to one side, and
  * whoever pulls the queue hands it on (emu_event() takes the coordinator's).
  */
