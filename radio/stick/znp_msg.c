@@ -197,17 +197,17 @@ bool znp_nib_is_empty(struct bytes nib)
 {
     /* As the compilers lay it out: packed on CC253x, words at even offsets on the others. */
     static const struct {
-        uint8_t len, channel, pan_id;
+        uint8_t len, pan_id;
     } layouts[] = {
-        {110, 22, 33},
-        {116, 24, 36},
+        {110, 33},
+        {116, 36},
     };
 
     for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
         if (layouts[i].len != nib.len)
             continue;
         struct reader r = rd_of(bytes_of(nib.data + layouts[i].pan_id, 2));
-        return nib.data[layouts[i].channel] == 0 || rd_u16_le(&r) >= 0xFFFE;
+        return rd_u16_le(&r) >= 0xFFFE;
     }
     return false;
 }
