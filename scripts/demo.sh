@@ -1,17 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Shows Sennet at work: a private MQTT broker, the gateway, and a street of simulated meters. Installs
-# what is missing (apt), builds the release preset, runs until Ctrl-C or for --seconds, prints what
-# became of every message, and takes everything down again. Exit status: that of sennet-sim.
+# Shows Sennet at work: a private MQTT broker, the gateway with an emulated ZigBee stick, and a street
+# of simulated meters behind it. Installs what is missing (apt), builds the release preset, runs until
+# Ctrl-C or for --seconds, prints what became of every message, and takes everything down again. Exit
+# status: that of sennet-sim.
 set -eu
 
 usage() {
     cat <<'END'
-usage: demo.sh [--seconds N] [--nodes N]
+usage: demo.sh [--seconds N] [--nodes N] [--stick KIND | --udp]
 
-  --seconds N  end after N seconds; otherwise Ctrl-C ends
-  --nodes N    simulated nodes, at least 4 (default 20)
+  --seconds N   end after N seconds; otherwise Ctrl-C ends
+  --nodes N     simulated nodes, at least 4 (default 20)
+  --stick KIND  the emulated stick: znp (default), ezsp, deconz or xbee
+  --udp         nodes speak UDP, without a stick; so they do when there are more than 60
 END
 }
 
@@ -35,6 +38,8 @@ whole_number() { # OPTION VALUE MIN MAX
 
 seconds=
 nodes=20
+stick=znp
+stick_nodes_max=60 # more would fill its serial line
 while [ $# -gt 0 ]; do
     case $1 in
     --seconds)
@@ -47,6 +52,17 @@ while [ $# -gt 0 ]; do
         nodes=$2
         shift
         ;;
+    --stick)
+        case ${2:-} in
+        znp | ezsp | deconz | xbee) stick=$2 ;;
+        *)
+            echo "demo.sh: --stick must be znp, ezsp, deconz or xbee" >&2
+            exit 64
+            ;;
+        esac
+        shift
+        ;;
+    --udp) stick= ;;
     --help | -h)
         usage
         exit 0
@@ -58,6 +74,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+
+[ "$nodes" -le $stick_nodes_max ] || stick=
 
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -155,6 +173,19 @@ done
 
 find_port udp
 gateway_port=$port
+if [ -n "$stick" ]; then
+    rate=0.5
+    where="an emulated stick ($stick) at $work/stick"
+    link="[link zigbee]
+driver = $stick
+device = $work/stick"
+else
+    rate=2
+    where="udp 127.0.0.1:$gateway_port"
+    link="[link lan]
+driver = udp
+listen = 127.0.0.1:$gateway_port"
+fi
 cat >"$work/gateway.conf" <<END
 [gateway]
 id = 1
@@ -165,9 +196,7 @@ log_level = info
 [broker]
 address = mqtt://127.0.0.1:$broker_port
 
-[link radio]
-driver = udp
-listen = 127.0.0.1:$gateway_port
+$link
 
 [topics]
 1 = meters/reading
@@ -198,7 +227,7 @@ connect-window = 1000
 [group meters]
 nodes = $meters
 id-prefix = meter
-rate = 2
+rate = $rate
 qos = mix
 topics = mix
 wills = yes
@@ -223,12 +252,16 @@ at ${vanish_at}s group meters vanish $gone
 at ${back_at}s group meters reconnect
 END
 
-echo "demo.sh: broker mqtt://127.0.0.1:$broker_port, gateway udp 127.0.0.1:$gateway_port;" \
+echo "demo.sh: broker mqtt://127.0.0.1:$broker_port, gateway at $where;" \
     "$gone of $nodes nodes will vanish after $vanish_at s, so that their wills are seen"
 [ -n "$seconds" ] || echo "demo.sh: Ctrl-C ends"
 
-set -- --gateway "127.0.0.1:$gateway_port" --broker "mqtt://127.0.0.1:$broker_port" \
-    --scenario "$work/demo.scenario"
+set -- --broker "mqtt://127.0.0.1:$broker_port" --scenario "$work/demo.scenario"
+if [ -n "$stick" ]; then
+    set -- "$@" --stick "$stick" --stick-link "$work/stick"
+else
+    set -- "$@" --gateway "127.0.0.1:$gateway_port"
+fi
 [ -z "$seconds" ] || set -- "$@" --seconds "$seconds"
 "$bin/sennet-sim" "$@" &
 sim_pid=$!

@@ -5,7 +5,7 @@
  * again, at any moment, and come back at once or later, under the same name or another. The node
  * knows nothing of that: it never connects again, and its next PUBLISH must be accepted.
  *
- * SENNET_REPLUGS=1000 for the long run; 20 without it.
+ * SENNET_REPLUGS=1000 for the long run; 20 without it. SENNET_FAMILY=xbee for that one alone.
  */
 #include <poll.h>
 #include <signal.h>
@@ -30,6 +30,7 @@ enum {
     REOPENED_MS = 2000,
     ANSWERED_MS = 20000, /* from the return of the stick to the PUBACK, its start-up included */
     SAY_AGAIN_MS = 100,
+    STALL_MS = 50,
     SERIAL_FIRMWARE = 16 + 1, /* SLIP, a forwarder */
     PATH_ROOM = 128,
 };
@@ -65,9 +66,33 @@ static struct daemon gateway;
 static struct observer *observer;
 static struct bench benches[FAMILIES];
 static char directory[] = "/tmp/sennet-sticks-XXXXXX";
-static unsigned replugs;
+static unsigned n_benches, replugs;
+static int64_t stalled_ms; /* in sum */
 
 /* ---- the stick and its node -------------------------------------------------------------------- */
+
+/* The last lines of the log on this stick, no more than a message of Check can carry. */
+static const char *told(const struct bench *b)
+{
+    static char text[3000];
+    char mark[PATH_ROOM];
+    snprintf(mark, sizeof mark, " link=%s ", b->family);
+    size_t at = sizeof text - 1;
+    const char *end = gateway.log + gateway.log_len;
+    for (const char *line = end; line > gateway.log; end = line) {
+        do
+            line--;
+        while (line > gateway.log && line[-1] != '\n');
+        const size_t len = (size_t)(end - line);
+        if (memmem(line, len, mark, strlen(mark)) == NULL)
+            continue;
+        if (len > at)
+            break;
+        at -= len;
+        memcpy(text + at, line, len);
+    }
+    return text + at;
+}
 
 static void bench_init(struct bench *b, const char *family, uint64_t seed, int64_t now_ms)
 {
@@ -131,8 +156,7 @@ static void node_hears(struct bench *b, int64_t now_ms, struct bytes packet)
     struct reader r = rd_of(packet);
     rd_u8(&r);
     const unsigned type = rd_u8(&r);
-    ck_assert_msg(type != 0x18, "%s: the node was told DISCONNECT:\n%s", b->family,
-                  daemon_log_end(&gateway));
+    ck_assert_msg(type != 0x18, "%s: the node was told DISCONNECT:\n%s", b->family, told(b));
     if (b->stage == CONNECTING && type == 0x05) {
         b->stage = RESTING;
         b->until_ms = TIME_NEVER; /* until the others are there, too */
@@ -181,7 +205,7 @@ static void judge_opening(struct bench *b, int64_t now_ms, bool heard)
         b->slowest_open_ms = time_max(b->slowest_open_ms, now_ms - b->back_ms);
     b->opened = heard;
     ck_assert_msg(now_ms - b->back_ms < REOPENED_MS, "%s: not opened again, replug %u:\n%s",
-                  b->family, b->pty.pulled, daemon_log_end(&gateway));
+                  b->family, b->pty.pulled, told(b));
 }
 
 static void hand_events(struct bench *b, int64_t now_ms)
@@ -216,8 +240,7 @@ static void bench_step(struct bench *b, int64_t now_ms)
     hand_events(b, now_ms);
     stick_pty_write(&b->pty, b->emu, now_ms, &full);
     ck_assert_msg(b->stage != PUBLISHING || now_ms - b->back_ms < ANSWERED_MS,
-                  "%s: publication %u is not acknowledged:\n%s", b->family, b->number,
-                  daemon_log_end(&gateway));
+                  "%s: publication %u is not acknowledged:\n%s", b->family, b->number, told(b));
 }
 
 static int64_t bench_next_ms(const struct bench *b)
@@ -233,9 +256,19 @@ static int64_t bench_next_ms(const struct bench *b)
 static bool all_in(enum stage stage)
 {
     bool all = true;
-    for (unsigned i = 0; i < FAMILIES; i++)
+    for (unsigned i = 0; i < n_benches; i++)
         all = all && benches[i].stage == stage;
     return all;
+}
+
+/* A machine that is too busy to run us for a while is too busy to run the daemon. */
+static void excuse(int64_t late_ms)
+{
+    if (late_ms < STALL_MS)
+        return;
+    stalled_ms += late_ms;
+    for (unsigned i = 0; i < n_benches; i++)
+        benches[i].back_ms += late_ms;
 }
 
 /* Until all of them have come to this stage. */
@@ -246,14 +279,15 @@ static void run_until(enum stage stage, int64_t limit_ms)
         struct pollfd p[FAMILIES];
         const int64_t before_ms = test_now_ms();
         int64_t wait_ms = 200;
-        for (unsigned i = 0; i < FAMILIES; i++) {
+        for (unsigned i = 0; i < n_benches; i++) {
             p[i] = (struct pollfd){.fd = benches[i].pty.master, .events = POLLIN};
             wait_ms = time_min(wait_ms, bench_next_ms(&benches[i]) - before_ms);
         }
-        poll(p, FAMILIES, wait_ms > 0 ? (int)wait_ms : 0);
+        poll(p, n_benches, wait_ms > 0 ? (int)wait_ms : 0);
         const int64_t now_ms = test_now_ms();
+        excuse(now_ms - before_ms - time_max(wait_ms, 0));
         ck_assert_msg(now_ms < end_ms, "it takes too long:\n%s", daemon_log_end(&gateway));
-        for (unsigned i = 0; i < FAMILIES; i++)
+        for (unsigned i = 0; i < n_benches; i++)
             bench_step(&benches[i], now_ms);
         daemon_has_logged(&gateway, ""); /* its pipe must not fill up */
     }
@@ -270,13 +304,16 @@ static void start(void)
         replugs = (unsigned)strtoul(getenv("SENNET_REPLUGS"), NULL, 10);
     ck_assert_msg(replugs > 0 && replugs < UINT16_MAX, "SENNET_REPLUGS: %u", replugs);
     ck_assert_ptr_nonnull(mkdtemp(directory));
+    const char *only = getenv("SENNET_FAMILY");
     for (unsigned i = 0; i < FAMILIES; i++) {
-        bench_init(&benches[i], FAMILY[i], i + 1, test_now_ms());
+        if (only != NULL && strcmp(only, FAMILY[i]) != 0)
+            continue;
+        struct bench *b = &benches[n_benches++];
+        bench_init(b, FAMILY[i], i + 1, test_now_ms());
         const bool is_serial = strcmp(FAMILY[i], "serial") == 0;
-        len += (size_t)snprintf(more + len, sizeof more - len,
-                                "[link %s]\ndriver = %s\ndevice = %s\nadvertise = 0\n%s", FAMILY[i],
-                                FAMILY[i], benches[i].link,
-                                is_serial ? "framing = slip\nforwarder = yes\n" : "");
+        len += (size_t)snprintf(
+            more + len, sizeof more - len, "[link %s]\ndriver = %s\ndevice = %s\nadvertise = 0\n%s",
+            FAMILY[i], FAMILY[i], b->link, is_serial ? "framing = slip\nforwarder = yes\n" : "");
         ck_assert_uint_lt(len, sizeof more);
     }
     broker_start(&broker, NULL);
@@ -291,7 +328,7 @@ static void stop(void)
     ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", daemon_log_end(&gateway));
     observer_stop(observer);
     broker_stop(&broker);
-    for (unsigned i = 0; i < FAMILIES; i++)
+    for (unsigned i = 0; i < n_benches; i++)
         bench_deinit(&benches[i]);
     rmdir(directory);
 }
@@ -302,11 +339,11 @@ START_TEST(sessions_of_every_family_survive_sticks_that_come_and_go)
     run_until(RESTING, 60000);
     const unsigned before = daemon_descriptors(&gateway);
     const unsigned before_kib = daemon_memory_kib(&gateway);
-    for (unsigned i = 0; i < FAMILIES; i++)
+    for (unsigned i = 0; i < n_benches; i++)
         benches[i].until_ms = 0;
     run_until(DONE, (int64_t)replugs * 10000);
     const unsigned after = daemon_descriptors(&gateway);
-    for (unsigned i = 0; i < FAMILIES; i++) {
+    for (unsigned i = 0; i < n_benches; i++) {
         struct bench *b = &benches[i];
         const char topic[] = {b->family[0], b->family[1], '\0'};
         printf("%-6s %u replugs; after the return of the stick it was open within %d ms, "
@@ -317,6 +354,7 @@ START_TEST(sessions_of_every_family_survive_sticks_that_come_and_go)
     }
     printf("descriptors: %u before, %u after; memory: %u KiB before, %u KiB after\n", before, after,
            before_kib, daemon_memory_kib(&gateway));
+    printf("the machine stood still for %d ms in sum\n", (int)stalled_ms);
     ck_assert_uint_eq(after, before);
     ck_assert_msg(!daemon_has_logged(&gateway, "new=lost"), "%s", daemon_log_end(&gateway));
     stop();
