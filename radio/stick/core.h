@@ -30,7 +30,7 @@ enum {
     STICK_QUEUE = 256,          /* and in all */
     STICK_QUEUE_AGE_MS = 15000, /* a packet that waited longer is of no use to anybody */
     STICK_TRIES = 3,            /* transmissions of one packet, counting what could not start */
-    STICK_HELD = 16,            /* packets that wait for the name of their sender */
+    STICK_HELD = 64,            /* packets that wait for the name of their sender */
     STICK_HELD_MS = 3000,
     STICK_GROUP_GAP_MS = 1000,  /* between broadcasts: each occupies every router (I.2) */
     STICK_SUSPECT_FAILURES = 2, /* in a row make a node suspect */

@@ -88,6 +88,26 @@ START_TEST(packets_pass_both_ways_once_each)
 
 END_TEST
 
+/* All nodes have power again at the same moment, or the gateway has been restarted. */
+START_TEST(a_crowd_of_strangers_that_speaks_at_once_is_heard)
+{
+    struct stick_world_config c = config_of(_i);
+    /* The firmware of a ConBee keeps 24 packets until they are fetched, an EmberZNet about 48. */
+    const unsigned crowd = strcmp(variants[_i].driver, "deconz") == 0 ? 20 : 40;
+    c.nodes = crowd;
+    c.emu.baud = 115200;
+    struct stick_world *w = stick_world_new(&c);
+    stick_world_start(w);
+    for (unsigned i = 0; i < crowd; i++)
+        stick_world_from_node(w, i, 20);
+    stick_world_run(w, 5000);
+    ck_assert_uint_eq(stick_counters(w->stick)->unresolved, 0);
+    ck_assert_uint_eq(stick_world_total(w).heard, crowd);
+    stick_world_end(w);
+}
+
+END_TEST
+
 START_TEST(broadcasts_pass_both_ways)
 {
     struct stick_world_config c = config_of(_i);
@@ -368,6 +388,7 @@ int main(void)
     TCase *tc = tcase_create("sticks");
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, packets_pass_both_ways_once_each, 0, VARIANTS);
+    tcase_add_loop_test(tc, a_crowd_of_strangers_that_speaks_at_once_is_heard, 0, VARIANTS);
     tcase_add_loop_test(tc, broadcasts_pass_both_ways, 0, VARIANTS);
     tcase_add_loop_test(tc, in_bad_air_each_packet_has_its_outcome_and_is_sent_once, 0, VARIANTS);
     tcase_add_loop_test(tc, nodes_that_are_gone_do_not_delay_the_others, 0, VARIANTS);
