@@ -30,6 +30,7 @@
 #include "base/peer.h"
 
 #include "mqttsn/port.h"
+#include "mqttsn/record.h"
 #include "mqttsn/stats.h"
 
 /* ---- configuration: everything is copied by sn_engine_new() ---------------------------------- */
@@ -117,6 +118,8 @@ struct sn_engine_config {
     const struct sn_link_limits *links;
     size_t n_links;
     struct hash_seed hash_seed;
+    struct hash_seed print_seed; /* of what is recorded: the same in every process of one store */
+    bool journal;                /* emit records (record.h) */
     enum log_level log_level;
 };
 
@@ -130,6 +133,27 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
 
 /* Frees everything; outputs not yet taken are lost. NULL is ignored. */
 void sn_engine_free(struct sn_engine *e);
+
+/* ---- after a restart ------------------------------------------------------------------------- */
+
+/* Before any input: one stored row at a time (SESSION, TOPIC, EXCHANGE, DELIVERY; the session's own
+ * first). Emits no record. What contradicts itself or the configuration's limits is left out and
+ * counted in the log.
+ *
+ *   0        taken
+ *   1        left out; the store should forget it: SESSION_GONE is emitted for a session
+ *   -ENOMEM */
+int sn_engine_restore(struct sn_engine *e, const struct sn_record *record);
+
+/* All rows are there. Every connected session is opened on the broker side, and gets as long as it
+ * ever has (keep alive or sleep, with tolerance) to be heard of: then its will is due. */
+void sn_engine_restored(struct sn_engine *e, int64_t now_ms);
+
+/* Records taken from now on belong to that batch, packets that depend on them name it. */
+void sn_engine_batch(struct sn_engine *e, uint64_t batch);
+
+/* Emits everything there is to record. O(everything). */
+void sn_engine_record_all(struct sn_engine *e);
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
@@ -176,6 +200,7 @@ int64_t sn_engine_next_deadline(const struct sn_engine *e);
 struct sn_outgoing {
     const struct peer *to;
     struct bytes bytes;
+    uint64_t after; /* the batch that must be committed before it may leave; 0: none */
 };
 
 bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out);
@@ -183,6 +208,10 @@ void sn_engine_done_packet(struct sn_engine *e);
 
 bool sn_engine_peek_request(struct sn_engine *e, struct sn_request *out);
 void sn_engine_done_request(struct sn_engine *e);
+
+/* To the store, in order (record.h). Only with `journal`. */
+bool sn_engine_peek_record(struct sn_engine *e, struct sn_record *out);
+void sn_engine_done_record(struct sn_engine *e);
 
 /* Records wait here until taken with log_peek()/log_done(). Its level may be changed at any time.
  */

@@ -161,6 +161,7 @@ struct sn_event {
         struct {
             struct bytes topic;
             struct body *body;                     /* NULL = empty */
+            uint64_t journal;                      /* number under which it is stored, or 0 */
             const struct sn_recipient *recipients; /* all borrowed for the call */
             size_t n_recipients;
         } message;

@@ -26,10 +26,12 @@
 
 #include "broker/upstream.h"
 #include "mqttsn/port.h"
+#include "mqttsn/record.h"
 
 struct shared_config {
     struct hash_seed hash_seed;
     enum log_level log_level;
+    bool journal;              /* emit records (mqttsn/record.h) */
     uint64_t max_memory_bytes; /* sessions, filters, wills waiting for the broker; default 64 MiB */
     int64_t replay_quiet_ms;   /* a retained replay is over after this silence; default 5 s */
     int64_t replay_max_ms;     /* and at the latest after this; default 30 s */
@@ -44,6 +46,18 @@ struct shared;
 /* NULL when out of memory. */
 struct shared *shared_new(const struct shared_config *config, int64_t now_ms);
 void shared_free(struct shared *s);
+
+/* Before any input: a stored SUBSCRIPTION. 0, -ENOMEM, or 1: left out (not a valid filter). */
+int shared_restore(struct shared *s, const struct sn_record *record);
+/* Emits everything there is to record. */
+void shared_record_all(struct shared *s);
+bool shared_peek_record(struct shared *s, struct sn_record *out);
+void shared_done_record(struct shared *s);
+
+/* PUBLISHes of QoS 1 and 2 are taken though the connection is away (spool.h): so are sessions, and
+ * the engine hears that the broker is reachable. Subscriptions that the session does not have yet
+ * are refused as busy meanwhile. */
+void shared_accepting(struct shared *s, int64_t now_ms, bool accepting);
 
 void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *request);
 void shared_upstream(struct shared *s, int64_t now_ms, const struct up_event *event);

@@ -24,6 +24,7 @@ struct up_request {
     struct body *body;  /* PUBLISH; NULL = empty */
     uint8_t qos;        /* PUBLISH, SUBSCRIBE */
     bool retain;        /* PUBLISH */
+    uint64_t spooled;   /* PUBLISH: its number in the spool, which comes back; 0: it is live */
 };
 
 /* ---- connection -> session ------------------------------------------------------------------- */
@@ -47,12 +48,14 @@ enum up_result {
 struct up_event {
     enum up_event_type type;
     uint64_t token;        /* PUBLISHED, SUBSCRIBED, UNSUBSCRIBED */
+    uint64_t spooled;      /* PUBLISHED: of the request; also of one from before a restart */
     enum up_result result; /* the same */
     bool session_present;  /* CONNECTED */
     uint8_t qos;           /* PUBLISHED, MESSAGE; SUBSCRIBED: granted */
-    bool retain;           /* MESSAGE */
-    struct bytes topic;    /* MESSAGE */
-    struct body *body;     /* MESSAGE; NULL = empty */
+    bool retain;           /* MESSAGE, and a PUBLISHED that is UP_BUSY */
+    struct bytes topic;    /* the same: the message comes back with it */
+    struct body *body;     /* the same; NULL = empty */
+    uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
     const char *why;       /* DISCONNECTED */
 };
 

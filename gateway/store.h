@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: what must survive the process, in one SQLite database (WAL), written by a thread of its
+ * own in group commits. docs/adr/0012 says what is kept and why; store_schema.c has the tables.
+ *
+ *     loop thread:     store_put() ... store_flush()  ->  bounded queue  ->  store thread: COMMIT
+ *     store thread:    wake()                         ->  loop: store_committed(), store_next_event()
+ *     Paho's threads:  store_message(), store_packet_put(): block until committed
+ *
+ * Nothing here touches the disk on the loop thread but store_open() and store_load(), before the
+ * loop runs, and store_close().
+ *
+ * Trouble. When a commit fails (disk full, read-only, I/O error), the batch is tried again; from the
+ * first failure on the store is FAILING (event): store_committed() counts on as if all were well, so
+ * that nobody waits for a disk that is not there, but nothing is promised any more: the spool takes
+ * no messages, and everything is said in the log. The store tries to commit again with backoff (1 s
+ * to 60 s); when that works, or after records had to be thrown away, it asks for everything anew
+ * (STORE_RESYNC): the machines record themselves whole between store_resync_begin() and
+ * store_resync_end(), which replaces what was stored. A database that is not one, or fails its check, is moved
+ * aside (sennet.db.corrupt-N) when opened, and a fresh one is begun: said loudly.
+ */
+#ifndef SENNET_GATEWAY_STORE_H
+#define SENNET_GATEWAY_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mqttsn/record.h"
+
+enum store_durability {
+    STORE_OFF,     /* no store; here for the configuration, store_open() refuses it */
+    STORE_PROCESS, /* survives kill -9 (WAL, synchronous=NORMAL: consistent after a power cut) */
+    STORE_POWER,   /* survives a power cut (synchronous=FULL) */
+};
+
+struct store_options {
+    const char *dir; /* state_dir; NULL: a database in memory, for tests */
+    enum store_durability durability;
+    uint64_t max_bytes;       /* of the database; store_room() tells. Default 1 GiB */
+    int64_t linger_ms;        /* a commit waits so long for more, if another one was as lately as
+                                  that; nobody waits in vain who blocks. Default 5 ms */
+    size_t max_queued_bytes;  /* records not yet written; default 16 MiB */
+    const char *const *links; /* names by link number: sessions are stored with the name */
+    size_t n_links;
+    const char *vfs; /* SQLite VFS by name; NULL: the system's. For fault injection */
+};
+
+struct store_options store_defaults(void);
+
+struct store;
+
+/* Opens or creates `dir`/sennet.db, migrates an older schema, checks it and locks it.
+ *
+ *   0         *out is set. Its thread runs; `wake(arg)` is called from it whenever something is new,
+ *             and may do nothing but uv_async_send()
+ *   positive  an exit code (base/error.h), and `error` says what, why and what to do: EXIT_NO_STATE,
+ *             also for a directory in use by another daemon (with its pid)
+ *   -ENOMEM
+ *
+ * A disk that fails later than at this is no error: the store starts FAILING. */
+int store_open(const struct store_options *options, void (*wake)(void *arg), void *arg,
+               struct store **out, char *error, size_t error_size);
+
+/* Commits what is queued (waits up to 10 s), stops the thread and frees. */
+void store_close(struct store *s);
+
+/* What store_open() has to tell, for the log: a line for each thing that was out of order ("moved
+ * aside ..."), or NULL. Borrowed. */
+const char *store_notice(const struct store *s);
+
+/* Secrets that must outlive the process: seeds of hashes that are stored. Made by store_open() the
+ * first time. 16 octets. */
+const uint8_t *store_seed(const struct store *s);
+
+/* ---- loading: once, before anything is put ---------------------------------------------------- */
+
+/* A session on a link of a name that is no more comes without peer. Everything is borrowed for the
+ * call. A handler that returns non-zero ends the load with that. */
+struct store_visitor {
+    void *owner;
+    /* SESSION, then of each session TOPIC, EXCHANGE, SUBSCRIPTION, DELIVERY in order of `number`;
+     * by session, ascending by key. Never SPOOL. */
+    int (*record)(void *owner, const struct sn_record *record);
+    /* A message from the broker that was not ROUTED yet, in order. */
+    int (*message)(void *owner, uint64_t journal, struct bytes topic, struct body *body,
+                   uint8_t qos, bool retain);
+    /* How much of each client waits in the spool, and the greatest number in use (once, at last,
+     * with SN_NO_CLIENT and n = 0). */
+    int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
+};
+
+/* 0, the handler's, -ENOMEM or -EIO (said in the log; treat as an empty store). Cost: one pass; the
+ * bodies of the spool are not read. */
+int store_load(struct store *s, const struct store_visitor *visitor);
+
+/* ---- loop thread ----------------------------------------------------------------------------- */
+
+/* The number of the batch that records put now will belong to. */
+uint64_t store_batch(const struct store *s);
+
+/* Adds to the batch, copying. Never fails for the caller: what finds no room makes the store ask for
+ * a resync. SPOOL should be put only while store_room() says so. */
+void store_put(struct store *s, const struct sn_record *record);
+
+/* Ends the batch, if there is anything in it, and hands it over. Once per turn. Cheap: one lock. */
+void store_flush(struct store *s);
+
+/* All batches up to this one are committed (or the store is failing). Any thread. */
+uint64_t store_committed(const struct store *s);
+
+/* May another `bytes` of spooled messages be put? False when failing, when the queue is more than
+ * half full, or when the database is nearly at max_bytes (a tenth is kept for all else). */
+bool store_room(const struct store *s, size_t bytes);
+
+/* Asks for the spooled messages above number `after`, in order, at most n and about max_bytes of
+ * them; not those that are with Paho already (store_spool_sending()). One request at a time; answered
+ * by STORE_FETCHED. Sees every batch flushed before. */
+void store_fetch(struct store *s, uint64_t after, unsigned n, size_t max_bytes);
+
+struct store_spooled {
+    uint64_t number;
+    uint64_t client;
+    struct bytes topic;
+    struct body *body;
+    uint8_t qos;
+    bool retain;
+    bool will;
+    int64_t age_ms; /* in which the gateway has been running: immune against clocks that jump */
+};
+
+enum store_event_type {
+    STORE_FETCHED, /* the answer to store_fetch(), n 0 when there are none; if it failed,
+                       n 0 and `failed` */
+    STORE_FAILING, /* `why` is for people */
+    STORE_RECOVERED,
+    STORE_RESYNC, /* STORE_RECOVERED follows when that is done */
+};
+
+struct store_event {
+    enum store_event_type type;
+    const struct store_spooled *rows; /* FETCHED */
+    size_t n;
+    bool failed;
+    const char *why;
+};
+
+/* The next event, borrowed until the following call; false when there is none. */
+bool store_next_event(struct store *s, struct store_event *out);
+
+/* Records put between these two replace everything but SPOOL rows and Paho's packets. */
+void store_resync_begin(struct store *s);
+void store_resync_end(struct store *s);
+
+/* ---- Paho's threads and the worker's ---------------------------------------------------------- */
+
+/* A message of QoS 1 or 2 from the broker. Blocks until it is committed; then returns its journal
+ * number. 0: not kept, the store is failing. `drop_packet`: key of a packet which goes in the same
+ * commit (the received PUBLISH that Paho had stored), or NULL. */
+uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                       bool retain, const char *drop_packet);
+
+/* Paho's persistence (MQTTClientPersistence.h); keys are Paho's, at most 31 octets.
+ *
+ * put     blocks until committed. 0, or -EIO
+ * remove  does not block. With `spooled` (the packet id of a message of QoS 2 that is complete now)
+ *         the spooled message sent under that id goes in the same commit
+ * get     a copy to be freed with free(). 0, -ENOENT, -EIO, -ENOMEM
+ * each    calls for every key. 0, the handler's, -EIO */
+int store_packet_put(struct store *s, const char *key, const struct bytes *parts, size_t n_parts);
+void store_packet_remove(struct store *s, const char *key, unsigned spooled);
+int store_packet_get(struct store *s, const char *key, void **data, size_t *len);
+int store_packet_each(struct store *s, int (*key)(void *owner, const char *key), void *owner);
+/* Forgets all packets, and that any spooled message was sent: the broker knows nothing of them. */
+void store_packets_clear(struct store *s);
+
+/* The spooled message is given to Paho under that packet id. Does not block, but is committed no
+ * later than what is put after it. */
+void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id);
+/* What was said with it before the restart: number of the message under that id, or 0. */
+uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+struct store_gauges {
+    bool failing;
+    uint64_t commits;
+    uint64_t records;      /* written */
+    uint64_t records_lost; /* thrown away while failing: told again by the resync */
+    uint64_t errors;       /* failed commits */
+    uint64_t queued_bytes;
+    uint64_t file_bytes;    /* database and WAL */
+    uint64_t commit_max_us; /* since start */
+};
+
+struct store_gauges store_gauges(const struct store *s);
+
+/* Any thread. When the store thread last proved to be alive; for the watchdog. */
+int64_t store_heartbeat_ms(const struct store *s);
+
+#endif
