@@ -62,8 +62,12 @@ struct store;
 int store_open(const struct store_options *options, void (*wake)(void *arg), void *arg,
                struct store **out, char *error, size_t error_size);
 
-/* Commits what is queued (waits up to 10 s), stops the thread and frees. */
+/* Commits what is queued (waits up to 10 s), stops the thread and frees. NULL is ignored. */
 void store_close(struct store *s);
+
+/* Waits until everything queued is committed, 10 s at most. For an end at which other threads may
+ * still come, so that the store can't be closed. */
+void store_sync(struct store *s);
 
 /* What store_open() has to tell, for the log: a line for each thing that was out of order ("moved
  * aside ..."), or NULL. Borrowed. */
@@ -175,7 +179,8 @@ int store_packet_each(struct store *s, int (*key)(void *owner, const char *key),
 void store_packets_clear(struct store *s);
 
 /* The spooled message is given to Paho under that packet id. Does not block, but is committed no
- * later than what is put after it. */
+ * later than what is put after it. Whether a spooled message is with Paho is told by a packet of
+ * that id (s-ID): a restart forgets what was said of ids without one. */
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id);
 /* What was said with it before the restart: number of the message under that id, or 0. */
 uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);
