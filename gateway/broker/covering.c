@@ -280,6 +280,8 @@ void resubscribe(struct shared *s, bool session_present)
         struct filter *f = container_of(link, struct filter, all);
         if (f->in_flight)
             f->again = true; /* lost with the old connection; its answer is still to come */
+        else if (f->owed && filter_wanted(f) && send_subscribe(s, f))
+            continue;
         else
             cover_tell(s, f);
     }

@@ -161,6 +161,7 @@ void tree_remove(struct shared *s, struct filter *f)
 {
     assert(list_empty(&f->subs));
     assert(list_empty(&f->wards) && f->guard == NULL);
+    record_forget_filter(s, f);
     f->level->filter = NULL;
     prune(s, f->level);
     filter_free(s, f);

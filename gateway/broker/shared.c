@@ -37,145 +37,23 @@ void shared_release(struct shared *s, void *ptr, size_t n)
     free(ptr);
 }
 
-/* ---- wills ----------------------------------------------------------------------------------- */
-
-static void will_clear(struct will *w)
-{
-    body_unref(w->topic);
-    body_unref(w->body);
-    *w = (struct will){0};
-}
-
-/* False: out of memory (there is no will then). */
-static bool will_set(struct will *w, const struct sn_will_view *view)
-{
-    will_clear(w);
-    if (view->topic.len == 0)
-        return true;
-    w->topic = body_new(view->topic);
-    if (w->topic == NULL)
-        return false;
-    w->body = body_ref(view->body);
-    w->qos = view->qos;
-    w->retain = view->retain;
-    return true;
-}
-
-static void due_will_free(struct shared *s, struct due_will *d)
-{
-    list_unlink(&d->link);
-    will_clear(&d->will);
-    shared_release(s, d, sizeof *d);
-}
-
-static void will_failed(struct shared *s, struct bytes topic, uint64_t *counter, const char *why)
-{
-    (*counter)++;
-    if (!log_begin(&s->log, LOG_ERROR, "will.dropped"))
-        return;
-    log_str(&s->log, "topic", topic);
-    log_word(&s->log, "why", why);
-    log_end(&s->log);
-}
-
-/* Published when the broker says so; at QoS 0, about which nothing is said but failure, when that
- * has not come for a while. */
-static void send_will(struct shared *s, struct due_will *d)
-{
-    const struct up_request request = {
-        .type = UP_PUBLISH,
-        .token = publish_token(SN_NO_CLIENT, d->token),
-        .topic = body_bytes(d->will.topic),
-        .body = d->will.body,
-        .qos = d->will.qos,
-        .retain = d->will.retain,
-    };
-    if (!ask_upstream(s, &request))
-        return;
-    d->sent = true;
-    d->sent_ms = s->now_ms;
-    if (d->will.qos == 0)
-        try_again_soon(s);
-}
-
-static void publish_will(struct shared *s, struct session *n)
-{
-    if (n->will.topic == NULL)
-        return;
-    struct due_will *d = shared_alloc(s, sizeof *d);
-    if (d == NULL) {
-        will_failed(s, body_bytes(n->will.topic), &s->wills_dropped, "out_of_memory");
-        return;
-    }
-    d->will = n->will;
-    n->will = (struct will){0};
-    if (++s->next_will_token == 0)
-        s->next_will_token = 1;
-    d->token = s->next_will_token;
-    list_init(&d->link);
-    list_push_back(&s->wills, &d->link);
-    if (s->up)
-        send_will(s, d);
-}
-
-static void on_will_published(struct shared *s, const struct up_event *event)
-{
-    list_foreach_safe (link, next, &s->wills) {
-        struct due_will *d = container_of(link, struct due_will, link);
-        if (d->token != (uint16_t)event->token || !d->sent)
-            continue;
-        if (event->result == UP_BUSY) {
-            d->sent = false;
-            try_again_soon(s);
-        } else if (event->result == UP_REFUSED) {
-            will_failed(s, body_bytes(d->will.topic), &s->wills_refused, "refused_by_broker");
-            due_will_free(s, d);
-        } else if (event->result == UP_OK) {
-            s->wills_published++;
-            due_will_free(s, d);
-        }
-        return;
-    }
-}
-
-static void send_waiting_wills(struct shared *s)
-{
-    list_foreach_safe (link, next, &s->wills) {
-        struct due_will *d = container_of(link, struct due_will, link);
-        if (!d->sent)
-            send_will(s, d);
-        else if (d->will.qos == 0)
-            try_again_soon(s);
-    }
-}
-
-static void settle_wills_of_qos_0(struct shared *s)
-{
-    list_foreach_safe (link, next, &s->wills) {
-        struct due_will *d = container_of(link, struct due_will, link);
-        if (!d->sent || d->will.qos != 0 || s->now_ms - d->sent_ms < MISSED_MS)
-            continue;
-        s->wills_published++;
-        due_will_free(s, d);
-    }
-}
-
 /* ---- what the connection had no room for ----------------------------------------------------- */
 
-/* While it is away nothing needs a timer: everything is told when it is back. */
+/* While nothing is taken nothing needs a timer: everything is told when the broker is back. */
 void try_again_soon(struct shared *s)
 {
-    if (s->up && !deadline_armed(&s->missed))
+    if (is_reachable(s) && !deadline_armed(&s->missed))
         deadline_arm(&s->deadlines, &s->missed, time_add(s->now_ms, MISSED_MS));
 }
 
 static void missed_due(struct shared *s)
 {
-    if (!s->up)
+    if (!is_reachable(s))
         return;
     settle_wills_of_qos_0(s);
     send_waiting_wills(s);
-    resubscribe_missed(s);
+    if (s->up)
+        resubscribe_missed(s);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -207,7 +85,7 @@ static bool reserve_slot(struct shared *s, uint32_t slot)
 
 static void session_free(struct shared *s, struct session *n)
 {
-    unsubscribe_all(s, n);
+    unsubscribe_all(s, n, false);
     will_clear(&n->will);
     s->slots[sn_client_slot(n->key)] = NULL;
     s->n_sessions--;
@@ -231,6 +109,12 @@ static struct session *session_new(struct shared *s, uint64_t key)
     return n;
 }
 
+struct session *session_get(struct shared *s, uint64_t key)
+{
+    struct session *n = session_of(s, key);
+    return n != NULL ? n : session_new(s, key);
+}
+
 static void on_open(struct shared *s, const struct sn_request *request)
 {
     struct sn_event event = {.type = SN_EV_OPENED,
@@ -239,11 +123,11 @@ static void on_open(struct shared *s, const struct sn_request *request)
                              .outcome = SN_REFUSED_BUSY};
     struct session *n = session_of(s, request->client);
     const bool resumed = n != NULL;
-    if (s->up && n == NULL)
+    if (is_reachable(s) && n == NULL)
         n = session_new(s, request->client);
-    if (s->up && n != NULL && will_set(&n->will, &request->open.will)) {
+    if (is_reachable(s) && n != NULL && will_set(&n->will, &request->open.will)) {
         if (request->open.clean)
-            unsubscribe_all(s, n);
+            unsubscribe_all(s, n, true);
         n->max_subs = request->open.max_subscriptions;
         n->present = true;
         event.outcome = SN_OK;
@@ -272,12 +156,13 @@ static void on_publish(struct shared *s, const struct sn_request *request)
     const struct up_request up = {
         .type = UP_PUBLISH,
         .token = publish_token(request->client, request->token),
+        .client = request->client,
         .topic = request->publish.topic,
         .body = request->publish.body,
         .qos = request->publish.qos,
         .retain = request->publish.retain,
     };
-    if (s->up && ask_upstream(s, &up))
+    if (is_reachable(s) && ask_upstream(s, &up))
         return;
     emit(s, &(struct sn_event){.type = SN_EV_PUBLISHED,
                                .client = request->client,
@@ -312,13 +197,14 @@ void shared_free(struct shared *s)
     if (s == NULL)
         return;
     s->up = false; /* nobody is told any more */
+    s->accepting = false;
     for (uint32_t slot = 0; slot < s->cap_slots; slot++) {
         if (s->slots[slot] != NULL)
             session_free(s, s->slots[slot]);
     }
-    while (!list_empty(&s->wills))
-        due_will_free(s, container_of(list_first(&s->wills), struct due_will, link));
+    wills_deinit(s);
     subscriptions_deinit(s);
+    records_deinit(s);
     deadline_disarm(&s->deadlines, &s->missed);
     queues_deinit(s);
     tree_deinit(s);
@@ -375,9 +261,9 @@ void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *r
         break;
     case SN_REQ_SET_WILL:
         if (n != NULL && !will_set(&n->will, &request->set_will.will))
-            will_failed(s, request->set_will.will.topic, &s->wills_dropped, "out_of_memory");
+            log_lost_will(s, request->set_will.will.topic, &s->wills_dropped, "out_of_memory");
         break;
-    case SN_REQ_DELIVERED: /* the journal's concern, which the shared session has none of */
+    case SN_REQ_DELIVERED: /* the engine's records say so (record.h) */
         break;
     case SN_REQ_CLOSE:
         on_close(s, request);
@@ -385,12 +271,22 @@ void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *r
     }
 }
 
-static void set_up(struct shared *s, bool up)
+/* The engine hears only whether the broker can be reached. */
+static void set_reach(struct shared *s, bool up, bool accepting)
 {
-    if (s->up == up)
-        return;
+    const bool before = is_reachable(s);
     s->up = up;
-    emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = up}});
+    s->accepting = accepting;
+    if (is_reachable(s) != before)
+        emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = is_reachable(s)}});
+}
+
+void shared_accepting(struct shared *s, int64_t now_ms, bool accepting)
+{
+    shared_advance(s, now_ms);
+    set_reach(s, s->up, accepting);
+    if (accepting)
+        send_waiting_wills(s);
 }
 
 static void on_published(struct shared *s, const struct up_event *event)
@@ -430,6 +326,7 @@ static void on_message(struct shared *s, const struct up_event *event)
         .type = SN_EV_MESSAGE,
         .message = {.topic = event->topic,
                     .body = event->body,
+                    .journal = event->journal,
                     .recipients = s->recipients,
                     .n_recipients = s->n_recipients},
     };
@@ -440,12 +337,12 @@ void shared_upstream(struct shared *s, int64_t now_ms, const struct up_event *ev
     shared_advance(s, now_ms);
     switch (event->type) {
     case UP_CONNECTED:
-        set_up(s, true);
+        set_reach(s, true, s->accepting);
         resubscribe(s, event->session_present);
         send_waiting_wills(s);
         break;
     case UP_DISCONNECTED:
-        set_up(s, false);
+        set_reach(s, false, s->accepting);
         break;
     case UP_PUBLISHED:
         on_published(s, event);

@@ -47,16 +47,21 @@ struct shared;
 struct shared *shared_new(const struct shared_config *config, int64_t now_ms);
 void shared_free(struct shared *s);
 
-/* Before any input: a stored SUBSCRIPTION. 0, -ENOMEM, or 1: left out (not a valid filter). */
+/* Before any input: a stored SUBSCRIPTION. 0, -ENOMEM, or 1: left out (not a valid filter). Messages
+ * for it are passed on from then on; its session's will and limits come with the engine's OPEN.
+ * With the first connection the broker is asked for all of them, whatever it may remember. */
 int shared_restore(struct shared *s, const struct sn_record *record);
-/* Emits everything there is to record. */
+/* Records are SUBSCRIPTION, when granted or when the QoS changes, and SUBSCRIPTION_GONE; of a session
+ * that is discarded none, as the engine's SESSION_GONE takes its subscriptions along.
+ * shared_record_all() emits everything there is to record, read while it is taken. */
 void shared_record_all(struct shared *s);
 bool shared_peek_record(struct shared *s, struct sn_record *out);
 void shared_done_record(struct shared *s);
 
 /* PUBLISHes of QoS 1 and 2 are taken though the connection is away (spool.h): so are sessions, and
- * the engine hears that the broker is reachable. Subscriptions that the session does not have yet
- * are refused as busy meanwhile. */
+ * the engine hears that the broker is reachable. A filter that the session has already is granted
+ * from what is known (its retained messages follow when there is a broker), a new one is refused as
+ * busy. */
 void shared_accepting(struct shared *s, int64_t now_ms, bool accepting);
 
 void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *request);

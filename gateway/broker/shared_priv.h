@@ -7,6 +7,8 @@
  *   subscriptions.c  who subscribes to what, and to whom a message goes
  *   covering.c       which of the filters the broker is to have
  *   replay.c         retained messages for one subscriber of a filter that others have too
+ *   wills.c          wills of lost nodes
+ *   shared_record.c  what a restart must not lose
  *   shared_queue.c   what waits to be taken by the two neighbours
  */
 #ifndef SENNET_BROKER_SHARED_PRIV_H
@@ -61,6 +63,7 @@ struct filter {
     bool again;      /* somebody asked meanwhile: another SUBSCRIBE must follow */
     bool refused;    /* by the broker; not asked again in this connection unless a node asks */
     bool survey;     /* filters may have been subscribed that it covers */
+    bool owed;       /* SUBSCRIBE once more, for the retained messages that somebody waits for */
     uint32_t len;
     uint8_t text[];
 };
@@ -148,11 +151,15 @@ struct sub {
     uint8_t granted;       /* by the answer to the latest ask */
     uint8_t qos;           /* the greatest of that and what waiting asks want */
     bool live;             /* was granted once */
+    bool owed;             /* granted while the connection was away: no retained messages yet */
 };
 
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos);
 void unsubscribe(struct shared *s, struct session *n, struct bytes text);
-void unsubscribe_all(struct shared *s, struct session *n);
+/* Of a session that stays their end is recorded; with a session all goes (record.h). */
+void unsubscribe_all(struct shared *s, struct session *n, bool session_stays);
+/* A stored subscription. False: out of memory. */
+bool sub_restore(struct shared *s, struct session *n, struct bytes text, uint8_t qos);
 void on_subscribed(struct shared *s, const struct up_event *event);
 /* Sends SUBSCRIBE for everybody who waits. False: out of memory. */
 bool send_subscribe(struct shared *s, struct filter *f);
@@ -204,6 +211,30 @@ void replay_close(struct shared *s, struct sub *sub);
 bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash);
 void replay_due(struct shared *s, struct replay *r);
 
+/* ---- wills.c --------------------------------------------------------------------------------- */
+
+void will_clear(struct will *w);
+/* False: out of memory (there is no will then). */
+bool will_set(struct will *w, const struct sn_will_view *view);
+void log_lost_will(struct shared *s, struct bytes topic, uint64_t *counter, const char *why);
+/* The node is lost: its will goes its way. */
+void publish_will(struct shared *s, struct session *n);
+void on_will_published(struct shared *s, const struct up_event *event);
+void send_waiting_wills(struct shared *s);
+void settle_wills_of_qos_0(struct shared *s);
+void wills_deinit(struct shared *s);
+
+/* ---- shared_record.c ------------------------------------------------------------------------- */
+
+/* The session's subscription was granted, anew or otherwise than before. */
+void record_sub(struct shared *s, const struct sub *sub);
+/* It is gone, and its session is not. */
+void record_sub_gone(struct shared *s, const struct sub *sub);
+/* Before it is freed. */
+void record_forget_sub(struct shared *s, const struct sub *sub);
+void record_forget_filter(struct shared *s, const struct filter *f);
+void records_deinit(struct shared *s);
+
 /* ---- shared_queue.c -------------------------------------------------------------------------- */
 
 struct event_queue {
@@ -211,6 +242,7 @@ struct event_queue {
     size_t cap, head, count;
 };
 
+void log_out_of_memory(struct shared *s, const char *what);
 /* Queued for the engine. Never MESSAGE. Out of memory is logged; the engine's own supervision
  * copes. */
 void emit(struct shared *s, const struct sn_event *event);
@@ -224,6 +256,7 @@ void queues_deinit(struct shared *s);
 /* A will that waits for the broker's acknowledgement, or for the broker. */
 struct due_will {
     struct list link;
+    uint64_t client;
     struct will will;
     int64_t sent_ms;
     uint16_t token;
@@ -253,10 +286,14 @@ struct shared {
     struct sn_event message;
     struct event_queue events;
     struct parcels requests; /* struct up_request and its topic */
+    struct parcels records;  /* struct sn_record and its filter */
+    struct list *told;       /* of those recorded whole: the next filter, ... */
+    struct list *told_sub;   /* ... and its next subscription; NULL: none is under way */
     struct deadlines deadlines;
     struct deadline missed; /* armed: the connection had no room for a filter or a will */
     struct log_ring log;
-    bool up;
+    bool up;        /* the connection */
+    bool accepting; /* what is published is taken without it */
     uint64_t memory_bytes;
     uint64_t unmatched;
     uint64_t wills_published;
@@ -272,12 +309,20 @@ static inline uint64_t publish_token(uint64_t client, uint16_t token)
     return client << 16 | token;
 }
 
+/* For nodes the broker is there. */
+static inline bool is_reachable(const struct shared *s)
+{
+    return s->up || s->accepting;
+}
+
 enum shared_deadline_kind { DL_REPLAY, DL_MISSED, DL_VISIT };
 
 /* The connection had no room: tries again soon, since nothing else might come to trigger it. */
 void try_again_soon(struct shared *s);
 
 struct filter *filter_by_id(const struct shared *s, uint64_t id);
+/* The session of that key, made if need be; NULL when out of memory. */
+struct session *session_get(struct shared *s, uint64_t key);
 
 /* Charged allocation, zeroed. */
 void *shared_alloc(struct shared *s, size_t n);

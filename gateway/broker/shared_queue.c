@@ -8,9 +8,9 @@
 
 #include "broker/shared_priv.h"
 
-enum { EVENTS_FIRST = 64, REQUESTS_MAX = 64 * 1024 * 1024 };
+enum { EVENTS_FIRST = 64, REQUESTS_MAX = 64 * 1024 * 1024, RECORDS_MAX = 64 * 1024 * 1024 };
 
-static void log_out_of_memory(struct shared *s, const char *what)
+void log_out_of_memory(struct shared *s, const char *what)
 {
     if (log_begin(&s->log, LOG_ERROR, "memory.exhausted")) {
         log_word(&s->log, "for", what);
@@ -111,6 +111,7 @@ void shared_done_upstream(struct shared *s)
 void queues_init(struct shared *s)
 {
     parcels_init(&s->requests, REQUESTS_MAX);
+    parcels_init(&s->records, RECORDS_MAX);
 }
 
 void queues_deinit(struct shared *s)

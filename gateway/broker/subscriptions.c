@@ -104,14 +104,16 @@ bool send_subscribe(struct shared *s, struct filter *f)
         return false;
     f->in_flight = true;
     f->again = false;
+    f->owed = false;
     f->refused = false;
     deadline_disarm(&s->deadlines, &f->visit);
     list_foreach (link, &f->subs) {
         struct sub *sub = sub_at_filter(link);
         list_foreach (at, &sub->asks)
             ask_of(at)->sent = true;
-        if (!list_empty(&sub->asks))
+        if (!list_empty(&sub->asks) || sub->owed)
             replay_open(s, sub);
+        sub->owed = false;
     }
     return true;
 }
@@ -146,6 +148,7 @@ static struct sub *sub_new(struct shared *s, struct session *n, struct bytes tex
 /* Leaves the filter alone, even when this was its last subscription. */
 static void sub_free(struct shared *s, struct sub *sub)
 {
+    record_forget_sub(s, sub);
     replay_close(s, sub);
     while (!list_empty(&sub->asks))
         ask_free(s, ask_of(list_first(&sub->asks)));
@@ -163,12 +166,31 @@ static void sub_remove(struct shared *s, struct sub *sub)
         cover_unwanted(s, f);
 }
 
+/* While the connection is away a session has what it had: its node hears that anew, at the QoS that
+ * it wants now and that the broker has granted. Retained messages follow when there is a broker. */
+static void grant_again(struct shared *s, struct sub *sub, uint16_t token, uint8_t qos)
+{
+    const uint8_t granted = qos < sub->filter->granted ? qos : sub->filter->granted;
+    const bool changed = granted != sub->granted;
+    sub->granted = granted;
+    sub->owed = true;
+    sub->filter->owed = true;
+    reckon_qos(sub);
+    if (changed)
+        record_sub(s, sub);
+    answer(s, sub->session, token, SN_OK, granted);
+}
+
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos)
 {
     const struct filter *known = tree_find(s, text);
     struct sub *sub = known != NULL ? sub_find(n, known) : NULL;
     if (sub == NULL && s->up && n->n_subs < n->max_subs)
         sub = sub_new(s, n, text);
+    if (!s->up && is_reachable(s) && sub != NULL && sub->live) {
+        grant_again(s, sub, token, qos);
+        return;
+    }
     if (!s->up || sub == NULL) {
         answer(s, n, token, SN_REFUSED_BUSY, 0);
         return;
@@ -193,13 +215,40 @@ void unsubscribe(struct shared *s, struct session *n, struct bytes text)
     if (sub == NULL)
         return;
     asks_refuse(s, sub);
+    record_sub_gone(s, sub);
     sub_remove(s, sub);
 }
 
-void unsubscribe_all(struct shared *s, struct session *n)
+void unsubscribe_all(struct shared *s, struct session *n, bool session_stays)
 {
-    while (!list_empty(&n->subs))
-        sub_remove(s, sub_at_session(list_first(&n->subs)));
+    while (!list_empty(&n->subs)) {
+        struct sub *sub = sub_at_session(list_first(&n->subs));
+        if (session_stays)
+            record_sub_gone(s, sub);
+        sub_remove(s, sub);
+    }
+}
+
+/* ---- coming back ----------------------------------------------------------------------------- */
+
+/* Whether the broker has it is found out by asking, with the first connection. */
+bool sub_restore(struct shared *s, struct session *n, struct bytes text, uint8_t qos)
+{
+    struct filter *known = tree_find(s, text);
+    struct sub *sub = known != NULL ? sub_find(n, known) : NULL;
+    if (sub == NULL)
+        sub = sub_new(s, n, text);
+    if (sub == NULL)
+        return false;
+    struct filter *f = sub->filter;
+    sub->live = true;
+    sub->granted = qos;
+    reckon_qos(sub);
+    if (f->held == HELD_NO)
+        f->held = HELD_MAYBE;
+    if (f->granted < qos)
+        f->granted = qos;
+    return true;
 }
 
 /* ---- answers of the broker ------------------------------------------------------------------- */
@@ -235,8 +284,11 @@ static void settle(struct shared *s, struct sub *sub, const struct up_event *eve
         const bool ok = event->result == UP_OK;
         answer(s, sub->session, a->token, outcome_of[event->result], ok ? granted : 0);
         if (ok) {
+            const bool news = !sub->live || sub->granted != granted;
             sub->live = true;
             sub->granted = granted;
+            if (news)
+                record_sub(s, sub);
         }
         ask_free(s, a);
     }

@@ -25,6 +25,8 @@ struct up_request {
     uint8_t qos;        /* PUBLISH, SUBSCRIBE */
     bool retain;        /* PUBLISH */
     uint64_t spooled;   /* PUBLISH: its number in the spool, which comes back; 0: it is live */
+    uint64_t client;    /* PUBLISH: whose it is, for the order (port.h); 0: nobody's */
+    bool will;          /* PUBLISH: the client's will */
 };
 
 /* ---- connection -> session ------------------------------------------------------------------- */
@@ -32,7 +34,8 @@ struct up_request {
 enum up_event_type {
     UP_CONNECTED,    /* session_present tells whether the broker kept our subscriptions */
     UP_DISCONNECTED, /* also after each failed attempt; `why` is for people */
-    UP_PUBLISHED,    /* every PUBLISH of QoS 1 and 2 exactly once; QoS 0 only when it failed */
+    UP_PUBLISHED,    /* every PUBLISH of QoS 1 and 2 exactly once, and so those of QoS 0 that are
+                      * `spooled`; others of QoS 0 only when they failed */
     UP_SUBSCRIBED,
     UP_UNSUBSCRIBED,
     UP_MESSAGE,
@@ -42,7 +45,8 @@ enum up_result {
     UP_OK,
     UP_BUSY,     /* not sent: connection away or queue full */
     UP_REFUSED,  /* the broker said no */
-    UP_IN_DOUBT, /* QoS 2 interrupted by a lost connection: UP_OK or UP_REFUSED follows later */
+    UP_IN_DOUBT, /* QoS 2 interrupted by a lost connection: another answer follows later; UP_BUSY
+                  * when the broker has forgotten what it had of it */
 };
 
 struct up_event {
@@ -53,7 +57,7 @@ struct up_event {
     bool session_present;  /* CONNECTED */
     uint8_t qos;           /* PUBLISHED, MESSAGE; SUBSCRIBED: granted */
     bool retain;           /* MESSAGE, and a PUBLISHED that is UP_BUSY */
-    struct bytes topic;    /* the same: the message comes back with it */
+    struct bytes topic;    /* the same: the message comes back with it, unless it is `spooled` */
     struct body *body;     /* the same; NULL = empty */
     uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
     const char *why;       /* DISCONNECTED */
