@@ -91,6 +91,13 @@ static inline bool stick_is_group(const struct stick_send *send)
     return send->node->kind == PEER_GROUP;
 }
 
+/* Does its node keep failing? Then it may have got another 16-bit address without our hearing of
+ * it, and the stick should find it by its EUI-64. */
+static inline bool stick_may_have_moved(const struct stick_send *send)
+{
+    return send->node->failures_in_row >= STICK_SUSPECT_FAILURES;
+}
+
 /* ---- the driver -------------------------------------------------------------------------------- */
 
 struct stick_driver {

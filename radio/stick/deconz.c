@@ -14,6 +14,7 @@ enum {
     POLL_IDLE_MS = 1000,
     WATCHDOG_EVERY_MS = 300000,
     BUSY_MS = 500,
+    STILL_BUSY_MS = 1500,
 
     MODE_GROUP = 1,
     MODE_SHORT = 2,
@@ -138,7 +139,7 @@ static void on_transmit(struct stick *s, int64_t now_ms, struct stick_send *send
         t.dst_endpoint = ALL_ENDPOINTS;
         t.options = 0;
         t.radius = send->radius;
-    } else if (t.short_address == SHORT_UNKNOWN) {
+    } else if (t.short_address == SHORT_UNKNOWN || stick_may_have_moved(send)) {
         t.mode = MODE_IEEE;
         t.eui64 = send->node->address;
     }
@@ -174,6 +175,10 @@ static bool run(struct deconz *d, int64_t now_ms)
     if (d->join.waits) {
         d->join.waits = false;
         deconz_write(d, now_ms, PARAM_PERMIT_JOIN, bytes_of(d->join.content, d->join.len));
+    } else if (d->was_silent) {
+        const uint8_t index = 0;
+        d->was_silent = false;
+        deconz_read(d, now_ms, PARAM_ENDPOINT, bytes_of(&index, 1));
     } else if (d->watchdog_ms <= now_ms) {
         const uint8_t ttl[] = {0x58, 0x02, 0, 0}; /* 600 s */
         d->watchdog_ms = now_ms + WATCHDOG_EVERY_MS;
@@ -232,8 +237,11 @@ static void on_data_request(struct deconz *d, int64_t now_ms, uint8_t status)
         verdict = VERDICT_TOO_LONG;
     else if (status == DECONZ_UNSUPPORTED)
         verdict = VERDICT_REFUSED;
-    if (status != DECONZ_OK)
-        stick_verdict(&d->s, now_ms, d->request_id, verdict, BUSY_MS);
+    if (status != DECONZ_OK) {
+        const struct stick_send *send = stick_outstanding(&d->s, d->request_id);
+        const int64_t again_ms = send == NULL || send->tries == 1 ? BUSY_MS : STILL_BUSY_MS;
+        stick_verdict(&d->s, now_ms, d->request_id, verdict, again_ms);
+    }
     stick_resume(&d->s, now_ms);
 }
 
@@ -375,7 +383,9 @@ static void on_answer(struct deconz *d, int64_t now_ms, const struct deconz_fram
         set_state(d, now_ms, state);
     if (d->step != STEP_UP)
         return; /* that was the end of it */
-    if (f->command == DECONZ_DATA_REQUEST)
+    if (f->command == DECONZ_READ_PARAMETER)
+        deconz_endpoint_seen(d, now_ms, f, r);
+    else if (f->command == DECONZ_DATA_REQUEST)
         on_data_request(d, now_ms, f->status);
     else if (f->command == DECONZ_DATA_CONFIRM && f->status == DECONZ_OK)
         on_confirm(d, now_ms, r);
@@ -460,6 +470,7 @@ static void on_silence(struct deconz *d, int64_t now_ms)
         stick_verdict(&d->s, now_ms, d->request_id, VERDICT_UNKNOWN, 0);
         stick_resume(&d->s, now_ms);
     }
+    d->was_silent = true; /* it may have reset itself meanwhile */
     d->poll_ms = now_ms;
 }
 
@@ -475,6 +486,7 @@ static void on_opened(struct stick *s, int64_t now_ms)
     d->decoder = (struct deconz_decoder){.len = 0};
     d->command = 0;
     d->silences = 0;
+    d->was_silent = false;
     d->request.waits = d->zdo.waits = d->join.waits = false;
     d->poll_ms = d->watchdog_ms = TIME_NEVER;
     /* A delimiter ends what the stick may have of an earlier command. */

@@ -88,6 +88,7 @@ struct deconz {
     bool is_step;       /* it belongs to the start-up */
     int64_t answer_ms;  /* due until then */
     unsigned silences;  /* commands without answer, in a row */
+    bool was_silent;    /* one was without answer: see whether the endpoint is still there */
 
     /* Running. */
     struct deconz_pending request; /* DATA_REQUEST of a packet */
@@ -135,6 +136,9 @@ void deconz_step_answer(struct deconz *d, int64_t now_ms, const struct deconz_fr
                         struct bytes value);
 /* There was none. */
 void deconz_step_silence(struct deconz *d, int64_t now_ms);
+/* READ of the endpoint while packets pass. Without it the stick has reset itself. */
+void deconz_endpoint_seen(struct deconz *d, int64_t now_ms, const struct deconz_frame *f,
+                          struct reader *r);
 /* The network went away while packets passed. */
 void deconz_network_lost(struct deconz *d, int64_t now_ms);
 

@@ -124,14 +124,20 @@ static void up(struct deconz *d, int64_t now_ms)
     stick_up(&d->s, now_ms, PAYLOAD_MAX, SLOTS, CONFIRM_MS, text);
 }
 
-void deconz_network_lost(struct deconz *d, int64_t now_ms)
+static void restart(struct deconz *d, int64_t now_ms, const char *why)
 {
     d->request.waits = false;
     d->zdo.waits = false;
+    d->was_silent = false;
     d->s.counters.stick_resets++;
-    stick_down(&d->s, now_ms, "the stick has left its network; it may have reset itself");
+    stick_down(&d->s, now_ms, why);
     d->endpoint_fits = false;
     enter(d, now_ms, STEP_VERSION); /* all of it: a reset forgets the watchdog, too */
+}
+
+void deconz_network_lost(struct deconz *d, int64_t now_ms)
+{
+    restart(d, now_ms, "the stick has left its network; it may have reset itself");
 }
 
 /* ---- sending what a step asks for --------------------------------------------------------------- */
@@ -264,6 +270,14 @@ static bool endpoint_is_ours(const struct deconz *d, struct bytes value)
     struct writer w = wr_to(ours, sizeof ours);
     put_endpoint(d, &w);
     return bytes_equal(value, bytes_of(ours, w.len));
+}
+
+void deconz_endpoint_seen(struct deconz *d, int64_t now_ms, const struct deconz_frame *f,
+                          struct reader *r)
+{
+    rd_u8(r); /* its number */
+    if (f->status == DECONZ_OK && !endpoint_is_ours(d, rd_rest(r)))
+        restart(d, now_ms, "the stick has forgotten our endpoint: it has reset itself");
 }
 
 static void on_version(struct deconz *d, struct reader *r)

@@ -50,7 +50,7 @@ static void put_zigbee(struct writer *w, const struct stick_send *send)
 {
     const struct stick_node *node = send->node;
     const bool group = stick_is_group(send);
-    const bool discover = (send->note & NOTE_DISCOVER) != 0;
+    const bool discover = (send->note & NOTE_DISCOVER) != 0 || stick_may_have_moved(send);
     wr_u8(w, XBEE_TX);
     wr_u8(w, send->id);
     if (node->kind == PEER_SHORT) {
@@ -386,15 +386,22 @@ static void on_closed(struct stick *s)
     on_init(s);
 }
 
-/* Nothing was heard for long: is it still there? */
+/* It has not told what became of a packet: it may be gone, or in another API mode, without a word. */
+static bool is_doubtful(const struct xbee *x)
+{
+    return x->deadline_ms == TIME_NEVER && x->s.counters.unknown != x->unknown;
+}
+
+/* Nothing was heard for long, or an outcome is missing: is it still there? */
 static void look_after_health(struct xbee *x, int64_t now_ms)
 {
     if (x->deadline_ms <= now_ms && ++x->misses >= MISSES_MAX) {
         stick_reopen(&x->s, now_ms, "the module has stopped to answer");
         return;
     }
-    if (x->health_ms > now_ms && x->deadline_ms > now_ms)
+    if (x->health_ms > now_ms && x->deadline_ms > now_ms && !is_doubtful(x))
         return;
+    x->unknown = x->s.counters.unknown;
     x->health_ms = now_ms + XBEE_HEALTH_MS;
     x->deadline_ms = now_ms + XBEE_AT_MS;
     xbee_at(x, xbee_names[SET_AI], bytes_of(NULL, 0));
@@ -417,6 +424,8 @@ static int64_t next_deadline(const struct stick *s)
 {
     const struct xbee *x = (const void *)s; /* its first member */
     const int64_t at_ms = time_min(x->partial_ms, x->deadline_ms);
+    if (x->phase == XBEE_UP && is_doubtful(x))
+        return INT64_MIN;
     return x->phase == XBEE_UP ? time_min(at_ms, x->health_ms) : at_ms;
 }
 

@@ -64,6 +64,7 @@ struct xbee {
 
     int64_t health_ms; /* next look; while up */
     unsigned misses;
+    uint64_t unknown; /* outcomes, when it was looked at last */
 };
 
 static inline struct xbee *xbee_of(struct stick *s)

@@ -285,6 +285,7 @@ static void up(struct xbee *x, int64_t now_ms)
     x->deadline_ms = TIME_NEVER;
     x->health_ms = now_ms + XBEE_HEALTH_MS;
     x->misses = 0;
+    x->unknown = x->s.counters.unknown;
     stick_up(&x->s, now_ms, payload_limit(x), SLOTS, confirm_ms(x), text);
 }
 
