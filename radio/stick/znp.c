@@ -123,6 +123,20 @@ static void forget_requests(struct znp *z)
     z->current_end_ms = TIME_NEVER;
     z->ping = false;
     z->pings = 0;
+    z->idle = false;
+}
+
+/* A stick that was reset without our hearing of it answers pings, but its network is down and our
+ * endpoint is forgotten. Only one that told the state of its running network is judged by it. */
+static void on_health(struct znp *z, int64_t now_ms, const struct znp_reply *reply)
+{
+    struct znp_network network = {0};
+    if (reply->none || reply->rpc_error != 0 || !znp_get_network(reply->data, &network))
+        return;
+    if (z->network.state == ZNP_STATE_COORDINATOR && network.state != ZNP_STATE_COORDINATOR)
+        znp_restart(z, now_ms,
+                    "the stick does not run its network any more (it was reset, it seems); "
+                    "starting that again");
 }
 
 static void hand_over(struct znp *z, int64_t now_ms, enum znp_asker by,
@@ -140,6 +154,9 @@ static void hand_over(struct znp *z, int64_t now_ms, enum znp_asker by,
         break;
     case ZNP_BY_FETCH:
         znp_fetch_reply(z, now_ms, reply);
+        break;
+    case ZNP_BY_HEALTH:
+        on_health(z, now_ms, reply);
         break;
     case ZNP_BY_PING:
     case ZNP_BY_NOBODY:
@@ -159,6 +176,9 @@ static void conclude(struct znp *z, int64_t now_ms, struct znp_reply reply)
     if (!reply.none && by == ZNP_BY_PING) {
         z->ping = false;
         z->pings = 0;
+        if (z->idle)
+            znp_ask(z, now_ms, ZNP_BY_HEALTH, 0, ZNP_EXT_NWK_INFO, bytes_of(NULL, 0));
+        z->idle = false;
     } else if (reply.none && !hello) {
         z->ping = true;
     }
@@ -218,10 +238,12 @@ static void on_indication(struct znp *z, int64_t now_ms, const struct znp_frame 
         on_reset(z, now_ms, frame->data);
         return;
     case ZNP_STATE_CHANGE:
-        znp_start_state(z, now_ms, rd_u8(&r));
+        if (rd_left(&r) > 0)
+            znp_start_state(z, now_ms, rd_u8(&r));
         return;
     case ZNP_BDB_NOTIFY:
-        znp_start_bdb(z, now_ms, rd_u8(&r));
+        if (rd_left(&r) > 0)
+            znp_start_bdb(z, now_ms, rd_u8(&r));
         return;
     case ZNP_SRC_RTG:
     case ZNP_CONCENTRATOR:
@@ -307,7 +329,7 @@ static void advance(struct stick *s, int64_t now_ms)
     if (is_open(z))
         znp_data_due(z, now_ms);
     if (is_open(z) && idle_at(z) <= now_ms) {
-        z->ping = true;
+        z->ping = z->idle = true;
         next_request(z, now_ms);
     }
 }

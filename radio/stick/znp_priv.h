@@ -36,6 +36,7 @@ enum znp_asker {
     ZNP_BY_SEND,   /* arg: id of the packet */
     ZNP_BY_LOOKUP, /* arg: 16-bit address */
     ZNP_BY_FETCH,
+    ZNP_BY_HEALTH, /* after a long silence: does its network run? */
 };
 
 struct znp_request {
@@ -114,6 +115,7 @@ struct znp {
     int64_t current_end_ms;
     unsigned pings; /* sent without an answer, while `ping` */
     bool ping;      /* nothing goes but a ping */
+    bool idle;      /* the ping is for a long silence */
 
     enum znp_step step;
     unsigned tries;       /* of this step */

@@ -372,6 +372,34 @@ START_TEST(a_network_that_stops_is_started_again)
 
 END_TEST
 
+START_TEST(a_state_that_is_missing_in_its_indication_stops_nothing)
+{
+    bench_say(b, ZNP_STATE_CHANGE, "");
+    bench_say(b, ZNP_BDB_NOTIFY, "");
+    bench_run(b, 1000);
+    ck_assert_uint_eq(b->downs, 0);
+}
+
+END_TEST
+
+START_TEST(a_stick_that_was_reset_in_silence_is_noticed_when_it_is_idle)
+{
+    bench_run(b, 125000);
+    ck_assert_uint_eq(b->downs, 0);
+    b->state = 0;
+    bench_run(b, 62000);
+    ck_assert_uint_eq(b->downs, 1);
+    ck_assert_uint_eq(b->ups, 2);
+    ck_assert_uint_eq(bench_count(b, ZNP_STARTUP_FROM_APP), 1);
+    /* One that does not know the question is left alone. */
+    bench_rule(b, ZNP_EXT_NWK_INFO, 99, BENCH_UNKNOWN, 2);
+    b->state = 0;
+    bench_run(b, 125000);
+    ck_assert_uint_eq(b->downs, 1);
+}
+
+END_TEST
+
 START_TEST(silence_is_questioned_and_a_dead_stick_noticed)
 {
     bench_run(b, 59000);
@@ -430,6 +458,8 @@ int main(void)
     tcase_add_test(t, too_long_packets_are_not_sent);
     tcase_add_test(t, a_reset_in_mid_send_leaves_that_packet_unknown_and_the_next_is_sent);
     tcase_add_test(t, a_network_that_stops_is_started_again);
+    tcase_add_test(t, a_state_that_is_missing_in_its_indication_stops_nothing);
+    tcase_add_test(t, a_stick_that_was_reset_in_silence_is_noticed_when_it_is_idle);
     tcase_add_test(t, silence_is_questioned_and_a_dead_stick_noticed);
     tcase_add_test(t, noise_between_frames_costs_nothing_that_comes_after_it);
     suite_add_tcase(suite, t);
