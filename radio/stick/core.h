@@ -34,6 +34,7 @@ enum {
     STICK_HELD_MS = 3000,
     STICK_GROUP_GAP_MS = 1000,  /* between broadcasts: each occupies every router (I.2) */
     STICK_SUSPECT_FAILURES = 2, /* in a row make a node suspect */
+    STICK_MOVED_FAILURES = 2,   /* in a row, and it may have got another 16-bit address */
     STICK_OUT_BYTES = 8192,     /* for the port */
     STICK_OUT_RESERVE =
         3072,              /* of these, kept for commands; the longest frame fits (1500, stuffed) */

@@ -10,7 +10,7 @@
 enum {
     EZSP_COMMAND_MS = 14400, /* for a response, ASH's repetitions included */
     EZSP_UP_MS = 10000,      /* for the network after networkInit or formNetwork */
-    EZSP_BACK_MS = 60000,    /* for a network that went down by itself, before the stick is reset */
+    EZSP_BACK_MS = 10000,    /* for a network that went down by itself, before the stick is reset */
     EZSP_CONFIRM_MS = 15000, /* for messageSent */
     EZSP_NOP_MS = 30000,     /* of silence, then: are you there? */
     EZSP_RESTARTS = 5,       /* in a row without packets passing, then the port is opened anew */

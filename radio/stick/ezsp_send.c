@@ -115,6 +115,14 @@ static bool ask_short(struct ezsp *e, int64_t now_ms, struct stick_send *send,
     return ezsp_command(e, now_ms, &w, EZSP_JOB_ZDO, EZSP_SEND_BROADCAST, 0);
 }
 
+/* A node that does not answer may have got another address. One that never answers is asked for
+ * after 2, 4, 8, ... failures: each question is a broadcast. */
+static bool is_doubtful(const struct stick_node *node)
+{
+    const unsigned failures = node->failures_in_row;
+    return failures >= STICK_MOVED_FAILURES && (failures & (failures - 1)) == 0;
+}
+
 /* What this packet needs next. False when it needs no command (any more). */
 static bool serve(struct ezsp *e, int64_t now_ms, struct stick_send *send)
 {
@@ -124,10 +132,7 @@ static bool serve(struct ezsp *e, int64_t now_ms, struct stick_send *send)
     const bool known = node->short_address != SHORT_UNKNOWN;
     if (!known && send->note == NOTE_FRESH)
         return look_up_short(e, now_ms, send);
-    /* A node that does not answer may have got another address. */
-    const bool doubtful =
-        node->failures_in_row >= STICK_SUSPECT_FAILURES && send->note == NOTE_FRESH;
-    if (!known || doubtful) {
+    if (!known || (send->note == NOTE_FRESH && is_doubtful(node))) {
         struct ezsp_quest *quest = send->note != NOTE_ASKED ? free_quest(e, now_ms) : NULL;
         if (quest != NULL)
             return ask_short(e, now_ms, send, quest);
@@ -388,7 +393,12 @@ void ezsp_names_advance(struct ezsp *e, int64_t now_ms)
             continue;
         const struct stick_send *send = stick_outstanding(&e->stick, quest->id);
         quest->id = 0;
-        if (send != NULL && send->note == NOTE_ASKED)
+        if (send == NULL || send->note != NOTE_ASKED)
+            continue;
+        /* No news: the address that we have may still be right, sleepers don't hear questions. */
+        if (send->node->short_address != SHORT_UNKNOWN)
+            enqueue(e, send->id);
+        else
             stick_verdict(&e->stick, now_ms, send->id, VERDICT_FAILED, 0);
     }
 }

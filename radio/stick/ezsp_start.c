@@ -437,6 +437,6 @@ void ezsp_start_status(struct ezsp *e, int64_t now_ms, uint32_t status)
 void ezsp_start_late(struct ezsp *e, int64_t now_ms)
 {
     ezsp_restart(e, now_ms,
-                 e->phase == EZSP_WAIT_BACK ? "the stick's network has not come back for 60 s"
+                 e->phase == EZSP_WAIT_BACK ? "the stick's network has not come back for 10 s"
                                             : "the stick's network has not come up within 10 s");
 }

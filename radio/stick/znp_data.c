@@ -116,7 +116,7 @@ static void no_ack(struct znp *z, int64_t now_ms, struct stick_send *send)
 {
     const struct stick_node *node = send->node;
     const bool worth =
-        node->kind == PEER_EUI64 && node->failures_in_row + 1 <= STICK_SUSPECT_FAILURES;
+        node->kind == PEER_EUI64 && node->failures_in_row + 1 <= STICK_MOVED_FAILURES;
     const uint64_t eui64 = node->address;
     stick_verdict(&z->s, now_ms, send->id, VERDICT_FAILED, 0);
     if (worth)

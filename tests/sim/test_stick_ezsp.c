@@ -233,140 +233,6 @@ START_TEST(the_line_repeats_and_the_stick_is_not_asked_twice)
 
 END_TEST
 
-/* ---- addresses of nodes ------------------------------------------------------------------------ */
-
-static struct bytes zdo_address(uint8_t room[12], uint64_t eui64, uint16_t short_address)
-{
-    struct writer w = wr_to(room, 12);
-    wr_u16(&w, 0x4200); /* sequence, status */
-    wr_u64_le(&w, eui64);
-    wr_u16_le(&w, short_address);
-    return bytes_of(room, w.len);
-}
-
-START_TEST(a_node_that_the_stick_does_not_know_is_asked_for_by_broadcast)
-{
-    const struct ezsp_aps answer = {.cluster = 0x8000};
-    uint8_t room[12];
-    struct ncp_world *w = running(versions[_i]);
-    w->ncp.short_of_node = MISSING;
-    ncp_world_send(w, node, bytes_str("one"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_UNICAST], 0);
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 1);
-    const struct ncp_frame *q = &w->ncp.last[EZSP_SEND_BROADCAST];
-    ck_assert_mem_eq(q->octets + q->len - 10, "\xAA\x2B\x52\x40\x00\xA2\x13\x00\x00\x00", 10);
-    ncp_message(w, EZSP_IN_UNICAST, OTHER_SHORT, UINT64_MAX, &answer,
-                zdo_address(room, node, OTHER_SHORT));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), OTHER_SHORT);
-    ck_assert_uint_eq(w->outcomes[STICK_DELIVERED], 1);
-    ck_assert_uint_eq(counted(w)->unknown_ids, 0);
-    ncp_world_free(w);
-}
-
-END_TEST
-
-START_TEST(a_node_that_nobody_knows_fails_and_questions_are_rare)
-{
-    struct ncp_world *w = running(14);
-    w->ncp.short_of_node = MISSING;
-    for (uint64_t i = 0; i < 5; i++)
-        ncp_world_send(w, node + i, bytes_str("one"));
-    ncp_world_run(w, 2999);
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 1);
-    ck_assert_uint_eq(w->outcomes[STICK_FAILED], 4);
-    ncp_world_run(w, 1);
-    ck_assert_uint_eq(w->outcomes[STICK_FAILED], 5);
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_UNICAST], 0);
-    ncp_world_free(w);
-}
-
-END_TEST
-
-START_TEST(a_node_that_failed_twice_is_asked_for_its_address)
-{
-    const struct ezsp_aps answer = {.cluster = 0x8000};
-    uint8_t room[12];
-    struct ncp_world *w = running(13);
-    w->ncp.sent_status = 0x66;
-    for (unsigned i = 0; i < 2; i++) {
-        ncp_world_send(w, node, bytes_str("one"));
-        ncp_world_run(w, 5000);
-    }
-    ck_assert_uint_eq(w->outcomes[STICK_FAILED], 2);
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 0);
-    w->ncp.sent_status = 0;
-    ncp_world_send(w, node, bytes_str("three"));
-    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 1);
-    ncp_message(w, EZSP_IN_UNICAST, OTHER_SHORT, UINT64_MAX, &answer,
-                zdo_address(room, node, OTHER_SHORT));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), OTHER_SHORT);
-    ck_assert_uint_eq(w->outcomes[STICK_DELIVERED], 1);
-    ncp_world_free(w);
-}
-
-END_TEST
-
-static void joins(struct ncp_world *w, uint64_t eui64, uint16_t short_address, uint8_t status)
-{
-    uint8_t room[16];
-    struct writer out = wr_to(room, sizeof room);
-    wr_u16_le(&out, short_address);
-    wr_u64_le(&out, eui64);
-    wr_u8(&out, status);
-    wr_u8(&out, 0);
-    wr_u16_le(&out, 0);
-    ncp_callback(w, 0, EZSP_TRUST_CENTER_JOIN, bytes_of(room, out.len));
-    ncp_world_run(w, 10);
-}
-
-START_TEST(joins_leaves_announcements_and_conflicts_change_the_address)
-{
-    struct ncp_world *w = running(versions[_i]);
-    ncp_world_send(w, node, bytes_str("one"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), NODE_SHORT);
-    joins(w, node, OTHER_SHORT, 0);
-    ncp_world_send(w, node, bytes_str("two"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), OTHER_SHORT);
-
-    /* Left: the stick is asked again. */
-    joins(w, node, OTHER_SHORT, 2);
-    w->ncp.short_of_node = 0x0777;
-    ncp_world_send(w, node, bytes_str("three"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), 0x0777);
-
-    const struct ezsp_aps announce = {.cluster = 0x0013};
-    ncp_message(w, EZSP_IN_BROADCAST, 0x0888, UINT64_MAX, &announce,
-                bytes_of("\x01\x88\x08\xAA\x2B\x52\x40\x00\xA2\x13\x00\x80", 12));
-    ncp_world_run(w, 10);
-    ncp_world_send(w, node, bytes_str("four"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), 0x0888);
-
-    ncp_callback(w, 0, EZSP_ID_CONFLICT, bytes_of("\x88\x08", 2));
-    ncp_world_run(w, 10);
-    w->ncp.short_of_node = 0x0999;
-    ncp_world_send(w, node, bytes_str("five"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), 0x0999);
-
-    ncp_callback(w, 0, EZSP_CHILD_JOIN,
-                 bytes_of("\x00\x01\xAA\x0A\xAA\x2B\x52\x40\x00\xA2\x13\x00\x04", 13));
-    ncp_world_run(w, 10);
-    ncp_world_send(w, node, bytes_str("six"));
-    ncp_world_run(w, 100);
-    ck_assert_uint_eq(unicast_to(&w->ncp), 0x0AAA);
-    ck_assert_uint_eq(w->outcomes[STICK_DELIVERED], 6);
-    ncp_world_free(w);
-}
-
-END_TEST
-
 /* ---- from nodes -------------------------------------------------------------------------------- */
 
 static void heard(const struct ncp_world *w, unsigned packets, uint64_t from, const char *packet)
@@ -432,6 +298,15 @@ START_TEST(a_name_whose_message_was_lost_names_no_other)
 }
 
 END_TEST
+
+static struct bytes zdo_address(uint8_t room[12], uint64_t eui64, uint16_t short_address)
+{
+    struct writer w = wr_to(room, 12);
+    wr_u16(&w, 0x4200); /* sequence, status */
+    wr_u64_le(&w, eui64);
+    wr_u16_le(&w, short_address);
+    return bytes_of(room, w.len);
+}
 
 START_TEST(a_sender_of_unknown_name_is_looked_up_then_asked)
 {
@@ -583,10 +458,6 @@ int main(void)
     tcase_add_test(t, as_many_nodes_are_served_at_once_as_the_stick_allows);
     tcase_add_loop_test(t, a_broadcast_goes_to_all_that_listen, 0, all);
     tcase_add_test(t, the_line_repeats_and_the_stick_is_not_asked_twice);
-    tcase_add_loop_test(t, a_node_that_the_stick_does_not_know_is_asked_for_by_broadcast, 0, all);
-    tcase_add_test(t, a_node_that_nobody_knows_fails_and_questions_are_rare);
-    tcase_add_test(t, a_node_that_failed_twice_is_asked_for_its_address);
-    tcase_add_loop_test(t, joins_leaves_announcements_and_conflicts_change_the_address, 0, all);
     tcase_add_test(t, a_sender_of_known_name_is_heard_at_once);
     tcase_add_test(t, a_name_whose_message_was_lost_names_no_other);
     tcase_add_loop_test(t, a_sender_of_unknown_name_is_looked_up_then_asked, 0, all);
