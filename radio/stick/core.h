@@ -33,7 +33,7 @@ enum {
     STICK_HELD = 64,            /* packets that wait for the name of their sender */
     STICK_HELD_MS = 3000,
     STICK_GROUP_GAP_MS = 1000,  /* between broadcasts: each occupies every router (I.2) */
-    STICK_SUSPECT_FAILURES = 2, /* in a row make a node suspect */
+    STICK_SUSPECT_FAILURES = 1, /* in a row make a node suspect */
     STICK_MOVED_FAILURES = 2,   /* in a row, and it may have got another 16-bit address */
     STICK_OUT_BYTES = 8192,     /* for the port */
     STICK_OUT_RESERVE =
@@ -96,7 +96,7 @@ static inline bool stick_is_group(const struct stick_send *send)
  * it, and the stick should find it by its EUI-64. */
 static inline bool stick_may_have_moved(const struct stick_send *send)
 {
-    return send->node->failures_in_row >= STICK_SUSPECT_FAILURES;
+    return send->node->failures_in_row >= STICK_MOVED_FAILURES;
 }
 
 /* ---- the driver -------------------------------------------------------------------------------- */

@@ -132,6 +132,23 @@ START_TEST(suspects_have_one_slot_of_four)
 
 END_TEST
 
+START_TEST(after_its_first_failure_a_node_does_not_delay_others)
+{
+    for (uint64_t node = 1; node <= SLOTS; node++)
+        send_to(node, (uint32_t)node);
+    ck_assert_uint_eq(f->n_sent, SLOTS); /* nobody knows yet that they are dead */
+    for (unsigned i = 0; i < SLOTS; i++)
+        verdict(f->sent[i].id, VERDICT_FAILED);
+    f->n_sent = 0;
+    for (uint64_t node = 1; node <= SLOTS; node++)
+        send_to(node, (uint32_t)node);
+    send_to(100, 777);
+    ck_assert_uint_eq(f->n_sent, 2);
+    ck_assert_uint_eq(f->sent[1].tag, 777);
+}
+
+END_TEST
+
 START_TEST(a_suspect_that_is_heard_is_none_any_more)
 {
     kill_node(1);
@@ -326,6 +343,7 @@ int main(void)
     tcase_add_test(tc, nothing_goes_while_paused);
     tcase_add_test(tc, nothing_goes_without_room_for_its_frame);
     tcase_add_test(tc, suspects_have_one_slot_of_four);
+    tcase_add_test(tc, after_its_first_failure_a_node_does_not_delay_others);
     tcase_add_test(tc, a_suspect_that_is_heard_is_none_any_more);
     tcase_add_test(tc, a_suspect_that_answers_is_none_any_more);
     tcase_add_test(tc, suspects_are_not_forgotten_while_the_living_talk);
