@@ -4,8 +4,9 @@
  * own in group commits. docs/adr/0012 says what is kept and why; store_schema.c has the tables.
  *
  *     loop thread:     store_put() ... store_flush()  ->  bounded queue  ->  store thread: COMMIT
- *     store thread:    wake()                         ->  loop: store_committed(), store_next_event()
- *     Paho's threads:  store_message(), store_packet_put(): block until committed
+ *     who commits:     wake()                         ->  loop: store_committed(), store_next_event()
+ *     Paho's threads:  store_message(), store_packet_put(): block until committed, and make the
+ *                      commit themselves (with all that is queued) when the database is free
  *
  * Nothing here touches the disk on the loop thread but store_open() and store_load(), before the
  * loop runs, and store_close().
@@ -52,8 +53,8 @@ struct store;
 
 /* Opens or creates `dir`/sennet.db, migrates an older schema, checks it and locks it.
  *
- *   0         *out is set. Its thread runs; `wake(arg)` is called from it whenever something is new,
- *             and may do nothing but uv_async_send()
+ *   0         *out is set. Its thread runs; `wake(arg)` is called from it, or from who blocks,
+ *             whenever something is new, and may do nothing but uv_async_send()
  *   positive  an exit code (base/error.h), and `error` says what, why and what to do: EXIT_NO_STATE,
  *             also for a directory in use by another daemon (with its pid)
  *   -ENOMEM
@@ -84,13 +85,15 @@ const uint8_t *store_seed(const struct store *s);
 struct store_visitor {
     void *owner;
     /* SESSION, then of each session TOPIC, EXCHANGE, SUBSCRIPTION, DELIVERY in order of `number`;
-     * by session, ascending by key. Never SPOOL. */
+     * by session, ascending by key. Never SPOOL. A DELIVERY comes with topic and body, also one with
+     * a journal number (the body is shared by all deliveries of that message). */
     int (*record)(void *owner, const struct sn_record *record);
     /* A message from the broker that was not ROUTED yet, in order. */
     int (*message)(void *owner, uint64_t journal, struct bytes topic, struct body *body,
                    uint8_t qos, bool retain);
-    /* How much of each client waits in the spool, and the greatest number in use (once, at last,
-     * with SN_NO_CLIENT and n = 0). */
+    /* How much of each client waits in the spool, those with Paho included (store_spool_sending()),
+     * and the greatest number in use (at last with SN_NO_CLIENT and n = 0, in any case; before, once
+     * per client in any order, SN_NO_CLIENT among them if it has any). */
     int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
 };
 
@@ -103,8 +106,10 @@ int store_load(struct store *s, const struct store_visitor *visitor);
 /* The number of the batch that records put now will belong to. */
 uint64_t store_batch(const struct store *s);
 
-/* Adds to the batch, copying. Never fails for the caller: what finds no room makes the store ask for
- * a resync. SPOOL should be put only while store_room() says so. */
+/* Adds to the batch, copying (bodies by reference). Never fails for the caller: what finds no room
+ * makes the store ask for a resync. SPOOL should be put only while store_room() says so. Topic and
+ * body of a DELIVERY with a journal number are looked at only within a resync, where they must be
+ * there: the database may be a fresh one. Cost: one allocation. */
 void store_put(struct store *s, const struct sn_record *record);
 
 /* Ends the batch, if there is anything in it, and hands it over. Once per turn. Cheap: one lock. */
@@ -119,7 +124,8 @@ bool store_room(const struct store *s, size_t bytes);
 
 /* Asks for the spooled messages above number `after`, in order, at most n and about max_bytes of
  * them; not those that are with Paho already (store_spool_sending()). One request at a time; answered
- * by STORE_FETCHED. Sees every batch flushed before. */
+ * by STORE_FETCHED. Sees every batch flushed before, and so fails while the store is failing. What it
+ * does not bring though it should be there was lost with the file. */
 void store_fetch(struct store *s, uint64_t after, unsigned n, size_t max_bytes);
 
 struct store_spooled {
@@ -152,7 +158,10 @@ struct store_event {
 /* The next event, borrowed until the following call; false when there is none. */
 bool store_next_event(struct store *s, struct store_event *out);
 
-/* Records put between these two replace everything but SPOOL rows and Paho's packets. */
+/* Records put between these two replace everything but SPOOL rows, Paho's packets, and messages that
+ * were not ROUTED. Records between STORE_RESYNC and store_resync_begin() are thrown away. The limit
+ * of the queue does not count for them. SPOOL rows that were put since STORE_FAILING may be missing:
+ * put those again that are still in memory. */
 void store_resync_begin(struct store *s);
 void store_resync_end(struct store *s);
 
@@ -200,7 +209,8 @@ struct store_gauges {
 
 struct store_gauges store_gauges(const struct store *s);
 
-/* Any thread. When the store thread last proved to be alive; for the watchdog. */
+/* Any thread. Since when the store's thread has been at what it is doing; now, when it waits. For
+ * the watchdog: a disk that hangs shows here. */
 int64_t store_heartbeat_ms(const struct store *s);
 
 #endif

@@ -24,7 +24,7 @@ packages_of() {
     case $1 in
     build)
         echo build-essential ca-certificates cmake ninja-build pkg-config
-        echo libuv1-dev libpaho-mqtt-dev libssl-dev libserialport-dev scdoc
+        echo libuv1-dev libpaho-mqtt-dev libssl-dev libserialport-dev libsqlite3-dev scdoc
         ;;
     test)
         packages_of build

@@ -113,6 +113,13 @@ allowed_include() {
     '<MQTT'*.h'>' | '"MQTT'*.h'"') return 1 ;;
     esac
     case $file in
+    gateway/store.h) ;; # nor does the store's show SQLite
+    gateway/store*.[ch]) return 0 ;;
+    esac
+    case $header in
+    '<sqlite3'*.h'>') return 1 ;;
+    esac
+    case $file in
     gateway/base/*)
         case $header in '"base/'*) return 0 ;; esac
         machine_header "$header"

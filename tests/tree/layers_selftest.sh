@@ -156,6 +156,8 @@ crossing gateway/app.c '<MQTTAsync.h>'
 crossing gateway/mqtt.h '<MQTTAsync.h>'
 crossing tools/pub.c '"MQTTClient.h"'
 crossing radio/udp.c '<MQTTAsync.h>'
+crossing gateway/app.c '<sqlite3.h>'
+crossing gateway/store.h '<sqlite3.h>'
 
 fresh_tree
 echo 'int x;' >"$tree/radio/bare.c"

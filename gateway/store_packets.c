@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Paho's threads and the worker call: messages from the broker, Paho's packets, and which
+ * spooled messages are with Paho. The last is also kept in memory, so that who asks for it never
+ * waits for the disk.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+
+#include "store_priv.h"
+
+/* ---- messages that the loop has not ROUTED --------------------------------------------------- */
+
+void store_unrouted_add(struct store *s, uint64_t journal)
+{
+    if (s->n_unrouted == s->cap_unrouted) {
+        const size_t cap = s->cap_unrouted == 0 ? 64 : 2 * s->cap_unrouted;
+        uint64_t *const more = reallocarray(s->unrouted, cap, sizeof *more);
+        if (more == NULL) {
+            if (s->unrouted_floor == 0)
+                s->unrouted_floor = journal;
+            return;
+        }
+        s->unrouted = more;
+        s->cap_unrouted = cap;
+    }
+    s->unrouted[s->n_unrouted++] = journal;
+}
+
+/* Mostly the first one. */
+void store_unrouted_remove(struct store *s, uint64_t journal)
+{
+    for (size_t i = 0; i < s->n_unrouted; i++) {
+        if (s->unrouted[i] != journal)
+            continue;
+        s->n_unrouted--;
+        memmove(s->unrouted + i, s->unrouted + i + 1, (s->n_unrouted - i) * sizeof *s->unrouted);
+        return;
+    }
+}
+
+uint64_t store_unrouted_least(const struct store *s)
+{
+    uint64_t least = s->journal + 1;
+    if (s->n_unrouted > 0)
+        least = s->unrouted[0];
+    return s->unrouted_floor != 0 && s->unrouted_floor < least ? s->unrouted_floor : least;
+}
+
+/* ---- spooled messages that are with Paho ----------------------------------------------------- */
+
+static uint64_t spread(uint64_t x)
+{
+    return x * 0x9E3779B97F4A7C15U ^ x >> 32;
+}
+
+struct store_sending *store_sending_find(const struct store *s, uint64_t number)
+{
+    struct hmap_node *n = hmap_first(&s->sending_by_number, spread(number));
+    for (; n != NULL; n = hmap_next(n)) {
+        struct store_sending *const it = container_of(n, struct store_sending, by_number);
+        if (it->number == number)
+            return it;
+    }
+    return NULL;
+}
+
+static struct store_sending *find_packet(const struct store *s, unsigned packet_id)
+{
+    struct hmap_node *n = hmap_first(&s->sending_by_packet, spread(packet_id));
+    for (; n != NULL; n = hmap_next(n)) {
+        struct store_sending *const it = container_of(n, struct store_sending, by_packet);
+        if (it->packet_id == packet_id)
+            return it;
+    }
+    return NULL;
+}
+
+void store_sending_remove(struct store *s, struct store_sending *it)
+{
+    hmap_remove(&s->sending_by_packet, &it->by_packet);
+    hmap_remove(&s->sending_by_number, &it->by_number);
+    free(it);
+}
+
+int store_sending_add(struct store *s, unsigned packet_id, uint64_t number)
+{
+    struct store_sending *it = find_packet(s, packet_id);
+    if (it != NULL)
+        store_sending_remove(s, it);
+    it = malloc(sizeof *it);
+    if (it == NULL)
+        return -ENOMEM;
+    *it = (struct store_sending){.packet_id = packet_id, .number = number};
+    hmap_insert(&s->sending_by_packet, &it->by_packet, spread(packet_id));
+    hmap_insert(&s->sending_by_number, &it->by_number, spread(number));
+    return 0;
+}
+
+void store_sending_clear(struct store *s)
+{
+    for (struct hmap_node *n; (n = hmap_any(&s->sending_by_packet)) != NULL;)
+        store_sending_remove(s, container_of(n, struct store_sending, by_packet));
+}
+
+static int open_sending(struct store *s)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc =
+        sqlite3_prepare_v2(s->db.sql, "SELECT packet_id, number FROM sending", -1, &stmt, NULL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        rc = store_sending_add(s, (unsigned)sqlite3_column_int64(stmt, 0),
+                               (uint64_t)sqlite3_column_int64(stmt, 1)) == 0
+                 ? SQLITE_OK
+                 : SQLITE_NOMEM;
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int open_journal(struct store *s)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(s->db.sql,
+                                "SELECT max(ifnull((SELECT max(journal) FROM message), 0),"
+                                " ifnull((SELECT max(journal) FROM delivery), 0))",
+                                -1, &stmt, NULL);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        s->journal = (uint64_t)sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+int store_packets_open(struct store *s)
+{
+    const int rc = open_journal(s);
+    return rc == SQLITE_OK ? open_sending(s) : rc;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* Does not block. */
+static void enqueue_one(struct store *s, struct store_op *op)
+{
+    struct store_ops ops = {.first = NULL};
+    store_ops_add(&ops, op);
+    store_enqueue(s, &ops);
+}
+
+/* Failing, or out of memory for something that should have been kept. */
+static void starved(struct store *s)
+{
+    store_fail(s, "out of memory", true);
+    s->retry_ms = store_now_ms();
+}
+
+static void remove_later(struct store *s, const char *key)
+{
+    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
+    if (op != NULL)
+        enqueue_one(s, op);
+}
+
+uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                       bool retain, const char *drop_packet)
+{
+    struct store_waiter waiter = {.done = false};
+    struct store_op remove = {.kind = OP_PACKET_REMOVE, .waiter = &waiter, .size = sizeof remove};
+    struct store_op message = {
+        .kind = OP_MESSAGE,
+        .waiter = &waiter,
+        .size = (uint32_t)(sizeof message + topic.len + payload.len),
+        .name = topic,
+        .parts = &payload,
+        .n_parts = 1,
+        .qos = qos,
+        .retain = retain,
+    };
+    struct store_ops ops = {.first = NULL};
+
+    pthread_mutex_lock(&s->lock);
+    if (!store_failing(s)) {
+        message.key = ++s->journal;
+        store_ops_add(&ops, &message);
+        if (drop_packet != NULL) {
+            remove.name = bytes_str(drop_packet);
+            store_ops_add(&ops, &remove);
+        }
+        /* Before it is committed: a resync meanwhile must spare it. */
+        store_unrouted_add(s, message.key);
+        if (store_block(s, &ops, &waiter) == 0) {
+            pthread_mutex_unlock(&s->lock);
+            return message.key;
+        }
+        store_unrouted_remove(s, message.key);
+    }
+    if (drop_packet != NULL)
+        remove_later(s, drop_packet);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+/* ---- packets --------------------------------------------------------------------------------- */
+
+int store_packet_put(struct store *s, const char *key, const struct bytes *parts, size_t n_parts)
+{
+    struct store_waiter waiter = {.done = false};
+    struct store_op op = {
+        .kind = OP_PACKET_PUT,
+        .waiter = &waiter,
+        .size = sizeof op,
+        .name = bytes_str(key),
+        .parts = parts,
+        .n_parts = n_parts,
+    };
+    struct store_ops ops = {.first = NULL};
+    int rc = -EIO;
+
+    for (size_t i = 0; i < n_parts; i++)
+        op.size += (uint32_t)parts[i].len;
+    pthread_mutex_lock(&s->lock);
+    if (!store_failing(s)) {
+        store_ops_add(&ops, &op);
+        rc = store_block(s, &ops, &waiter);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+void store_packet_remove(struct store *s, const char *key, unsigned spooled)
+{
+    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
+    struct store_op *const gone = store_op_new(SN_REC_SPOOL_GONE, bytes_of(NULL, 0));
+    struct store_ops ops = {.first = NULL};
+
+    pthread_mutex_lock(&s->lock);
+    struct store_sending *const it = spooled != 0 ? find_packet(s, spooled) : NULL;
+    if (op == NULL || gone == NULL) {
+        starved(s);
+    } else if (it != NULL) {
+        gone->key = it->number;
+        gone->other = it->packet_id;
+        store_sending_remove(s, it);
+        store_ops_add(&ops, gone);
+    }
+    if (op != NULL)
+        store_ops_add(&ops, op);
+    store_enqueue(s, &ops);
+    pthread_mutex_unlock(&s->lock);
+    if (gone != NULL && (op == NULL || it == NULL))
+        store_op_free(gone);
+}
+
+void store_packets_clear(struct store *s)
+{
+    struct store_op *const op = store_op_new(OP_PACKETS_CLEAR, bytes_of(NULL, 0));
+
+    pthread_mutex_lock(&s->lock);
+    store_sending_clear(s);
+    if (op != NULL)
+        enqueue_one(s, op);
+    else
+        starved(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id)
+{
+    struct store_op *const op = store_op_new(OP_SENDING, bytes_of(NULL, 0));
+
+    pthread_mutex_lock(&s->lock);
+    if (op == NULL || store_sending_add(s, packet_id, number) != 0) {
+        starved(s);
+        pthread_mutex_unlock(&s->lock);
+        if (op != NULL)
+            store_op_free(op);
+        return;
+    }
+    op->key = packet_id;
+    op->other = number;
+    enqueue_one(s, op);
+    pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t store_spool_sent_as(struct store *s, unsigned packet_id)
+{
+    pthread_mutex_lock(&s->lock);
+    const struct store_sending *const it = find_packet(s, packet_id);
+    const uint64_t number = it != NULL ? it->number : 0;
+    pthread_mutex_unlock(&s->lock);
+    return number;
+}
+
+/* ---- reading them again ---------------------------------------------------------------------- */
+
+/* Takes the database when all that was put or removed before is in it. False: failing. */
+static bool take_current(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!store_failing(s)) {
+        if (s->busy) {
+            s->waiters++;
+            pthread_cond_wait(&s->done, &s->lock);
+            s->waiters--;
+        } else if (s->queue.first != NULL) {
+            store_run(s);
+        } else {
+            s->busy = true;
+            pthread_mutex_unlock(&s->lock);
+            return true;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return false;
+}
+
+static void give_back(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    store_release_db(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int read_packet(sqlite3_stmt *stmt, void **data, size_t *len)
+{
+    const int rc = sqlite3_step(stmt);
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? -ENOENT : -EIO;
+    const size_t size = (size_t)sqlite3_column_bytes(stmt, 0);
+    char *const copy = malloc(size + 1);
+    if (copy == NULL)
+        return -ENOMEM;
+    if (size > 0)
+        memcpy(copy, sqlite3_column_blob(stmt, 0), size);
+    *data = copy;
+    *len = size;
+    return 0;
+}
+
+int store_packet_get(struct store *s, const char *key, void **data, size_t *len)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = -EIO;
+
+    if (!take_current(s))
+        return -EIO;
+    if (sqlite3_prepare_v2(s->db.sql, "SELECT data FROM packet WHERE key = ?1", -1, &stmt, NULL) ==
+            SQLITE_OK &&
+        sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK)
+        rc = read_packet(stmt, data, len);
+    sqlite3_finalize(stmt);
+    give_back(s);
+    return rc;
+}
+
+/* All keys, one behind the other with their terminators. */
+static int read_keys(sqlite3 *sql, char **out, size_t *n)
+{
+    sqlite3_stmt *stmt = NULL;
+    size_t len = 0;
+    size_t cap = 0;
+    int rc = sqlite3_prepare_v2(sql, "SELECT key FROM packet", -1, &stmt, NULL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const size_t size = (size_t)sqlite3_column_bytes(stmt, 0) + 1;
+        if (len + size > cap) {
+            cap = 2 * cap + size + 1024;
+            char *const more = realloc(*out, cap);
+            if (more == NULL)
+                break;
+            *out = more;
+        }
+        memcpy(*out + len, sqlite3_column_text(stmt, 0), size);
+        len += size;
+        ++*n;
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? 0 : -EIO;
+}
+
+int store_packet_each(struct store *s, int (*key)(void *owner, const char *key), void *owner)
+{
+    char *keys = NULL;
+    size_t n = 0;
+
+    if (!take_current(s))
+        return -EIO;
+    int rc = read_keys(s->db.sql, &keys, &n);
+    give_back(s);
+    const char *at = keys;
+    for (size_t i = 0; rc == 0 && i < n; i++, at += strlen(at) + 1)
+        rc = key(owner, at);
+    free(keys);
+    return rc;
+}

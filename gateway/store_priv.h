@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the store.
+ *
+ *     store.c         open, close, events, figures
+ *     store_queue.c   what is put becomes a list of operations
+ *     store_commit.c  who commits when; trouble and the way out of it
+ *     store_packets.c what Paho's threads call
+ *     store_db.c      the file: lock, open, check, moving aside
+ *     store_schema.c  tables, statements
+ *     store_write.c   operations to rows, a transaction at a time
+ *     store_load.c    rows to records
+ *     store_fetch.c   rows of the spool to messages
+ *
+ * Whoever finds the database free and needs a commit makes it: mostly the store's own thread, but a
+ * caller who must wait does it himself, with everything that is queued (two changes of threads
+ * saved). `busy` says that somebody is at it; `db` belongs to him, so SQLite runs without mutexes.
+ * Nobody who holds `lock` waits for a disk.
+ */
+#ifndef SENNET_GATEWAY_STORE_PRIV_H
+#define SENNET_GATEWAY_STORE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#include "base/error.h"
+#include "base/hmap.h"
+
+#include "store.h"
+
+enum {
+    STORE_SCHEMA = 1,                   /* PRAGMA user_version */
+    STORE_APPLICATION = 0x534E6574,     /* PRAGMA application_id: "SNet" */
+    STORE_PAGE_BYTES = 4096,            /* not less than what flash writes at once */
+    STORE_CHECKPOINT_FRAMES = 1000,     /* of the WAL: from here on they are copied back, beside */
+    STORE_CHECKPOINT_FRAMES_MAX = 8000, /* and from here on nobody may add more meanwhile */
+    STORE_WHY_MAX = 256,
+    STORE_SEED_BYTES = 16,
+    STORE_KEY_MAX = 32, /* a key of Paho's with its terminator */
+    STORE_EVENTS = 8,
+};
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+/* Records are operations under their own number. */
+enum store_op_kind {
+    OP_RESYNC = SN_REC_COUNT, /* all rows of the machines go */
+    OP_RESYNC_END,
+    OP_MESSAGE,
+    OP_PACKET_PUT,
+    OP_PACKET_REMOVE,
+    OP_PACKETS_CLEAR,
+    OP_SENDING,
+    OP_COUNT
+};
+
+/* Somebody who blocks; on his stack. */
+struct store_waiter {
+    bool done;
+    int rc; /* 0, or -EIO */
+};
+
+/* One change of the database. Those on the stack of a blocked caller have a `waiter`. */
+struct store_op {
+    struct store_op *next;
+    struct store_waiter *waiter;
+    uint32_t size; /* with its octets; charged to the queue */
+    uint8_t kind;
+    bool skip; /* a later one of the same transaction makes it superfluous */
+    uint8_t qos;
+    uint8_t which; /* enum sn_kept_state, enum sn_kept_phase, kind of a topic */
+    bool retain;
+    bool flag; /* clean, given, will */
+    uint16_t number[3];
+    uint64_t client;
+    uint64_t key;      /* the second key: number, topic id, msg id, packet id */
+    uint64_t other;    /* journal, print, number of the spooled message; limit of OP_RESYNC_END */
+    struct bytes name; /* client id, topic, filter, key of a packet */
+    struct bytes other_name; /* topic of a will */
+    const struct peer *peer;
+    struct body *body;
+    const struct bytes *parts; /* of a packet; on the stack */
+    size_t n_parts;
+    uint8_t octets[];
+};
+
+struct store_ops {
+    struct store_op *first;
+    struct store_op **end; /* NULL: empty */
+    size_t n;
+    size_t bytes;
+};
+
+void store_ops_add(struct store_ops *ops, struct store_op *op);
+/* Moves all of `from` to the end of `ops`. */
+void store_ops_join(struct store_ops *ops, struct store_ops *from);
+struct store_op *store_ops_pop(struct store_ops *ops);
+/* Frees all (none may have a waiter). */
+void store_ops_free(struct store_ops *ops);
+
+/* A copy of the record on the heap; NULL when out of memory. */
+struct store_op *store_op_of(const struct sn_record *record, bool with_copy);
+/* An operation without octets but `name`. */
+struct store_op *store_op_new(unsigned kind, struct bytes name);
+void store_op_free(struct store_op *op);
+
+/* ---- the database ---------------------------------------------------------------------------- */
+
+enum store_statement {
+    ST_BEGIN,
+    ST_COMMIT,
+    ST_ROLLBACK,
+    ST_SESSION,
+    ST_SESSION_GONE,
+    ST_TOPIC,
+    ST_TOPIC_GONE,
+    ST_TOPICS_GONE,
+    ST_EXCHANGE,
+    ST_EXCHANGE_GONE,
+    ST_EXCHANGES_GONE,
+    ST_DELIVERY,
+    ST_DELIVERY_GONE,
+    ST_DELIVERIES_GONE,
+    ST_SUBSCRIPTION,
+    ST_SUBSCRIPTION_GONE,
+    ST_SUBSCRIPTIONS_GONE,
+    ST_SPOOL,
+    ST_SPOOL_GONE,
+    ST_MESSAGE,
+    ST_MESSAGE_COPY,
+    ST_ROUTED,
+    ST_SWEEP,
+    ST_SENDING,
+    ST_SENDING_GONE,
+    ST_SENDING_CLEAR,
+    ST_PACKET,
+    ST_PACKET_GONE,
+    ST_PACKETS_CLEAR,
+    ST_CLOCK,
+    ST_PAGES,
+    ST_FREE_PAGES,
+    ST_COUNT
+};
+
+struct store_db {
+    /* Constant. */
+    char *path; /* NULL: in memory */
+    const char *vfs;
+    enum store_durability durability;
+    uint64_t max_bytes;
+    char **links;
+    size_t n_links;
+
+    sqlite3 *sql;    /* NULL: closed */
+    sqlite3 *reader; /* fetches, and copies the WAL back, beside a writer; in memory the same */
+    sqlite3_stmt *statements[ST_COUNT];
+    int wal_frames;
+    int64_t clock_base_ms;   /* service clock - monotonic clock */
+    int64_t clock_stored_ms; /* service clock as last stored */
+    int64_t write_clock_ms;  /* service clock of the transaction */
+    bool created;            /* it was empty when opened */
+    bool spool_used;         /* there are, or were, rows whose age counts */
+    uint8_t seed[STORE_SEED_BYTES];
+};
+
+/* The service clock: monotonic, over restarts, counts only while the gateway runs. */
+int64_t store_clock_ms(const struct store_db *db);
+
+/* Opens what `db` names, and checks it. What is no database of ours, or a broken one, is moved
+ * aside, and `notice` says so ("" otherwise). 0; a positive code of SQLite, with `why`. */
+int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *why,
+                  size_t why_size);
+/* `failing`: without copying the WAL back. */
+void store_db_close(struct store_db *db, bool failing);
+/* "disk I/O error: No space left on device". */
+void store_db_why(sqlite3 *sql, int rc, char *why, size_t why_size);
+/* The file under our path is not (any more) the one that is open. */
+bool store_db_moved(struct store_db *db);
+
+/* Creates the tables, or brings them to STORE_SCHEMA. 0, a code of SQLite, or -1: made by a newer
+ * version. */
+int store_schema_set(sqlite3 *sql, int *version);
+int store_schema_prepare(struct store_db *db);
+
+/* One transaction of all operations: all or none of them. 0, or a code of SQLite. */
+int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written);
+/* Marks what a later operation of the list makes superfluous. */
+void store_ops_coalesce(struct store_ops *ops, const uint8_t *seed);
+/* Before closing: the clock goes on from here, if there is anything whose age counts. */
+void store_db_keep_clock(struct store_db *db);
+/* A write that proves that writing works. */
+int store_db_probe(struct store_db *db);
+/* Copies the WAL back into the database. */
+int store_db_checkpoint(struct store_db *db);
+/* Octets in use, as far as a new row is concerned, and of the file with its WAL; 0 if it can't be
+ * said. */
+uint64_t store_db_used(struct store_db *db, uint64_t *file_bytes);
+/* Once per process, before SQLite is used. */
+void store_configure_sqlite(void);
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+enum store_trouble {
+    TROUBLE_NONE,
+    TROUBLE_FAILING,   /* the disk does not take it; tried again at retry_ms */
+    TROUBLE_FORGOTTEN, /* the disk works (again), but records were lost: told to the loop */
+    TROUBLE_RESYNCING, /* they are in the queue, whole */
+};
+
+/* A spooled message of QoS 2 that is with Paho. */
+struct store_sending {
+    struct hmap_node by_packet;
+    struct hmap_node by_number;
+    uint64_t number;
+    unsigned packet_id;
+};
+
+struct store_fetched {
+    struct store_spooled *rows;
+    size_t n;
+    bool failed;
+};
+
+struct store_said {
+    enum store_event_type type;
+    char why[STORE_WHY_MAX];
+};
+
+struct store {
+    /* Constant after store_open(). */
+    int64_t linger_ms;
+    size_t max_queued_bytes;
+    uint64_t max_bytes;
+    void (*wake)(void *arg);
+    void *wake_arg;
+    pthread_t thread;
+    int lock_fd;
+    char notice[STORE_WHY_MAX * 2];
+
+    /* Loop thread. */
+    struct store_ops staged;
+    uint64_t batch; /* that records put now belong to */
+    bool touched;   /* something was put, though perhaps thrown away */
+    bool starved;   /* no memory for something that was put */
+    bool resyncing; /* between resync_begin and resync_end */
+    struct store_fetched taken;
+    struct store_said taken_said;
+
+    /* Any thread. */
+    atomic_uint_fast64_t committed;
+    atomic_int trouble; /* enum store_trouble; written under `lock` */
+    atomic_size_t queued_bytes;
+    atomic_uint_fast64_t used_bytes; /* of the database, about */
+    atomic_uint_fast64_t file_bytes;
+    atomic_uint_fast64_t commits;
+    atomic_uint_fast64_t records;
+    atomic_uint_fast64_t records_lost;
+    atomic_uint_fast64_t errors;
+    atomic_uint_fast64_t commit_max_us;
+    atomic_int_fast64_t busy_since_ms; /* the thread's; 0: it waits */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work;  /* for the thread */
+    pthread_cond_t done;  /* for who blocks: something is done, or the database is free */
+    pthread_cond_t ended; /* for store_close() */
+    /* All below under `lock`. */
+    bool busy;               /* somebody has the database */
+    struct store_ops queue;  /* to be committed, all of it */
+    uint64_t queue_batch;    /* the last one in it */
+    unsigned waiters;        /* who block */
+    int64_t committed_at_ms; /* the last one */
+    bool lost;               /* records were thrown away: TROUBLE_FAILING ends in a resync */
+    bool resync_queued;      /* OP_RESYNC is in the queue */
+    bool reopen;             /* the database is not to be trusted as it is open */
+    int64_t retry_ms;
+    int64_t backoff_ms;
+    uint64_t journal;   /* the last number */
+    uint64_t *unrouted; /* journal numbers that the loop has not ROUTED, ascending */
+    size_t n_unrouted;
+    size_t cap_unrouted;
+    uint64_t unrouted_floor; /* not in the list for want of memory: from here on, all */
+    struct hmap sending_by_packet;
+    struct hmap sending_by_number;
+    bool fetch_wanted;
+    uint64_t fetch_after;
+    unsigned fetch_n;
+    size_t fetch_bytes;
+    struct store_fetched fetched;
+    bool has_fetched;
+    struct store_said said[STORE_EVENTS]; /* ring */
+    size_t said_first;
+    size_t n_said;
+    size_t compact_at; /* operations in the queue, while nothing is written */
+    int wal_frames;
+    int checkpoint_at; /* frames */
+    bool checkpoint_wanted;
+    int64_t checkpoint_ms; /* not before */
+    bool stopping;
+    bool deaf; /* store_close() has given up: no more wake() */
+    bool finished;
+    bool forsaken; /* store_close() is gone: the thread frees */
+
+    /* Of who is `busy`. */
+    struct store_db db;
+    size_t unmeasured; /* octets written since the file was measured */
+    int64_t measured_ms;
+    uint64_t left_out; /* rows that store_load() could make nothing of */
+};
+
+int64_t store_now_ms(void);
+int64_t store_now_us(void);
+
+/* ---- store.c --------------------------------------------------------------------------------- */
+
+void store_free(struct store *s);
+/* Lock held: tells the loop. */
+void store_say(struct store *s, enum store_event_type type, const char *why);
+void store_fetched_free(struct store_fetched *f);
+
+/* ---- store_queue.c --------------------------------------------------------------------------- */
+
+/* Lock held. Appends, and tells the thread. While failing, what a resync tells again may be thrown
+ * away instead. */
+void store_enqueue(struct store *s, struct store_ops *ops);
+/* Lock held: throws away what a resync tells again. */
+void store_forget(struct store *s);
+
+/* ---- store_commit.c -------------------------------------------------------------------------- */
+
+/* Lock held: enqueues, and comes back when the operations with the waiter are committed, or failed. */
+int store_block(struct store *s, struct store_ops *ops, struct store_waiter *waiter);
+/* Lock held, nobody busy: commits all that is queued. The lock is given up meanwhile. */
+void store_run(struct store *s);
+/* Lock held: takes the database, alone, when it is free. */
+void store_take_db(struct store *s);
+void store_release_db(struct store *s);
+/* Lock held: nothing is promised from here on. */
+void store_fail(struct store *s, const char *why, bool lost);
+/* Lock held: who blocks, and is not yet being served, hears that it failed. */
+void store_waiters_fail(struct store *s);
+void *store_thread(void *arg);
+/* Database taken: how large it is. */
+void store_measure(struct store *s);
+
+static inline bool store_failing(const struct store *s)
+{
+    return atomic_load_explicit(&s->trouble, memory_order_acquire) != TROUBLE_NONE;
+}
+
+/* ---- store_packets.c ------------------------------------------------------------------------- */
+
+/* Lock held. */
+struct store_sending *store_sending_find(const struct store *s, uint64_t number);
+int store_sending_add(struct store *s, unsigned packet_id, uint64_t number);
+void store_sending_remove(struct store *s, struct store_sending *it);
+void store_sending_clear(struct store *s);
+/* Lock held: the loop has, or has not yet, ROUTED the message. */
+void store_unrouted_add(struct store *s, uint64_t journal);
+void store_unrouted_remove(struct store *s, uint64_t journal);
+/* Lock held: below this, all messages are routed. */
+uint64_t store_unrouted_least(const struct store *s);
+/* Before the thread runs: numbers in use, messages with Paho. 0 or a code of SQLite, -ENOMEM. */
+int store_packets_open(struct store *s);
+
+/* ---- store_fetch.c --------------------------------------------------------------------------- */
+
+/* Lock held, given up meanwhile: answers the request. */
+void store_fetch_run(struct store *s);
+
+/* ---- store_lock.c ---------------------------------------------------------------------------- */
+
+/* The descriptor of the lock, kept open as long as the directory is ours; or -errno, with `error`. */
+int store_lock(const char *dir, char *error, size_t error_size);
+void store_unlock(int fd);
+
+#endif

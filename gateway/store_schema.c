@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables, how older ones become them, and every statement that writes. The tables are meant to
+ * be read with sqlite3(1), so columns have the names of the records' fields, and words where a
+ * number would have to be looked up.
+ *
+ * A new version: raise STORE_SCHEMA, add a step to `steps`; never change one that was released.
+ */
+#include "store_priv.h"
+
+/* Tables of small rows that are found by two keys are WITHOUT ROWID: one page to write instead of
+ * two. */
+static const char schema_1[] =
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE session ("
+    " client INTEGER PRIMARY KEY,"
+    " client_id TEXT NOT NULL,"
+    " state TEXT NOT NULL," /* away, active, asleep */
+    " clean INTEGER NOT NULL,"
+    " keep_alive_s INTEGER NOT NULL,"
+    " sleep_s INTEGER NOT NULL,"
+    " next_msg_id INTEGER NOT NULL,"
+    " link TEXT," /* name; NULL: the address is not known */
+    " address_kind TEXT,"
+    " address BLOB,"
+    " path BLOB," /* forwarders in between: length and id of each */
+    " will_topic TEXT,"
+    " will_body BLOB,"
+    " will_qos INTEGER,"
+    " will_retain INTEGER);"
+    "CREATE TABLE topic ("
+    " client INTEGER NOT NULL,"
+    " topic_id INTEGER NOT NULL,"
+    " name TEXT NOT NULL,"
+    " alias INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL,"
+    " given INTEGER NOT NULL,"
+    " PRIMARY KEY (client, topic_id)) WITHOUT ROWID;"
+    "CREATE TABLE exchange ("
+    " client INTEGER NOT NULL,"
+    " msg_id INTEGER NOT NULL,"
+    " topic_id INTEGER NOT NULL,"
+    " print INTEGER NOT NULL,"
+    " PRIMARY KEY (client, msg_id)) WITHOUT ROWID;"
+    "CREATE TABLE subscription ("
+    " client INTEGER NOT NULL,"
+    " filter TEXT NOT NULL,"
+    " qos INTEGER NOT NULL,"
+    " PRIMARY KEY (client, filter)) WITHOUT ROWID;"
+    /* From the broker. Without deliveries: not routed yet. */
+    "CREATE TABLE message ("
+    " journal INTEGER PRIMARY KEY,"
+    " topic TEXT NOT NULL,"
+    " body BLOB,"
+    " qos INTEGER NOT NULL,"
+    " retain INTEGER NOT NULL);"
+    "CREATE TABLE delivery ("
+    " client INTEGER NOT NULL,"
+    " number INTEGER NOT NULL,"
+    " journal INTEGER," /* of the message; NULL: topic and body are here */
+    " topic TEXT,"
+    " body BLOB,"
+    " qos INTEGER NOT NULL,"
+    " retain INTEGER NOT NULL,"
+    " phase TEXT NOT NULL," /* waiting, sent, received */
+    " msg_id INTEGER NOT NULL,"
+    " PRIMARY KEY (client, number)) WITHOUT ROWID;"
+    "CREATE INDEX delivery_journal ON delivery (journal) WHERE journal IS NOT NULL;"
+    "CREATE TRIGGER message_delivered AFTER DELETE ON delivery WHEN old.journal IS NOT NULL "
+    "BEGIN"
+    " DELETE FROM message WHERE journal = old.journal"
+    " AND NOT EXISTS (SELECT 1 FROM delivery WHERE journal = old.journal);"
+    "END;"
+    /* From nodes, to the broker. */
+    "CREATE TABLE spool ("
+    " number INTEGER PRIMARY KEY,"
+    " client INTEGER NOT NULL,"
+    " topic TEXT NOT NULL,"
+    " body BLOB,"
+    " qos INTEGER NOT NULL,"
+    " retain INTEGER NOT NULL,"
+    " will INTEGER NOT NULL,"
+    " clock_ms INTEGER NOT NULL);" /* that counts only while the gateway runs */
+    /* Which of them are with the MQTT library, under which packet id; and the library's packets. */
+    "CREATE TABLE sending (packet_id INTEGER PRIMARY KEY, number INTEGER NOT NULL);"
+    "CREATE TABLE packet (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;";
+
+static const char *const steps[STORE_SCHEMA] = {schema_1};
+
+static const char *const statements[ST_COUNT] = {
+    [ST_BEGIN] = "BEGIN IMMEDIATE",
+    [ST_COMMIT] = "COMMIT",
+    [ST_ROLLBACK] = "ROLLBACK",
+    [ST_SESSION] = "REPLACE INTO session (client, client_id, state, clean, keep_alive_s, sleep_s,"
+                   " next_msg_id, link, address_kind, address, path, will_topic, will_body,"
+                   " will_qos, will_retain)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    [ST_SESSION_GONE] = "DELETE FROM session WHERE client = ?1",
+    [ST_TOPIC] = "REPLACE INTO topic (client, topic_id, name, alias, kind, given)"
+                 " VALUES (?1,?2,?3,?4,?5,?6)",
+    [ST_TOPIC_GONE] = "DELETE FROM topic WHERE client = ?1 AND topic_id = ?2",
+    [ST_TOPICS_GONE] = "DELETE FROM topic WHERE client = ?1",
+    [ST_EXCHANGE] = "REPLACE INTO exchange (client, msg_id, topic_id, print) VALUES (?1,?2,?3,?4)",
+    [ST_EXCHANGE_GONE] = "DELETE FROM exchange WHERE client = ?1 AND msg_id = ?2",
+    [ST_EXCHANGES_GONE] = "DELETE FROM exchange WHERE client = ?1",
+    /* No REPLACE: that would be a deletion on the way. */
+    [ST_DELIVERY] = "INSERT INTO delivery (client, number, journal, topic, body, qos, retain,"
+                    " phase, msg_id) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)"
+                    " ON CONFLICT (client, number) DO UPDATE SET journal=?3, topic=?4, body=?5,"
+                    " qos=?6, retain=?7, phase=?8, msg_id=?9",
+    [ST_DELIVERY_GONE] = "DELETE FROM delivery WHERE client = ?1 AND number = ?2",
+    [ST_DELIVERIES_GONE] = "DELETE FROM delivery WHERE client = ?1",
+    [ST_SUBSCRIPTION] = "REPLACE INTO subscription (client, filter, qos) VALUES (?1,?2,?3)",
+    [ST_SUBSCRIPTION_GONE] = "DELETE FROM subscription WHERE client = ?1 AND filter = ?2",
+    [ST_SUBSCRIPTIONS_GONE] = "DELETE FROM subscription WHERE client = ?1",
+    [ST_SPOOL] = "REPLACE INTO spool (number, client, topic, body, qos, retain, will, clock_ms)"
+                 " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+    [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
+    [ST_MESSAGE] =
+        "INSERT INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",
+    [ST_MESSAGE_COPY] = "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain)"
+                        " VALUES (?1,?2,?3,?4,?5)",
+    [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1"
+                  " AND NOT EXISTS (SELECT 1 FROM delivery WHERE journal = ?1)",
+    [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1"
+                 " AND journal NOT IN (SELECT journal FROM delivery WHERE journal IS NOT NULL)",
+    [ST_SENDING] = "REPLACE INTO sending (packet_id, number) VALUES (?1,?2)",
+    [ST_SENDING_GONE] = "DELETE FROM sending WHERE packet_id = ?1",
+    [ST_SENDING_CLEAR] = "DELETE FROM sending",
+    [ST_PACKET] = "REPLACE INTO packet (key, data) VALUES (?1,?2)",
+    [ST_PACKET_GONE] = "DELETE FROM packet WHERE key = ?1",
+    [ST_PACKETS_CLEAR] = "DELETE FROM packet",
+    [ST_CLOCK] = "REPLACE INTO meta (name, value) VALUES ('clock_ms', ?1)",
+    [ST_PAGES] = "PRAGMA page_count",
+    [ST_FREE_PAGES] = "PRAGMA freelist_count",
+};
+
+static int pragma_int(sqlite3 *sql, const char *pragma, int *out)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(sql, pragma, -1, &stmt, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* One step and its new version number are one transaction. */
+static int step(sqlite3 *sql, int version)
+{
+    char set[96];
+    sqlite3_snprintf(sizeof set, set,
+                     "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+                     STORE_APPLICATION, version + 1);
+    int rc = sqlite3_exec(sql, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, steps[version], NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, set, NULL, NULL, NULL);
+    if (rc != SQLITE_OK && sqlite3_get_autocommit(sql) == 0)
+        sqlite3_exec(sql, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+int store_schema_set(sqlite3 *sql, int *version)
+{
+    int rc = pragma_int(sql, "PRAGMA user_version", version);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (*version > STORE_SCHEMA)
+        return -1;
+    for (int v = *version < 0 ? 0 : *version; rc == SQLITE_OK && v < STORE_SCHEMA; v++)
+        rc = step(sql, v);
+    return rc;
+}
+
+int store_schema_prepare(struct store_db *db)
+{
+    for (size_t i = 0; i < ST_COUNT; i++) {
+        const int rc = sqlite3_prepare_v3(db->sql, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                          &db->statements[i], NULL);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return SQLITE_OK;
+}

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations to rows. A transaction takes all that is queued, and what cancels itself in there (a
+ * message that came and was delivered since the last commit) never gets as far as a page.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+#include "store_priv.h"
+
+enum {
+    COALESCE_MIN = 2,
+    CLOCK_EVERY_MS = 3600 * 1000, /* the clock is written along, when it has gone on by so much */
+};
+
+/* ---- binding --------------------------------------------------------------------------------- */
+
+static void bind_int(sqlite3_stmt *stmt, int at, int64_t value)
+{
+    sqlite3_bind_int64(stmt, at, value);
+}
+
+static void bind_text(sqlite3_stmt *stmt, int at, struct bytes text)
+{
+    const char *const data = text.len > 0 ? (const char *)text.data : "";
+    sqlite3_bind_text64(stmt, at, data, text.len, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static void bind_word(sqlite3_stmt *stmt, int at, const char *word)
+{
+    sqlite3_bind_text(stmt, at, word, -1, SQLITE_STATIC);
+}
+
+/* NULL for an empty one. */
+static void bind_body(sqlite3_stmt *stmt, int at, struct bytes body)
+{
+    if (body.len > 0)
+        sqlite3_bind_blob64(stmt, at, body.data, body.len, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(stmt, at);
+}
+
+/* What is bound is borrowed and not touched again before it is bound anew: no clear_bindings(). */
+static int done(sqlite3_stmt *stmt)
+{
+    const int rc = sqlite3_step(stmt);
+    const int reset = sqlite3_reset(stmt);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : reset != SQLITE_OK ? reset : rc;
+}
+
+static int run(struct store_db *db, enum store_statement which)
+{
+    return done(db->statements[which]);
+}
+
+static int run_client(struct store_db *db, enum store_statement which, uint64_t client)
+{
+    bind_int(db->statements[which], 1, (int64_t)client);
+    return run(db, which);
+}
+
+static int run_client_key(struct store_db *db, enum store_statement which,
+                          const struct store_op *op)
+{
+    bind_int(db->statements[which], 1, (int64_t)op->client);
+    bind_int(db->statements[which], 2, (int64_t)op->key);
+    return run(db, which);
+}
+
+/* ---- the engine's ---------------------------------------------------------------------------- */
+
+static const char *kind_word(uint8_t kind)
+{
+    switch ((enum peer_kind)kind) {
+    case PEER_IP4:
+        return "ip4";
+    case PEER_IP6:
+        return "ip6";
+    case PEER_EUI64:
+        return "eui64";
+    case PEER_SHORT:
+        return "short";
+    case PEER_SERIAL:
+        return "serial";
+    case PEER_GROUP:
+        return "group";
+    case PEER_NONE:
+        break;
+    }
+    return "none";
+}
+
+static void bind_peer(const struct store_db *db, sqlite3_stmt *stmt, int at, const struct peer *p)
+{
+    if (p == NULL || p->link >= db->n_links) {
+        for (int i = 0; i < 4; i++)
+            sqlite3_bind_null(stmt, at + i);
+        return;
+    }
+    bind_word(stmt, at, db->links[p->link]);
+    bind_word(stmt, at + 1, kind_word(p->kind));
+    sqlite3_bind_blob(stmt, at + 2, p->bytes, p->addr_len, SQLITE_STATIC);
+    bind_body(stmt, at + 3, bytes_of(p->bytes + p->addr_len, p->path_len));
+}
+
+static int write_session(struct store_db *db, const struct store_op *op)
+{
+    static const char *const states[] = {
+        [SN_KEPT_AWAY] = "away", [SN_KEPT_ACTIVE] = "active", [SN_KEPT_ASLEEP] = "asleep"};
+    sqlite3_stmt *const stmt = db->statements[ST_SESSION];
+
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_text(stmt, 2, op->name);
+    bind_word(stmt, 3, states[op->which]);
+    bind_int(stmt, 4, op->flag);
+    bind_int(stmt, 5, op->number[0]);
+    bind_int(stmt, 6, op->number[1]);
+    bind_int(stmt, 7, op->number[2]);
+    bind_peer(db, stmt, 8, op->peer);
+    if (op->other_name.len > 0) {
+        bind_text(stmt, 12, op->other_name);
+        bind_body(stmt, 13, body_bytes(op->body));
+        bind_int(stmt, 14, op->qos);
+        bind_int(stmt, 15, op->retain);
+    } else {
+        for (int i = 12; i <= 15; i++)
+            sqlite3_bind_null(stmt, i);
+    }
+    return done(stmt);
+}
+
+static int write_session_gone(struct store_db *db, const struct store_op *op)
+{
+    static const enum store_statement all[] = {ST_SESSION_GONE, ST_TOPICS_GONE, ST_EXCHANGES_GONE,
+                                               ST_SUBSCRIPTIONS_GONE, ST_DELIVERIES_GONE};
+
+    int rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof all / sizeof all[0]; i++)
+        rc = run_client(db, all[i], op->client);
+    return rc;
+}
+
+static int write_topic(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_TOPIC];
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_int(stmt, 2, (int64_t)op->key);
+    bind_text(stmt, 3, op->name);
+    bind_int(stmt, 4, op->number[0]);
+    bind_int(stmt, 5, op->which);
+    bind_int(stmt, 6, op->flag);
+    return done(stmt);
+}
+
+static int write_topic_gone(struct store_db *db, const struct store_op *op)
+{
+    return run_client_key(db, ST_TOPIC_GONE, op);
+}
+
+static int write_exchange(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_EXCHANGE];
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_int(stmt, 2, (int64_t)op->key);
+    bind_int(stmt, 3, op->number[0]);
+    bind_int(stmt, 4, (int64_t)op->other);
+    return done(stmt);
+}
+
+static int write_exchange_gone(struct store_db *db, const struct store_op *op)
+{
+    return run_client_key(db, ST_EXCHANGE_GONE, op);
+}
+
+static void bind_message(sqlite3_stmt *stmt, uint64_t journal, const struct store_op *op)
+{
+    bind_int(stmt, 1, (int64_t)journal);
+    bind_text(stmt, 2, op->name);
+    bind_body(stmt, 3, op->n_parts > 0 ? op->parts[0] : body_bytes(op->body));
+    bind_int(stmt, 4, op->qos);
+    bind_int(stmt, 5, op->retain);
+}
+
+static int write_delivery(struct store_db *db, const struct store_op *op)
+{
+    static const char *const phases[] = {
+        [SN_KEPT_WAITING] = "waiting", [SN_KEPT_SENT] = "sent", [SN_KEPT_RECEIVED] = "received"};
+    sqlite3_stmt *const stmt = db->statements[ST_DELIVERY];
+
+    /* Only within a resync a journalled message comes with its text: the database may have been
+     * begun anew. */
+    if (op->other != 0 && op->name.len > 0) {
+        bind_message(db->statements[ST_MESSAGE_COPY], op->other, op);
+        const int rc = run(db, ST_MESSAGE_COPY);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_int(stmt, 2, (int64_t)op->key);
+    if (op->other != 0) {
+        bind_int(stmt, 3, (int64_t)op->other);
+        sqlite3_bind_null(stmt, 4);
+        sqlite3_bind_null(stmt, 5);
+    } else {
+        sqlite3_bind_null(stmt, 3);
+        bind_text(stmt, 4, op->name);
+        bind_body(stmt, 5, body_bytes(op->body));
+    }
+    bind_int(stmt, 6, op->qos);
+    bind_int(stmt, 7, op->retain);
+    bind_word(stmt, 8, phases[op->which]);
+    bind_int(stmt, 9, op->number[0]);
+    return done(stmt);
+}
+
+static int write_delivery_gone(struct store_db *db, const struct store_op *op)
+{
+    return run_client_key(db, ST_DELIVERY_GONE, op);
+}
+
+/* ---- the shared session's and the spool's ---------------------------------------------------- */
+
+static int write_subscription(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_SUBSCRIPTION];
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_text(stmt, 2, op->name);
+    bind_int(stmt, 3, op->qos);
+    return done(stmt);
+}
+
+static int write_subscription_gone(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_SUBSCRIPTION_GONE];
+    bind_int(stmt, 1, (int64_t)op->client);
+    bind_text(stmt, 2, op->name);
+    return done(stmt);
+}
+
+static int write_spool(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_SPOOL];
+    bind_int(stmt, 1, (int64_t)op->key);
+    bind_int(stmt, 2, (int64_t)op->client);
+    bind_text(stmt, 3, op->name);
+    bind_body(stmt, 4, body_bytes(op->body));
+    bind_int(stmt, 5, op->qos);
+    bind_int(stmt, 6, op->retain);
+    bind_int(stmt, 7, op->flag);
+    bind_int(stmt, 8, db->write_clock_ms);
+    db->spool_used = true;
+    return done(stmt);
+}
+
+static int write_spool_gone(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_SPOOL_GONE], 1, (int64_t)op->key);
+    const int rc = run(db, ST_SPOOL_GONE);
+    if (rc != SQLITE_OK || op->other == 0)
+        return rc;
+    bind_int(db->statements[ST_SENDING_GONE], 1, (int64_t)op->other);
+    return run(db, ST_SENDING_GONE);
+}
+
+static int write_routed(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_ROUTED], 1, (int64_t)op->key);
+    return run(db, ST_ROUTED);
+}
+
+/* ---- the store's own ------------------------------------------------------------------------- */
+
+static int write_message(struct store_db *db, const struct store_op *op)
+{
+    bind_message(db->statements[ST_MESSAGE], op->key, op);
+    return run(db, ST_MESSAGE);
+}
+
+static int write_packet_gone(struct store_db *db, const struct store_op *op)
+{
+    bind_text(db->statements[ST_PACKET_GONE], 1, op->name);
+    return run(db, ST_PACKET_GONE);
+}
+
+static int write_packet(struct store_db *db, const struct store_op *op)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < op->n_parts; i++)
+        len += op->parts[i].len;
+    uint8_t *const data = malloc(len + 1);
+    if (data == NULL)
+        return SQLITE_NOMEM;
+    struct writer w = wr_to(data, len);
+    for (size_t i = 0; i < op->n_parts; i++)
+        wr_bytes(&w, op->parts[i]);
+    sqlite3_stmt *const stmt = db->statements[ST_PACKET];
+    bind_text(stmt, 1, op->name);
+    sqlite3_bind_blob64(stmt, 2, data, len, SQLITE_STATIC);
+    const int rc = done(stmt);
+    sqlite3_bind_null(stmt, 2);
+    free(data);
+    return rc;
+}
+
+static int write_packets_clear(struct store_db *db, const struct store_op *op)
+{
+    (void)op;
+    const int rc = run(db, ST_PACKETS_CLEAR);
+    return rc == SQLITE_OK ? run(db, ST_SENDING_CLEAR) : rc;
+}
+
+static int write_sending(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_SENDING], 1, (int64_t)op->key);
+    bind_int(db->statements[ST_SENDING], 2, (int64_t)op->other);
+    return run(db, ST_SENDING);
+}
+
+/* The messages stay: deliveries to come refer to them. */
+static int write_resync(struct store_db *db, const struct store_op *op)
+{
+    (void)op;
+    sqlite3_db_config(db->sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    const int rc = sqlite3_exec(db->sql,
+                                "DELETE FROM session; DELETE FROM topic; DELETE FROM exchange;"
+                                "DELETE FROM subscription; DELETE FROM delivery",
+                                NULL, NULL, NULL);
+    sqlite3_db_config(db->sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, NULL);
+    return rc;
+}
+
+static int write_resync_end(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_SWEEP], 1, (int64_t)op->other);
+    return run(db, ST_SWEEP);
+}
+
+static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_op *op) = {
+    [SN_REC_SESSION] = write_session,
+    [SN_REC_SESSION_GONE] = write_session_gone,
+    [SN_REC_TOPIC] = write_topic,
+    [SN_REC_TOPIC_GONE] = write_topic_gone,
+    [SN_REC_EXCHANGE] = write_exchange,
+    [SN_REC_EXCHANGE_GONE] = write_exchange_gone,
+    [SN_REC_DELIVERY] = write_delivery,
+    [SN_REC_DELIVERY_GONE] = write_delivery_gone,
+    [SN_REC_SUBSCRIPTION] = write_subscription,
+    [SN_REC_SUBSCRIPTION_GONE] = write_subscription_gone,
+    [SN_REC_SPOOL] = write_spool,
+    [SN_REC_SPOOL_GONE] = write_spool_gone,
+    [SN_REC_ROUTED] = write_routed,
+    [OP_RESYNC] = write_resync,
+    [OP_RESYNC_END] = write_resync_end,
+    [OP_MESSAGE] = write_message,
+    [OP_PACKET_PUT] = write_packet,
+    [OP_PACKET_REMOVE] = write_packet_gone,
+    [OP_PACKETS_CLEAR] = write_packets_clear,
+    [OP_SENDING] = write_sending,
+};
+
+/* ---- what is superfluous --------------------------------------------------------------------- */
+
+enum table {
+    NO_TABLE,
+    SESSIONS,
+    TOPICS,
+    EXCHANGES,
+    DELIVERIES,
+    SUBSCRIPTIONS,
+    SPOOL,
+    PACKETS,
+    SENDING
+};
+
+/* Of operations that set or delete one row. */
+static enum table table_of(unsigned kind)
+{
+    switch (kind) {
+    case SN_REC_SESSION:
+        return SESSIONS;
+    case SN_REC_TOPIC:
+    case SN_REC_TOPIC_GONE:
+        return TOPICS;
+    case SN_REC_EXCHANGE:
+    case SN_REC_EXCHANGE_GONE:
+        return EXCHANGES;
+    case SN_REC_DELIVERY:
+    case SN_REC_DELIVERY_GONE:
+        return DELIVERIES;
+    case SN_REC_SUBSCRIPTION:
+    case SN_REC_SUBSCRIPTION_GONE:
+        return SUBSCRIPTIONS;
+    case SN_REC_SPOOL:
+    case SN_REC_SPOOL_GONE:
+        return SPOOL;
+    case OP_PACKET_PUT:
+    case OP_PACKET_REMOVE:
+        return PACKETS;
+    case OP_SENDING:
+        return SENDING;
+    default:
+        return NO_TABLE;
+    }
+}
+
+static uint64_t mix(uint64_t x)
+{
+    x ^= x >> 32;
+    x *= 0x9E3779B97F4A7C15U;
+    return x ^ (x >> 29);
+}
+
+/* What a row is found by: (client, key), key, or (client, name). */
+static uint64_t row_hash(const struct hash_seed *seed, const struct store_op *op, enum table table)
+{
+    uint64_t h = mix((uint64_t)table);
+    if (table < SPOOL)
+        h = mix(h ^ op->client);
+    if (table == SUBSCRIPTIONS || table == PACKETS)
+        return h ^ hash_bytes(seed, op->name);
+    return mix(h ^ op->key);
+}
+
+static bool same_row(const struct store_op *a, const struct store_op *b, enum table table)
+{
+    if (table_of(b->kind) != table || (table < SPOOL && a->client != b->client))
+        return false;
+    if (table == SUBSCRIPTIONS || table == PACKETS)
+        return bytes_equal(a->name, b->name);
+    return a->key == b->key;
+}
+
+/* Rows are written whole, so of several operations on one row only the last one counts. The last
+ * deletion stays, as the row may be on the disk from before: to delete what is not there writes
+ * nothing. */
+void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets)
+{
+    struct hash_seed seed;
+    size_t size = 4;
+
+    for (struct store_op *op = ops->first; op != NULL; op = op->next)
+        op->skip = false;
+    if (ops->n < COALESCE_MIN)
+        return;
+    memcpy(&seed, octets, sizeof seed);
+    while (size < 2 * ops->n)
+        size *= 2;
+    struct store_op **const last = calloc(size, sizeof(struct store_op *));
+    if (last == NULL)
+        return;
+    for (struct store_op *op = ops->first; op != NULL; op = op->next) {
+        const enum table table = table_of(op->kind);
+        if (table == NO_TABLE)
+            continue;
+        size_t at = row_hash(&seed, op, table) & (size - 1);
+        while (last[at] != NULL && !same_row(op, last[at], table))
+            at = (at + 1) & (size - 1);
+        if (last[at] != NULL)
+            last[at]->skip = true;
+        last[at] = op;
+    }
+    free(last);
+}
+
+/* ---- the transaction ------------------------------------------------------------------------- */
+
+/* ROUTED asks who has the message: after all DELIVERY rows of its batch, wherever they stand. */
+static int write_all(struct store_db *db, const struct store_ops *ops, uint64_t *written)
+{
+    int rc = SQLITE_OK;
+    for (int routed = 0; routed <= 1; routed++) {
+        for (const struct store_op *op = ops->first; rc == SQLITE_OK && op != NULL; op = op->next) {
+            if (op->skip || (op->kind == SN_REC_ROUTED) != (routed == 1))
+                continue;
+            rc = write_op[op->kind](db, op);
+            ++*written;
+        }
+    }
+    return rc;
+}
+
+static int write_clock(struct store_db *db)
+{
+    bind_int(db->statements[ST_CLOCK], 1, db->write_clock_ms);
+    const int rc = run(db, ST_CLOCK);
+    if (rc == SQLITE_OK)
+        db->clock_stored_ms = db->write_clock_ms;
+    return rc;
+}
+
+static int end(struct store_db *db, int rc)
+{
+    if (rc == SQLITE_OK)
+        rc = run(db, ST_COMMIT);
+    if (rc != SQLITE_OK && sqlite3_get_autocommit(db->sql) == 0)
+        run(db, ST_ROLLBACK);
+    return rc;
+}
+
+int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written)
+{
+    *written = 0;
+    if (db->sql == NULL)
+        return SQLITE_CANTOPEN;
+    store_ops_coalesce(ops, db->seed);
+    db->write_clock_ms = store_clock_ms(db);
+    int rc = run(db, ST_BEGIN);
+    const int64_t before = sqlite3_total_changes64(db->sql);
+    if (rc == SQLITE_OK)
+        rc = write_all(db, ops, written);
+    const bool changed = sqlite3_total_changes64(db->sql) != before;
+    if (rc == SQLITE_OK && changed && db->spool_used &&
+        db->write_clock_ms - db->clock_stored_ms > CLOCK_EVERY_MS)
+        rc = write_clock(db);
+    return end(db, rc);
+}
+
+int store_db_probe(struct store_db *db)
+{
+    if (db->sql == NULL)
+        return SQLITE_CANTOPEN;
+    db->write_clock_ms = store_clock_ms(db);
+    int rc = run(db, ST_BEGIN);
+    if (rc == SQLITE_OK)
+        rc = write_clock(db);
+    return end(db, rc);
+}
+
+void store_db_keep_clock(struct store_db *db)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool any = false;
+    if (sqlite3_prepare_v2(db->sql, "SELECT 1 FROM spool LIMIT 1", -1, &stmt, NULL) == SQLITE_OK)
+        any = sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_finalize(stmt);
+    if (any)
+        store_db_probe(db);
+}
+
+int store_db_checkpoint(struct store_db *db)
+{
+    int left = 0;
+    int copied = 0;
+    const int rc =
+        sqlite3_wal_checkpoint_v2(db->reader, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &copied);
+    /* A reader (somebody's sqlite3) is in the way: next time. */
+    return rc == SQLITE_BUSY ? SQLITE_OK : rc;
+}
+
+static bool ask_pages(struct store_db *db, enum store_statement which, uint64_t *out)
+{
+    sqlite3_stmt *const stmt = db->statements[which];
+    const bool ok = sqlite3_step(stmt) == SQLITE_ROW;
+    *out = ok ? (uint64_t)sqlite3_column_int64(stmt, 0) : 0;
+    sqlite3_reset(stmt);
+    return ok;
+}
+
+uint64_t store_db_used(struct store_db *db, uint64_t *file_bytes)
+{
+    enum { FRAME_BYTES = STORE_PAGE_BYTES + 24 };
+
+    uint64_t pages = 0;
+    uint64_t unused = 0;
+    if (db->sql == NULL || !ask_pages(db, ST_PAGES, &pages) ||
+        !ask_pages(db, ST_FREE_PAGES, &unused))
+        return 0;
+    *file_bytes = pages * STORE_PAGE_BYTES + (uint64_t)db->wal_frames * FRAME_BYTES;
+    return (pages - unused) * STORE_PAGE_BYTES;
+}
