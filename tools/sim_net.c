@@ -296,17 +296,34 @@ static void handle(struct sim *sim, const struct epoll_event *event)
         read_signals(sim);
 }
 
-void net_wait(struct sim *sim, int64_t until_ms)
+/* In microseconds, as a stick's line wants it. */
+static int64_t next_us(const struct sim *sim, int64_t until_ms)
 {
     int64_t next_ms = time_min(until_ms, deadlines_next(&sim->deadlines));
     next_ms = time_min(next_ms, air_next_landing(&sim->air));
     if (sim->observer != NULL)
         next_ms = time_min(next_ms, observer_next_ms(sim));
-    if (sim->stick != NULL)
-        next_ms = time_min(next_ms, stick_next_ms(sim->stick));
-    const int64_t wait_ms = next_ms <= sim->now_ms ? 0 : time_min(next_ms - sim->now_ms, 1000);
+    const int64_t stick_us = sim->stick != NULL ? stick_next_us(sim->stick) : TIME_NEVER;
+    return time_min(time_us(next_ms), stick_us);
+}
+
+static int wait_for_events(const struct sim *sim, int64_t until_us, struct epoll_event *events)
+{
+    enum { LONGEST_US = 1000000 };
+
+    const int64_t left_us = until_us - sim->now_us;
+    const int64_t wait_us = left_us < 0 ? 0 : time_min(left_us, LONGEST_US);
+    const struct timespec wait = {.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
+    const int n = epoll_pwait2(sim->epoll_fd, events, BATCH, &wait, NULL);
+    if (n >= 0 || errno != ENOSYS) /* before Linux 5.11 */
+        return n;
+    return epoll_wait(sim->epoll_fd, events, BATCH, (int)((wait_us + 999) / 1000));
+}
+
+void net_wait(struct sim *sim, int64_t until_ms)
+{
     struct epoll_event events[BATCH];
-    const int n = epoll_wait(sim->epoll_fd, events, BATCH, (int)wait_ms);
+    const int n = wait_for_events(sim, next_us(sim, until_ms), events);
     net_read_clock(sim);
     for (int i = 0; i < n; i++)
         handle(sim, &events[i]);

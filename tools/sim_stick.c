@@ -261,7 +261,7 @@ static void heard_host(const struct sim *sim, struct sim_stick *s)
 
 static void read_terminal(struct sim *sim, struct sim_stick *s)
 {
-    const size_t n = stick_pty_read(&s->pty, s->emu, sim->now_ms);
+    const size_t n = stick_pty_read(&s->pty, s->emu, sim->now_us);
     if (n == 0)
         return;
     heard_host(sim, s);
@@ -271,7 +271,7 @@ static void read_terminal(struct sim *sim, struct sim_stick *s)
 static void write_terminal(struct sim *sim, struct sim_stick *s)
 {
     bool full;
-    const size_t n = stick_pty_write(&s->pty, s->emu, sim->now_ms, &full);
+    const size_t n = stick_pty_write(&s->pty, s->emu, sim->now_us, &full);
     s->bytes_out += sim->phase == RUN_GOING ? n : 0;
     if (s->pty.master < 0 || full == s->waits_to_write)
         return;
@@ -356,7 +356,7 @@ void stick_step(struct sim *sim, struct sim_stick *s)
         begin_hardships(sim, s);
     else if (sim->phase != RUN_GOING && s->is_hard_time)
         end_hardships(s);
-    emu_advance(s->emu, sim->now_ms); /* what is on the line comes before what happens now */
+    emu_advance_us(s->emu, sim->now_us); /* what is on the line comes before what happens now */
     if (s->plug_ms <= sim->now_ms)
         plug_in(sim, s);
     if (s->replug_ms <= sim->now_ms)
@@ -369,11 +369,11 @@ void stick_step(struct sim *sim, struct sim_stick *s)
     write_terminal(sim, s);
 }
 
-int64_t stick_next_ms(const struct sim_stick *s)
+int64_t stick_next_us(const struct sim_stick *s)
 {
-    int64_t next_ms = time_min(emu_next_deadline(s->emu), ether_next_deadline(s->ether));
+    int64_t next_ms = time_min(ether_next_deadline(s->ether), s->rejoin_ms);
     next_ms = time_min(next_ms, time_min(s->plug_ms, s->replug_ms));
-    return time_min(next_ms, s->rejoin_ms);
+    return time_min(emu_next_us(s->emu), time_us(next_ms));
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
@@ -391,7 +391,7 @@ void stick_node_send(struct sim *sim, struct sim_stick *s, const struct sim_node
         sim->counters.send_failures++;
         return;
     }
-    emu_advance(s->emu, sim->now_ms);
+    emu_advance_us(s->emu, sim->now_us);
     ether_node_send(s->ether, sim->now_ms, n->number, false, packet);
     if (n->group->sleepy)
         ether_node_poll(s->ether, sim->now_ms, n->number, sim->now_ms + POLL_MS);

@@ -47,7 +47,7 @@ void stick_io(struct sim *sim, struct sim_stick *s);
 
 /* Lets time pass, hands packets to nodes, bytes to the terminal. Call after every wake-up. */
 void stick_step(struct sim *sim, struct sim_stick *s);
-int64_t stick_next_ms(const struct sim_stick *s);
+int64_t stick_next_us(const struct sim_stick *s);
 
 /* A node's radio: on, off, sends. */
 void stick_node_on(struct sim *sim, struct sim_stick *s, const struct sim_node *n, bool on);

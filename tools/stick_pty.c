@@ -64,7 +64,7 @@ void stick_pty_deinit(struct stick_pty *p)
     close_one(&p->squatter);
 }
 
-size_t stick_pty_read(const struct stick_pty *p, struct emu *emu, int64_t now_ms)
+size_t stick_pty_read(const struct stick_pty *p, struct emu *emu, int64_t now_us)
 {
     uint8_t buf[1024];
     size_t sum = 0;
@@ -75,17 +75,17 @@ size_t stick_pty_read(const struct stick_pty *p, struct emu *emu, int64_t now_ms
         if (n <= 0)
             break;
         sum += (size_t)n;
-        emu_input(emu, now_ms, bytes_of(buf, (size_t)n));
+        emu_input_us(emu, now_us, bytes_of(buf, (size_t)n));
     }
     return sum;
 }
 
-size_t stick_pty_write(const struct stick_pty *p, struct emu *emu, int64_t now_ms, bool *full)
+size_t stick_pty_write(const struct stick_pty *p, struct emu *emu, int64_t now_us, bool *full)
 {
     struct bytes out;
     size_t sum = 0;
     *full = false;
-    while (p->master >= 0 && emu_peek_bytes(emu, now_ms, &out)) {
+    while (p->master >= 0 && emu_peek_bytes_us(emu, now_us, &out)) {
         const ssize_t n = write(p->master, out.data, out.len);
         *full = n <= 0;
         if (n <= 0)

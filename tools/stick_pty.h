@@ -33,9 +33,9 @@ void stick_pty_deinit(struct stick_pty *p);
 
 /* What the host wrote, as far as the line takes it: the rest waits in the terminal, as with flow
  * control. Octets read. */
-size_t stick_pty_read(const struct stick_pty *p, struct emu *emu, int64_t now_ms);
+size_t stick_pty_read(const struct stick_pty *p, struct emu *emu, int64_t now_us);
 
 /* What has reached the host by now; `*full`: the terminal does not take more. Octets written. */
-size_t stick_pty_write(const struct stick_pty *p, struct emu *emu, int64_t now_ms, bool *full);
+size_t stick_pty_write(const struct stick_pty *p, struct emu *emu, int64_t now_us, bool *full);
 
 #endif

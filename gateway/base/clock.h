@@ -16,6 +16,12 @@ static inline int64_t time_add(int64_t at_ms, int64_t delta_ms)
     return at_ms > TIME_NEVER - delta_ms ? TIME_NEVER : at_ms + delta_ms;
 }
 
+/* The same in microseconds. */
+static inline int64_t time_us(int64_t at_ms)
+{
+    return at_ms > TIME_NEVER / 1000 ? TIME_NEVER : at_ms * 1000;
+}
+
 static inline int64_t time_min(int64_t a_ms, int64_t b_ms)
 {
     return a_ms < b_ms ? a_ms : b_ms;

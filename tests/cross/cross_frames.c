@@ -13,15 +13,15 @@
 #include "sim/stick_world.h"
 #include "tools/emu/emu_xbee.h"
 
-void __real_emu_input(struct emu *m, int64_t now_ms, struct bytes from_host);
-void __wrap_emu_input(struct emu *m, int64_t now_ms, struct bytes from_host);
+void __real_emu_input_us(struct emu *m, int64_t now_us, struct bytes from_host);
+void __wrap_emu_input_us(struct emu *m, int64_t now_us, struct bytes from_host);
 
-void __wrap_emu_input(struct emu *m, int64_t now_ms, struct bytes from_host)
+void __wrap_emu_input_us(struct emu *m, int64_t now_us, struct bytes from_host)
 {
     for (size_t i = 0; i < from_host.len; i++)
         printf("%02x", from_host.data[i]);
     printf("\n");
-    __real_emu_input(m, now_ms, from_host);
+    __real_emu_input_us(m, now_us, from_host);
 }
 
 int main(int argc, char **argv)

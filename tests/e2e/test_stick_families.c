@@ -235,10 +235,10 @@ static void bench_step(struct bench *b, int64_t now_ms)
         pull(b, now_ms);
     else if ((b->stage == CONNECTING || b->stage == PUBLISHING) && b->say_ms <= now_ms)
         node_says(b, now_ms, true);
-    judge_opening(b, now_ms, stick_pty_read(&b->pty, b->emu, now_ms) > 0);
+    judge_opening(b, now_ms, stick_pty_read(&b->pty, b->emu, now_ms * 1000) > 0);
     ether_advance(b->ether, now_ms);
     hand_events(b, now_ms);
-    stick_pty_write(&b->pty, b->emu, now_ms, &full);
+    stick_pty_write(&b->pty, b->emu, now_ms * 1000, &full);
     ck_assert_msg(b->stage != PUBLISHING || now_ms - b->back_ms < ANSWERED_MS,
                   "%s: publication %u is not acknowledged:\n%s", b->family, b->number, told(b));
 }

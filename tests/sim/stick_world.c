@@ -6,8 +6,11 @@
 #include <stdlib.h>
 
 enum {
-    PACKET_MIN = 13,   /* length, type, flags, topic id, msg id, node, sequence number */
-    ENVELOPE_BYTES = 5 /* a forwarder's, with a wireless node id of two octets */
+    PACKET_MIN = 5,     /* length, type, node, sequence number */
+    PUBLISH_MIN = 13,   /* length, type, flags, topic id, msg id, node, sequence number */
+    ENVELOPE_BYTES = 5, /* a forwarder's, with a wireless node id of two octets */
+    PUBACK = 0x0D,      /* what shorter ones pass for */
+    PLAIN = 0x55,
 };
 
 /* ---- failing ----------------------------------------------------------------------------------- */
@@ -57,32 +60,40 @@ static uint8_t filling(uint32_t sequence, unsigned at)
     return awkward[(sequence * 7 + at * (1 + sequence % 3)) % sizeof awkward];
 }
 
-static struct bytes compose(uint8_t room[static 255], unsigned len, uint16_t node,
-                            uint32_t sequence)
+static struct bytes compose(const struct stick_world *w, uint8_t room[static 255], unsigned len,
+                            uint16_t node, uint32_t sequence)
 {
-    struct writer w = wr_to(room, 255);
-    wr_u8(&w, (uint8_t)len);
-    wr_u8(&w, 0x0C);
-    wr_u8(&w, 0x20);
-    wr_u16(&w, 1);
-    wr_u16(&w, (uint16_t)sequence);
-    wr_u16(&w, node);
-    wr_u32(&w, sequence);
-    for (unsigned i = PACKET_MIN; i < len; i++)
-        wr_u8(&w, filling(sequence, i));
-    return bytes_of(room, wr_close(&w));
+    struct writer p = wr_to(room, 255);
+    wr_u8(&p, (uint8_t)len);
+    if (len < PUBLISH_MIN) {
+        wr_u8(&p, PUBACK);
+        wr_u8(&p, (uint8_t)node);
+        wr_u16(&p, (uint16_t)sequence);
+    } else {
+        wr_u8(&p, 0x0C);
+        wr_u8(&p, 0x20);
+        wr_u16(&p, 1);
+        wr_u16(&p, (uint16_t)sequence);
+        wr_u16(&p, node);
+        wr_u32(&p, sequence);
+    }
+    while (p.len < len)
+        wr_u8(&p, w->config.plain ? (uint8_t)PLAIN : filling(sequence, (unsigned)p.len));
+    return bytes_of(room, wr_close(&p));
 }
 
 /* False: nobody composed it. */
-static bool decompose(struct bytes packet, uint16_t *node, uint32_t *sequence)
+static bool decompose(const struct stick_world *w, struct bytes packet, uint16_t *node,
+                      uint32_t *sequence)
 {
     struct reader r = rd_of(packet);
-    rd_bytes(&r, 7);
-    *node = rd_u16(&r);
-    *sequence = rd_u32(&r);
+    const bool is_short = packet.len < PUBLISH_MIN;
+    rd_bytes(&r, is_short ? 2 : 7);
+    *node = is_short ? rd_u8(&r) : rd_u16(&r);
+    *sequence = is_short ? rd_u16(&r) : rd_u32(&r);
     uint8_t room[255];
     return !r.failed && packet.len <= sizeof room &&
-           bytes_equal(packet, compose(room, (unsigned)packet.len, *node, *sequence));
+           bytes_equal(packet, compose(w, room, (unsigned)packet.len, *node, *sequence));
 }
 
 static bool behind_forwarder(const struct stick_world *w)
@@ -247,7 +258,7 @@ static void node_got(struct stick_world *w, const struct ether_event *e)
     struct stick_world_node *n = &w->nodes[e->number];
     uint16_t node;
     uint32_t sequence;
-    const bool composed = decompose(e->payload, &node, &sequence);
+    const bool composed = decompose(w, e->payload, &node, &sequence);
     if (composed && e->broadcast) {
         n->groups++;
         return;
@@ -291,7 +302,7 @@ static void gateway_got(struct stick_world *w, const struct stick_event *e)
     struct stick_world_node *n = &w->nodes[number];
     uint16_t node;
     uint32_t sequence;
-    if (!decompose(packet, &node, &sequence) || node != number || sequence >= n->uttered) {
+    if (!decompose(w, packet, &node, &sequence) || node != number || sequence >= n->uttered) {
         if (!w->config.faulty)
             fail(w, "%zu octets that node %d did not send", packet.len, number);
         w->altered++;
@@ -409,7 +420,7 @@ static bool port_is_open(const struct stick_world *w)
 static bool from_stick(struct stick_world *w)
 {
     struct bytes in;
-    if (!emu_peek_bytes(w->emu, w->now_ms, &in))
+    if (!emu_peek_bytes_us(w->emu, w->now_us, &in))
         return false;
     const unsigned max = w->config.piece_max;
     if (in.len > STICK_INPUT_MAX)
@@ -437,7 +448,7 @@ static bool to_stick(struct stick_world *w)
     if (out.len == 0)
         return false;
     w->bytes_out += out.len;
-    emu_input(w->emu, w->now_ms, out);
+    emu_input_us(w->emu, w->now_us, out);
     stick_took(w->stick, w->now_ms, out.len);
     return true;
 }
@@ -449,7 +460,7 @@ static void settle(struct stick_world *w)
     for (unsigned turns = 0; any; turns++) {
         if (turns > 100000)
             fail(w, "the same instant for ever");
-        emu_advance(w->emu, w->now_ms);
+        emu_advance_us(w->emu, w->now_us);
         stick_advance(w->stick, w->now_ms);
         any = drain_ether(w);
         any = from_stick(w) || any;
@@ -458,20 +469,22 @@ static void settle(struct stick_world *w)
     }
     if (stick_next_deadline(w->stick) <= w->now_ms)
         fail(w, "after advance() the driver's deadline is not in the future");
-    if (emu_next_deadline(w->emu) <= w->now_ms)
+    if (emu_next_us(w->emu) <= w->now_us)
         fail(w, "after advance() the emulator's deadline is not in the future");
 }
 
+/* When the machines that count milliseconds want to be called. */
 static int64_t next_ms(const struct stick_world *w)
 {
-    return time_min(time_min(stick_next_deadline(w->stick), emu_next_deadline(w->emu)),
+    return time_min(stick_next_deadline(w->stick),
                     time_min(ether_next_deadline(w->ether), w->open_at_ms));
 }
 
-static void step(struct stick_world *w, int64_t until_ms)
+static void step(struct stick_world *w, int64_t until_us)
 {
     settle(w);
-    w->now_ms = time_min(until_ms, next_ms(w));
+    w->now_us = time_min(until_us, time_min(time_us(next_ms(w)), emu_next_us(w->emu)));
+    w->now_ms = w->now_us / 1000;
     if (w->open_at_ms <= w->now_ms) {
         w->open_at_ms = w->plugged ? TIME_NEVER : time_add(w->now_ms, w->config.reopen_ms);
         if (w->plugged) {
@@ -484,18 +497,18 @@ static void step(struct stick_world *w, int64_t until_ms)
 
 void stick_world_run(struct stick_world *w, int64_t ms)
 {
-    const int64_t until_ms = w->now_ms + ms;
+    const int64_t until_us = w->now_us + ms * 1000;
     do {
-        step(w, until_ms);
-    } while (w->now_ms < until_ms);
+        step(w, until_us);
+    } while (w->now_us < until_us);
 }
 
 bool stick_world_until_up(struct stick_world *w, int64_t limit_ms)
 {
-    const int64_t until_ms = w->now_ms + limit_ms;
+    const int64_t until_us = w->now_us + limit_ms * 1000;
     settle(w);
-    while (stick_state(w->stick) != STICK_RUNNING && w->now_ms < until_ms)
-        step(w, until_ms);
+    while (stick_state(w->stick) != STICK_RUNNING && w->now_us < until_us)
+        step(w, until_us);
     return stick_state(w->stick) == STICK_RUNNING;
 }
 
@@ -539,7 +552,7 @@ void stick_world_to_node(struct stick_world *w, unsigned number, unsigned len)
     uint8_t room[255], wrapped[300];
     struct peer_room to;
     struct stick_world_node *n = &w->nodes[number];
-    struct bytes packet = compose(room, fitting(len), (uint16_t)number, n->sent++);
+    struct bytes packet = compose(w, room, fitting(len), (uint16_t)number, n->sent++);
     if (behind_forwarder(w))
         packet = wrap(wrapped, ether_node_at(w->ether, number)->short_address, packet);
     stick_send(w->stick, w->now_ms, stick_world_peer(w, number, &to), packet);
@@ -551,7 +564,7 @@ void stick_world_to_group(struct stick_world *w, unsigned len)
     uint8_t room[255];
     struct peer_room to;
     peer_make_group(&to, w->config.stick.link, 0);
-    stick_send(w->stick, w->now_ms, peer_in(&to), compose(room, fitting(len), 0xFFFF, 0));
+    stick_send(w->stick, w->now_ms, peer_in(&to), compose(w, room, fitting(len), 0xFFFF, 0));
     settle(w);
 }
 
@@ -559,7 +572,7 @@ static void utter(struct stick_world *w, unsigned number, unsigned len, bool bro
 {
     uint8_t room[255];
     const struct bytes packet =
-        compose(room, fitting(len), (uint16_t)number, w->nodes[number].uttered++);
+        compose(w, room, fitting(len), (uint16_t)number, w->nodes[number].uttered++);
     ether_node_send(w->ether, w->now_ms, number, broadcast, packet);
     settle(w);
 }

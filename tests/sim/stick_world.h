@@ -17,10 +17,10 @@
  *     stick_world_end(w);                               // judges the ledger, frees
  *
  * Packets are PUBLISH messages that carry the node's number and a sequence number, filled with the
- * octets that framings escape; the world checks that each one arrives unaltered at the right node,
- * that there is one outcome per packet and node where the family reports, and what the contract of
- * the machines says of deadlines. Whatever does not hold prints the reason, the seed and the last
- * events, and aborts.
+ * octets that framings escape (unless they are to be plain); the world checks that each one arrives
+ * unaltered at the right node, that there is one outcome per packet and node where the family
+ * reports, and what the contract of the machines says of deadlines. Whatever does not hold prints
+ * the reason, the seed and the last events, and aborts.
  *
  * The owner's duties are played, too: STICK_EV_REOPEN closes the port and opens it after
  * `reopen_ms`. Bytes from the stick are cut into random pieces. `w->stick`, `w->emu`, `w->ether` are
@@ -45,6 +45,7 @@ struct stick_world_config {
     enum peer_kind kind;       /* how the gateway names nodes: EUI64, SHORT, SERIAL */
     unsigned piece_max;        /* bytes come in pieces of 1..piece_max; 0: as the emulator gives */
     int64_t reopen_ms;         /* after STICK_EV_REOPEN */
+    bool plain;                /* packets of octets that no framing escapes */
     bool faulty;               /* the line alters frames: altered packets are counted, not fatal */
 };
 
@@ -70,7 +71,8 @@ struct stick_world {
     struct emu *emu;
     struct ether *ether;
     struct rng rng;
-    int64_t now_ms;
+    int64_t now_us;     /* the line is as exact as that; all else counts */
+    int64_t now_ms;     /* these */
     bool plugged;       /* the device is there */
     bool blocked;       /* the port takes no bytes (flow control holds the line) */
     int64_t open_at_ms; /* the port will be opened; TIME_NEVER: it is open, or nobody tries */
@@ -114,8 +116,9 @@ void stick_world_plug(struct stick_world *w);
 /* The address of node `number` as the gateway names it. */
 struct peer *stick_world_peer(const struct stick_world *w, unsigned number, struct peer_room *room);
 
-/* A packet of `len` octets (13 at least; more behind a forwarder) from the gateway to a node,
- * everybody, from a node to the gateway, to everybody. */
+/* A packet of `len` octets (more behind a forwarder) from the gateway to a node, everybody, from a
+ * node to the gateway, to everybody. Below 13 octets there is room for the numbers of 256 nodes and
+ * of 65,536 packets each way. */
 void stick_world_to_node(struct stick_world *w, unsigned number, unsigned len);
 void stick_world_to_group(struct stick_world *w, unsigned len);
 void stick_world_from_node(struct stick_world *w, unsigned number, unsigned len);

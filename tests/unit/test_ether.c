@@ -409,6 +409,50 @@ START_TEST(what_the_host_writes_arrives_at_the_pace_of_the_line)
 
 END_TEST
 
+START_TEST(each_of_two_frames_written_at_once_is_heard_when_it_has_passed)
+{
+    struct emu *m = emu_with(9600, &(struct emu_faults){0});
+    emu_input(m, 0,
+              bytes_of("\xC0"
+                       "12345678\xC0\xC0"
+                       "12345678\xC0",
+                       20));
+    emu_advance(m, 10); /* 10.4 ms each */
+    ck_assert_uint_eq(m->sends, 0);
+    emu_advance(m, 11);
+    ck_assert_uint_eq(m->sends, 1);
+    emu_advance(m, 20);
+    ck_assert_uint_eq(m->sends, 1);
+    emu_advance(m, 21);
+    ck_assert_uint_eq(m->sends, 2);
+    emu_free(m);
+}
+
+END_TEST
+
+/* Whoever looks after the stick once in a while delays no answer but its delivery. */
+START_TEST(an_answer_begins_when_its_question_has_passed)
+{
+    static const uint8_t version[] = {0xC0, 0x0D, 0x01, 0x00, 0x09, 0x00, 0x00,
+                                      0x00, 0x00, 0x00, 0xE9, 0xFF, 0xC0};
+    const struct emu_config config = {.seed = 5, .formed = true, .baud = 115200};
+    struct emu *m = emu_new(emu_driver_find("deconz"), &config, e, 0);
+    struct bytes out;
+    ck_assert_ptr_nonnull(m);
+    emu_advance(m, 1000); /* it has started */
+    while (emu_peek_bytes(m, 1000, &out))
+        emu_took(m, out.len);
+    emu_input(m, 1000, bytes_of(version, sizeof version)); /* 1129 us, as is the answer */
+    emu_advance(m, 1003);
+    ck_assert(emu_peek_bytes_us(m, 1000000 + 2 * 1129, &out));
+    ck_assert_uint_eq(out.len, sizeof version);
+    ck_assert(emu_peek_bytes_us(m, 1000000 + 2 * 1129 - 50, &out));
+    ck_assert_uint_eq(out.len, sizeof version - 1);
+    emu_free(m);
+}
+
+END_TEST
+
 START_TEST(a_stick_that_is_off_says_and_hears_nothing)
 {
     struct emu *m = emu_with(0, &(struct emu_faults){0});
@@ -473,6 +517,8 @@ int main(void)
     tcase_add_test(tc, a_long_step_gives_the_same_air_as_many_short_ones);
     tcase_add_test(tc, octets_take_their_time_on_the_line);
     tcase_add_test(tc, what_the_host_writes_arrives_at_the_pace_of_the_line);
+    tcase_add_test(tc, each_of_two_frames_written_at_once_is_heard_when_it_has_passed);
+    tcase_add_test(tc, an_answer_begins_when_its_question_has_passed);
     tcase_add_test(tc, a_stick_that_is_off_says_and_hears_nothing);
     tcase_add_test(tc, faults_alter_frames_as_often_as_asked_for);
     suite_add_tcase(suite, tc);

@@ -2,7 +2,8 @@
 /*
  * The frame around the front ends: the serial line in both directions with its pace and faults, and
  * the switch. Times on the line are microseconds: at 115200 baud eleven octets pass in one
- * millisecond.
+ * millisecond. What the firmware says in answer to an octet goes on the line right behind it, even
+ * if this machine is looked after later: nothing but the delivery to the host waits for that.
  */
 #include "tools/emu/emu.h"
 
@@ -42,9 +43,10 @@ static int64_t octet_ns(const struct emu *m)
     return m->config.baud == 0 ? 0 : INT64_C(10000000000) / m->config.baud;
 }
 
+/* The first millisecond at which that is over. */
 static int64_t ms_of(int64_t us)
 {
-    return (us + 999) / 1000;
+    return us == TIME_NEVER ? TIME_NEVER : (us + 999) / 1000;
 }
 
 /* When `len` octets that began at `from_us` have passed. */
@@ -87,17 +89,19 @@ static size_t line_passed(const struct emu *m, const struct emu_line *l, int64_t
         return c->len - c->taken;
     if (now_us <= c->from_us)
         return 0;
-    const size_t n = (size_t)((now_us - c->from_us) * 1000 / octet_ns(m));
+    size_t n = (size_t)((now_us - c->from_us) * 1000 / octet_ns(m));
+    while (n < c->len && passed_us(m, c->from_us, n + 1) <= now_us) /* that rounds up */
+        n++;
     return n > c->taken ? n - c->taken : 0;
 }
 
-/* When the first chunk has passed. */
-static int64_t line_due_ms(const struct emu *m, const struct emu_line *l)
+/* When `octets` more of the first chunk have passed, or what is left of it. */
+static int64_t line_due_us(const struct emu *m, const struct emu_line *l, size_t octets)
 {
     if (l->n_chunks == 0)
         return TIME_NEVER;
     const struct emu_chunk *c = line_chunk(l, 0);
-    return ms_of(passed_us(m, c->from_us, c->len));
+    return passed_us(m, c->from_us, octets < c->len - c->taken ? c->taken + octets : c->len);
 }
 
 /* The first `n` octets, as far as they lie in one piece. */
@@ -173,18 +177,23 @@ static void put_frame(struct emu *m, int64_t at_us, struct bytes frame)
 
 void emu_frame(struct emu *m, int64_t now_ms, struct bytes frame)
 {
-    put_frame(m, now_ms * 1000, frame);
+    put_frame(m, time_max(now_ms * 1000, m->now_us), frame);
 }
 
 void emu_answer(struct emu *m, int64_t now_ms, struct bytes frame)
 {
-    put_frame(m, (now_ms + m->config.command_ms) * 1000, frame);
+    put_frame(m, time_max(now_ms * 1000, m->now_us) + m->config.command_ms * 1000, frame);
+}
+
+bool emu_peek_bytes_us(struct emu *m, int64_t now_us, struct bytes *out)
+{
+    *out = line_view(&m->out, line_passed(m, &m->out, now_us));
+    return out->len > 0;
 }
 
 bool emu_peek_bytes(struct emu *m, int64_t now_ms, struct bytes *out)
 {
-    *out = line_view(&m->out, line_passed(m, &m->out, now_ms * 1000));
-    return out->len > 0;
+    return emu_peek_bytes_us(m, now_ms * 1000, out);
 }
 
 void emu_took(struct emu *m, size_t n)
@@ -204,7 +213,7 @@ struct emu *emu_new(const struct emu_driver *driver, const struct emu_config *co
     m->driver = driver;
     m->config = *config;
     m->ether = ether;
-    m->now_ms = now_ms;
+    m->now_us = now_ms * 1000;
     rng_seed(&m->rng, config->seed);
     if (!line_init(&m->out, EMU_OUT_BYTES) || !line_init(&m->in, EMU_IN_BYTES)) {
         emu_free(m);
@@ -231,7 +240,7 @@ void emu_set_faults(struct emu *m, const struct emu_faults *faults)
 
 void emu_power_off(struct emu *m, int64_t now_ms)
 {
-    m->now_ms = now_ms;
+    m->now_us = time_max(m->now_us, now_ms * 1000);
     m->on = false;
     line_clear(&m->out);
     line_clear(&m->in);
@@ -240,7 +249,7 @@ void emu_power_off(struct emu *m, int64_t now_ms)
 
 void emu_power_on(struct emu *m, int64_t now_ms)
 {
-    m->now_ms = now_ms;
+    m->now_us = time_max(m->now_us, now_ms * 1000);
     m->on = true;
     ether_coordinator(m->ether, now_ms, true);
     m->driver->power_on(m, now_ms);
@@ -262,15 +271,20 @@ size_t emu_room(const struct emu *m)
     return line_room(&m->in);
 }
 
-void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host)
+void emu_input_us(struct emu *m, int64_t now_us, struct bytes from_host)
 {
-    emu_advance(m, now_ms);
+    emu_advance_us(m, now_us);
     if (!m->on)
         return;
     if (m->config.baud == 0)
-        m->driver->input(m, now_ms, from_host);
+        m->driver->input(m, now_us / 1000, from_host);
     else
-        line_put(m, &m->in, now_ms * 1000, from_host);
+        line_put(m, &m->in, now_us, from_host);
+}
+
+void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host)
+{
+    emu_input_us(m, now_ms * 1000, from_host);
 }
 
 void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event)
@@ -280,44 +294,63 @@ void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event)
         m->driver->event(m, now_ms, event);
 }
 
-/* The first chunk from the host has passed: the front end may switch the stick off meanwhile. */
+/* Octets from the host have passed: the front end may switch the stick off meanwhile. */
 static void take_input(struct emu *m)
 {
     uint8_t copy[256];
-    const struct emu_chunk *c = line_chunk(&m->in, 0);
-    struct bytes in = line_view(&m->in, c->len - c->taken);
-    if (in.len > sizeof copy)
-        in.len = sizeof copy;
+    size_t n = line_passed(m, &m->in, m->now_us);
+    if (n > sizeof copy)
+        n = sizeof copy;
+    const struct bytes in = line_view(&m->in, n);
     memcpy(copy, in.data, in.len);
     line_took(&m->in, in.len);
-    m->driver->input(m, m->now_ms, bytes_of(copy, in.len));
+    m->driver->input(m, m->now_us / 1000, bytes_of(copy, in.len));
 }
 
-static int64_t inner_deadline(const struct emu *m)
+static int64_t inner_us(const struct emu *m)
 {
-    return m->on ? time_min(line_due_ms(m, &m->in), m->driver->next_deadline(m)) : TIME_NEVER;
+    return m->on ? time_min(line_due_us(m, &m->in, 1), time_us(m->driver->next_deadline(m)))
+                 : TIME_NEVER;
 }
 
 /* Instant by instant, so that a long step gives the same stick as many short ones. */
-void emu_advance(struct emu *m, int64_t now_ms)
+void emu_advance_us(struct emu *m, int64_t now_us)
 {
-    int64_t at_ms;
-    while ((at_ms = inner_deadline(m)) <= now_ms) {
-        if (at_ms > m->now_ms)
-            m->now_ms = at_ms;
-        if (line_due_ms(m, &m->in) <= m->now_ms) {
+    int64_t at_us;
+    while ((at_us = inner_us(m)) <= now_us) {
+        if (at_us > m->now_us)
+            m->now_us = at_us;
+        if (line_due_us(m, &m->in, 1) <= m->now_us) {
             take_input(m);
             continue;
         }
-        m->driver->advance(m, m->now_ms);
-        assert(!m->on || m->driver->next_deadline(m) > m->now_ms);
+        m->driver->advance(m, m->now_us / 1000);
+        assert(!m->on || m->driver->next_deadline(m) > m->now_us / 1000);
     }
-    if (now_ms > m->now_ms)
-        m->now_ms = now_ms;
+    if (now_us > m->now_us)
+        m->now_us = now_us;
+}
+
+void emu_advance(struct emu *m, int64_t now_ms)
+{
+    emu_advance_us(m, now_ms * 1000);
+}
+
+/* Octets from the host may wait: no answer is shorter than four, so it is not on the line before the
+ * last of these has passed, and it begins where it should. */
+int64_t emu_next_us(const struct emu *m)
+{
+    enum { ANSWER_MIN = 4 };
+
+    if (!m->on)
+        return TIME_NEVER;
+    const int64_t in_us = line_due_us(m, &m->in, ANSWER_MIN);
+    const int64_t out_us = line_due_us(m, &m->out, SIZE_MAX);
+    return time_min(time_min(in_us, time_us(m->driver->next_deadline(m))),
+                    out_us > m->now_us ? out_us : TIME_NEVER);
 }
 
 int64_t emu_next_deadline(const struct emu *m)
 {
-    const int64_t out_ms = line_due_ms(m, &m->out);
-    return time_min(inner_deadline(m), out_ms > m->now_ms ? out_ms : TIME_NEVER);
+    return ms_of(emu_next_us(m));
 }

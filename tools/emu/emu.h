@@ -87,7 +87,7 @@ struct emu {
     struct emu_config config;
     struct ether *ether; /* not owned */
     struct rng rng;
-    int64_t now_ms;
+    int64_t now_us;
     bool on;
     struct emu_line out, in; /* to the host, from the host */
     uint64_t frames_in, bad_frames_in, frames_out, sends, resets;
@@ -121,6 +121,13 @@ void emu_took(struct emu *m, size_t n);
 
 void emu_advance(struct emu *m, int64_t now_ms);
 int64_t emu_next_deadline(const struct emu *m);
+
+/* The same in microseconds, for whoever can be as exact as the line. Only the line is: the firmware
+ * and the air count milliseconds. */
+void emu_input_us(struct emu *m, int64_t now_us, struct bytes from_host);
+bool emu_peek_bytes_us(struct emu *m, int64_t now_us, struct bytes *out);
+void emu_advance_us(struct emu *m, int64_t now_us);
+int64_t emu_next_us(const struct emu *m);
 
 /* ---- for the front ends ------------------------------------------------------------------------ */
 

@@ -334,7 +334,7 @@ static int64_t next_deadline(const struct emu *m)
     int64_t at_ms = time_min(d->network_ms, conbee_aps_deadline(d));
     if (has_watchdog(d))
         at_ms = time_min(at_ms, d->starve_ms);
-    if (d->boot_ms > m->now_ms)
+    if (d->boot_ms > m->now_us / 1000)
         at_ms = time_min(at_ms, d->boot_ms);
     return at_ms;
 }
