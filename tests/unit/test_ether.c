@@ -453,6 +453,27 @@ START_TEST(an_answer_begins_when_its_question_has_passed)
 
 END_TEST
 
+/* Firmware has little memory: what the host does not fetch in time is lost, and of the air first. */
+START_TEST(what_comes_from_the_air_is_lost_when_too_much_waits_for_the_host)
+{
+    add(1, false);
+    struct emu *m = emu_with(9600, &(struct emu_faults){0});
+    uint8_t packet[80] = {sizeof packet};
+    const struct ether_event event = {.type = ETHER_EV_RECEIVED,
+                                      .payload = bytes_of(packet, sizeof packet)};
+    for (unsigned i = 0; i < 100; i++)
+        emu_event(m, 0, &event);
+    ck_assert_uint_ge(m->out.used, EMU_BACKLOG);
+    ck_assert_uint_lt(m->out.used, EMU_BACKLOG + 100);
+    ck_assert_uint_ge(m->overruns, 40 * sizeof packet);
+    const size_t used = m->out.used;
+    emu_frame(m, 0, bytes_of(packet, sizeof packet)); /* the firmware itself may speak */
+    ck_assert_uint_eq(m->out.used, used + sizeof packet);
+    emu_free(m);
+}
+
+END_TEST
+
 START_TEST(a_stick_that_is_off_says_and_hears_nothing)
 {
     struct emu *m = emu_with(0, &(struct emu_faults){0});
@@ -519,6 +540,7 @@ int main(void)
     tcase_add_test(tc, what_the_host_writes_arrives_at_the_pace_of_the_line);
     tcase_add_test(tc, each_of_two_frames_written_at_once_is_heard_when_it_has_passed);
     tcase_add_test(tc, an_answer_begins_when_its_question_has_passed);
+    tcase_add_test(tc, what_comes_from_the_air_is_lost_when_too_much_waits_for_the_host);
     tcase_add_test(tc, a_stick_that_is_off_says_and_hears_nothing);
     tcase_add_test(tc, faults_alter_frames_as_often_as_asked_for);
     suite_add_tcase(suite, tc);

@@ -290,7 +290,9 @@ void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host)
 void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event)
 {
     emu_advance(m, now_ms);
-    if (m->on && event->type != ETHER_EV_TO_NODE)
+    if (event->type == ETHER_EV_RECEIVED && m->out.used >= EMU_BACKLOG)
+        m->overruns += event->payload.len;
+    else if (m->on && event->type != ETHER_EV_TO_NODE)
         m->driver->event(m, now_ms, event);
 }
 

@@ -16,6 +16,7 @@
 
 enum {
     EMU_OUT_BYTES = 65536, /* that the host has not read; more are lost (overruns) */
+    EMU_BACKLOG = 4096,    /* of these, and what comes from the air is lost: no stick keeps more */
     EMU_IN_BYTES = 8192,   /* that are still on the line to the stick */
     EMU_CHUNKS = 2048,     /* pieces of either, each with its time */
     EMU_FRAME_MAX = 1024,
@@ -112,7 +113,8 @@ void emu_input(struct emu *m, int64_t now_ms, struct bytes from_host);
 /* So many octets the line takes now; more would be lost (what flow control prevents). */
 size_t emu_room(const struct emu *m);
 
-/* A coordinator's event of the ether: CONFIRM, RECEIVED, ANNOUNCE. Nothing while switched off. */
+/* A coordinator's event of the ether: CONFIRM, RECEIVED, ANNOUNCE. Nothing while switched off, and no
+ * packet while EMU_BACKLOG octets wait for the host. */
 void emu_event(struct emu *m, int64_t now_ms, const struct ether_event *event);
 
 /* What has reached the host by now; when there is more later, emu_next_deadline() tells when. */

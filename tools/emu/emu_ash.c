@@ -199,7 +199,8 @@ static struct emu_ash_frame *queued(struct emu_ash *a, size_t at)
 
 void emu_ash_push(struct emu_ash *a, struct bytes frame, bool callback)
 {
-    if (!a->connected || a->count == EMU_ASH_QUEUE || frame.len > EMU_ASH_DATA_MAX) {
+    const size_t room = callback ? EMU_ASH_QUEUE - EMU_ASH_RESPONSES : EMU_ASH_QUEUE;
+    if (!a->connected || a->count >= room || frame.len > EMU_ASH_DATA_MAX) {
         a->overflow = true;
         return;
     }

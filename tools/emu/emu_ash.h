@@ -13,7 +13,8 @@
 enum {
     EMU_ASH_DATA_MAX = 220,
     EMU_ASH_QUEUE = 64,
-    EMU_ASH_WINDOW = 3,
+    EMU_ASH_RESPONSES = 8, /* of these, kept for responses */
+    EMU_ASH_WINDOW = 5,    /* TX_K in what the firmware comes with */
     EMU_ASH_WIRE_MAX = 2 * (EMU_ASH_DATA_MAX + 3) + 2,
 };
 
