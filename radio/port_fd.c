@@ -171,7 +171,8 @@ enum reading {
     BROKEN, /* `*error` tells why */
 };
 
-/* Hands over what has arrived, in at most so many pieces. */
+/* Hands over what has arrived, in at most so many pieces. A piece that is not full was all there is,
+ * and what comes later is told by poll; only at the end nobody tells any more. */
 static enum reading read_some(struct port_fd *p, int reads, int *error)
 {
     uint8_t in[READ_MAX];
@@ -186,7 +187,7 @@ static enum reading read_some(struct port_fd *p, int reads, int *error)
         if (n == 0)
             return END;
         p->sink.bytes(p->sink.owner, bytes_of(in, (size_t)n));
-        if (is_over(p))
+        if (is_over(p) || ((size_t)n < sizeof in && reads < LAST_READS))
             return NO_MORE;
     }
     return MORE;

@@ -163,6 +163,7 @@ struct stick {
     size_t n_nodes;
     struct stick_node *group; /* made once */
     struct stick_held held[STICK_HELD];
+    unsigned holds;  /* of these are in use */
     uint64_t n_held; /* ever */
 
     struct deadlines deadlines;

@@ -203,9 +203,16 @@ static void hold(struct stick *s, int64_t now_ms, uint16_t short_address,
             .rssi = radio->rssi,
         };
         memcpy(h->data, packet.data, packet.len);
+        s->holds++;
         return;
     }
     s->counters.unresolved++;
+}
+
+static void let_go(struct stick *s, struct stick_held *h)
+{
+    h->len = 0;
+    s->holds--;
 }
 
 bool stick_heard_short(struct stick *s, int64_t now_ms, uint16_t short_address,
@@ -230,7 +237,7 @@ bool stick_heard_short(struct stick *s, int64_t now_ms, uint16_t short_address,
 static struct stick_held *first_held(struct stick *s, uint16_t short_address)
 {
     struct stick_held *first = NULL;
-    for (size_t i = 0; i < STICK_HELD; i++) {
+    for (size_t i = 0; i < STICK_HELD && s->holds > 0; i++) {
         struct stick_held *h = &s->held[i];
         if (h->len > 0 && h->short_address == short_address &&
             (first == NULL || h->order < first->order))
@@ -259,15 +266,15 @@ void stick_learn(struct stick *s, int64_t now_ms, uint64_t eui64, uint16_t short
                                           .lqi = h->lqi,
                                           .rssi = h->rssi};
         stick_heard(s, now_ms, PEER_EUI64, eui64, short_address, &radio, bytes_of(h->data, h->len));
-        h->len = 0;
+        let_go(s, h);
     }
 }
 
 void stick_held_advance(struct stick *s, int64_t now_ms)
 {
-    for (size_t i = 0; i < STICK_HELD; i++) {
+    for (size_t i = 0; i < STICK_HELD && s->holds > 0; i++) {
         if (s->held[i].len > 0 && s->held[i].until_ms <= now_ms) {
-            s->held[i].len = 0;
+            let_go(s, &s->held[i]);
             s->counters.unresolved++;
         }
     }
@@ -276,7 +283,7 @@ void stick_held_advance(struct stick *s, int64_t now_ms)
 int64_t stick_held_deadline(const struct stick *s)
 {
     int64_t at_ms = TIME_NEVER;
-    for (size_t i = 0; i < STICK_HELD; i++) {
+    for (size_t i = 0; i < STICK_HELD && s->holds > 0; i++) {
         if (s->held[i].len > 0 && s->held[i].until_ms < at_ms)
             at_ms = s->held[i].until_ms;
     }
@@ -290,4 +297,5 @@ void stick_held_clear(struct stick *s)
             s->counters.unresolved++;
         s->held[i].len = 0;
     }
+    s->holds = 0;
 }
