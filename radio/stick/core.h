@@ -103,8 +103,9 @@ static inline bool stick_may_have_moved(const struct stick_send *send)
 
 struct stick_driver {
     const char *name;
-    size_t size;  /* of its machine, which begins with struct stick; zeroed before init */
-    bool reports; /* outcomes are known */
+    size_t size;         /* of its machine, which begins with struct stick; zeroed before init */
+    bool reports;        /* outcomes are known */
+    size_t window_bytes; /* so many outstanding octets bar the next packet; 0: no limit */
 
     /* The machine has its configuration, and no port. */
     void (*init)(struct stick *s);
@@ -172,6 +173,7 @@ struct stick {
     void *sends;                  /* the memory of all */
     struct stick_send *by_id[256];
     unsigned slots, busy, busy_suspects, turn;
+    size_t busy_bytes;
     uint8_t last_id;
     bool paused, kicking;
     int64_t confirm_ms;
@@ -202,6 +204,10 @@ size_t stick_room(const struct stick *s);
  * stick and network. Also to change these while up. */
 void stick_up(struct stick *s, int64_t now_ms, uint32_t max_packet_bytes, unsigned slots,
               int64_t confirm_ms, const char *text);
+
+/* The stick has refused an outstanding packet for want of room: until the next stick_up() there may
+ * be one fewer than now, but `least`. Before its verdict. */
+void stick_fit_slots(struct stick *s, unsigned least);
 
 /* The stick has reset itself or lost its network, and the driver starts it anew: outstanding
  * packets become STICK_UNKNOWN, waiting ones stay. */

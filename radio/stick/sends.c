@@ -225,6 +225,7 @@ static void transmit(struct stick *s, struct stick_node *node, struct stick_send
     s->by_id[send->id] = send;
     node->outstanding = send;
     s->busy++;
+    s->busy_bytes += send->len;
     if (suspect)
         s->busy_suspects++;
     s->counters.packets_out += send->tries == 1;
@@ -232,10 +233,23 @@ static void transmit(struct stick *s, struct stick_node *node, struct stick_send
     s->driver->transmit(s, s->now_ms, send);
 }
 
+static bool has_slot(const struct stick *s)
+{
+    const size_t window = s->driver->window_bytes;
+    return s->busy < s->slots && (window == 0 || s->busy_bytes < window);
+}
+
 static bool may_transmit(const struct stick *s)
 {
-    return s->state == STICK_RUNNING && !s->paused && s->busy < s->slots &&
+    return s->state == STICK_RUNNING && !s->paused && has_slot(s) &&
            stick_room(s) > STICK_OUT_RESERVE;
+}
+
+void stick_fit_slots(struct stick *s, unsigned least)
+{
+    const unsigned fit = s->busy > least ? s->busy - 1 : least;
+    if (fit < s->slots)
+        s->slots = fit;
 }
 
 void stick_kick(struct stick *s)
@@ -288,6 +302,7 @@ static void land(struct stick *s, struct stick_send *send)
     send->id = 0;
     send->node->outstanding = NULL;
     s->busy--;
+    s->busy_bytes -= send->len;
     if (send->suspect)
         s->busy_suspects--;
 }

@@ -17,6 +17,10 @@ enum {
     LIMIT_BROADCAST = 92,
     LIMIT_BROADCAST_ENCRYPTED = 74,
 
+    /* Four of the longest packets; of short ones there may be more under way. */
+    WINDOW_BYTES = 240,
+    SLOTS_LEAST = 2,
+
     NOTE_DISCOVER = 1, /* forget the 16-bit address */
     NOTE_ROUTE = 2,
 };
@@ -179,6 +183,16 @@ static void settle(struct xbee *x, int64_t now_ms, uint8_t id, struct outcome o)
     stick_verdict(&x->s, now_ms, id, o.verdict, o.again_ms);
 }
 
+/* The module tells by refusals how many packets it takes at once. */
+static void fit_slots(struct xbee *x, uint8_t status)
+{
+    enum { NO_BUFFERS = 0x18, NO_RESOURCES = 0x2C, NO_MEMORY = 0x31, NO_MEMORY_EITHER = 0x32 };
+
+    if (status == NO_BUFFERS || status == NO_RESOURCES || status == NO_MEMORY ||
+        status == NO_MEMORY_EITHER)
+        stick_fit_slots(&x->s, SLOTS_LEAST);
+}
+
 static void on_tx_status(struct xbee *x, int64_t now_ms, struct reader *r)
 {
     enum { NOT_JOINED = 0x22 };
@@ -195,6 +209,7 @@ static void on_tx_status(struct xbee *x, int64_t now_ms, struct reader *r)
     if (status == 0 && send != NULL && send->node->kind == PEER_EUI64 &&
         short_address < SHORT_UNKNOWN)
         stick_learn(&x->s, now_ms, send->node->address, short_address);
+    fit_slots(x, status);
     settle(x, now_ms, id, zigbee_outcome(status));
     if (status == NOT_JOINED)
         xbee_network(x, now_ms, false);
@@ -204,10 +219,12 @@ static void on_old_tx_status(struct xbee *x, int64_t now_ms, struct reader *r)
 {
     const uint8_t id = rd_u8(r);
     const uint8_t status = rd_u8(r);
-    if (r->failed)
+    if (r->failed) {
         x->s.counters.strange_frames++;
-    else
-        settle(x, now_ms, id, old_outcome(status));
+        return;
+    }
+    fit_slots(x, status);
+    settle(x, now_ms, id, old_outcome(status));
 }
 
 /* ---- packets ----------------------------------------------------------------------------------- */
@@ -433,6 +450,7 @@ const struct stick_driver stick_xbee = {
     .name = "xbee",
     .size = sizeof(struct xbee),
     .reports = true,
+    .window_bytes = WINDOW_BYTES,
     .init = on_init,
     .opened = on_opened,
     .closed = on_closed,

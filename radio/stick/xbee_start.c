@@ -16,7 +16,7 @@ enum {
     TRIES = 3,
     NETWORK_MS = 60000,
     NETWORK_EVERY_MS = 1000,
-    SLOTS = 4,
+    SLOTS = 8,
     LIMIT_ZIGBEE = 84,
     LIMIT_ZIGBEE_ENCRYPTED = 66,
     LIMIT_802154 = 100,

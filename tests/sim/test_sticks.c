@@ -233,6 +233,29 @@ START_TEST(what_a_busy_stick_cannot_start_is_tried_again)
 
 END_TEST
 
+/* How many packets an XBee takes at once is written nowhere. */
+START_TEST(a_module_is_given_no_more_packets_at_once_than_it_has_been_seen_to_take)
+{
+    enum { TAKES = 3 };
+
+    struct stick_world_config c = config_of(0);
+    c.emu.slots = TAKES;
+    c.emu.baud = c.stick.baud = 115200; /* more are on the line before the first is refused */
+    c.ether.latency_min_ms = c.ether.latency_max_ms = 50;
+    struct stick_world *w = stick_world_new(&c);
+    stick_world_start(w);
+    for (unsigned round = 0; round < 50; round++) {
+        for (unsigned node = 0; node < NODES; node++)
+            stick_world_to_node(w, node, 20);
+        stick_world_run(w, 2000);
+        ck_assert_uint_eq(stick_world_total(w).received, (round + 1) * NODES);
+        ck_assert_uint_eq(stick_counters(w->stick)->restarts, NODES - TAKES);
+    }
+    stick_world_end(w);
+}
+
+END_TEST
+
 START_TEST(on_a_bad_line_it_goes_on)
 {
     struct stick_world_config c = config_of(_i);
@@ -395,6 +418,7 @@ int main(void)
     tcase_add_loop_test(tc, a_node_that_rejoins_under_another_address_stays_itself, 0, VARIANTS);
     tcase_add_loop_test(tc, confirms_that_never_come_or_belong_to_nobody_stop_nothing, 0, VARIANTS);
     tcase_add_loop_test(tc, what_a_busy_stick_cannot_start_is_tried_again, 0, VARIANTS);
+    tcase_add_test(tc, a_module_is_given_no_more_packets_at_once_than_it_has_been_seen_to_take);
     tcase_add_loop_test(tc, on_a_bad_line_it_goes_on, 0, VARIANTS);
     tcase_add_loop_test(tc, a_stick_that_resets_itself_in_the_midst_of_sending_comes_back, 0,
                         VARIANTS);
