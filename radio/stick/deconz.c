@@ -3,7 +3,8 @@
  * ConBee and RaspBee: one command at a time, and the stick never pushes data. It tells by flags,
  * with every answer and in events that may be lost, whether a received packet or a confirm waits to
  * be fetched and whether it has room for one more packet. So the driver asks, in this order: what
- * must be set, received packets, confirms, sends; and with nothing to do, how things are.
+ * must be set, received packets (though not for ever), confirms, sends; and with nothing to do, how
+ * things are.
  */
 #include "radio/stick/deconz_priv.h"
 
@@ -15,6 +16,7 @@ enum {
     WATCHDOG_EVERY_MS = 300000,
     BUSY_MS = 500,
     STILL_BUSY_MS = 1500,
+    FETCHES_MAX = 4, /* received packets in a row, while other things wait */
 
     MODE_GROUP = 1,
     MODE_SHORT = 2,
@@ -168,6 +170,27 @@ static void on_permit_join(struct stick *s, int64_t now_ms, unsigned seconds)
 
 /* ---- what to do next --------------------------------------------------------------------------- */
 
+static bool can_send(const struct deconz *d)
+{
+    return (d->state & STATE_FREE_SLOT) != 0 && (d->zdo.waits || d->request.waits);
+}
+
+/* Received packets go first, for the stick keeps few; but when more come in than the line carries,
+ * answers shall go out all the same. */
+static bool is_turn_to_fetch(const struct deconz *d)
+{
+    const bool others = (d->state & STATE_CONFIRM) != 0 || can_send(d);
+    return (d->state & STATE_INDICATION) != 0 && (d->fetched < FETCHES_MAX || !others);
+}
+
+static void send_request(struct deconz *d, int64_t now_ms)
+{
+    struct deconz_pending *p = d->zdo.waits ? &d->zdo : &d->request;
+    p->waits = false;
+    d->request_id = p == &d->zdo ? (uint8_t)DECONZ_ZDO_ID : d->waiting_id;
+    command_with_payload(d, now_ms, DECONZ_DATA_REQUEST, bytes_of(p->content, p->len));
+}
+
 /* Nothing is under way and packets pass. True when something was sent. */
 static bool run(struct deconz *d, int64_t now_ms)
 {
@@ -183,15 +206,15 @@ static bool run(struct deconz *d, int64_t now_ms)
         const uint8_t ttl[] = {0x58, 0x02, 0, 0}; /* 600 s */
         d->watchdog_ms = now_ms + WATCHDOG_EVERY_MS;
         deconz_write(d, now_ms, PARAM_WATCHDOG, bytes_of(ttl, sizeof ttl));
-    } else if ((d->state & STATE_INDICATION) != 0) {
+    } else if (is_turn_to_fetch(d)) {
+        d->fetched++;
         command_with_payload(d, now_ms, DECONZ_DATA_INDICATION, bytes_of(&tell, 1));
     } else if ((d->state & STATE_CONFIRM) != 0) {
+        d->fetched = 0;
         command_with_payload(d, now_ms, DECONZ_DATA_CONFIRM, bytes_of(NULL, 0));
-    } else if ((d->state & STATE_FREE_SLOT) != 0 && (d->zdo.waits || d->request.waits)) {
-        struct deconz_pending *p = d->zdo.waits ? &d->zdo : &d->request;
-        p->waits = false;
-        d->request_id = p == &d->zdo ? (uint8_t)DECONZ_ZDO_ID : d->waiting_id;
-        command_with_payload(d, now_ms, DECONZ_DATA_REQUEST, bytes_of(p->content, p->len));
+    } else if (can_send(d)) {
+        d->fetched = 0;
+        send_request(d, now_ms);
     } else if (d->poll_ms <= now_ms) {
         const uint8_t zeros[3] = {0};
         deconz_command(d, now_ms, DECONZ_DEVICE_STATE, bytes_of(zeros, sizeof zeros));

@@ -15,7 +15,7 @@ enum {
     STATE_EVERY_MS = 250,
     AGAIN_MS = 300,
     PAYLOAD_MAX = 82,
-    SLOTS = 4,
+    SLOTS = 6, /* one more than any firmware has, which waits for the flag */
     CONFIRM_MS = 20000,
     WATCHDOG_SINCE = 0x0108,
     SECURITY_TRUST_CENTER = 3,
