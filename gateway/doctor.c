@@ -63,7 +63,7 @@ struct trial {
     struct doctor *d;
     uv_loop_t loop;
     uv_timer_t timer;
-    bool up, failed;
+    bool opened, up, failed;
     bool recognised; /* by driver = auto */
     char last[DOCTOR_TEXT];
 };
@@ -75,6 +75,8 @@ static void on_event(void *owner, uint16_t link, int level, const char *event, c
     snprintf(t->last, sizeof t->last, "%s", text);
     if (strcmp(event, "link.up") == 0)
         t->up = true;
+    else if (strcmp(event, "link.opening") == 0)
+        t->opened = true;
     else if (strcmp(event, "link.lost") == 0)
         t->failed = true;
     else if (strcmp(event, "link.recognised") == 0) {
@@ -198,7 +200,7 @@ static void examine_stick(struct doctor *d, size_t index)
     } else {
         doctor_bad(d, "The stick does not start: %s.",
                    t->last[0] != '\0' ? t->last : "it does not answer within half a minute");
-        if (strcmp(l->driver, "auto") != 0 && strcmp(l->driver, "serial") != 0)
+        if (t->opened && strcmp(l->driver, "auto") != 0 && strcmp(l->driver, "serial") != 0)
             look_for_others(d, index, l->driver);
     }
 }

@@ -94,7 +94,7 @@ static void look_for_users(struct doctor *d, const char *device, const struct st
     char *target = realpath(device, NULL);
     const bool is_pty = target != NULL && strncmp(target, "/dev/pts/", 9) == 0;
     free(target);
-    if (!is_pty && port_holder(st->st_rdev, holder, sizeof holder))
+    if (!is_pty && port_holder(st, holder, sizeof holder))
         doctor_warn(d, "%s is open in %s, too: stop it. Two programs can't share a stick.", device,
                     holder);
 }

@@ -7,13 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/text.h"
 
 #include "radio/port_line.h"
 
-enum { NAME_ROOM = 64, PATH_ROOM = 300 };
+enum { NAME_ROOM = 64, PATH_ROOM = 300, LINE_ROOM = 256, PID_ROOM = 24 };
+
+#define OURSELVES "this very process (another [link]?)"
 
 static bool is_number(const char *text)
 {
@@ -54,7 +57,36 @@ static void read_name(const char *pid, char *out, size_t size)
     text_escaped(&t, bytes_str(comm));
 }
 
-bool port_holder(dev_t device, char *out, size_t size)
+/* The process that has it locked, 0 when there is none to be seen. Others may have it open, too, like
+ * the other end of a pseudo terminal, and are not to blame. */
+static long lock_owner(const struct stat *st)
+{
+    char line[LINE_ROOM];
+    long owner = 0;
+    FILE *locks = fopen("/proc/locks", "re");
+    if (locks == NULL)
+        return 0;
+    while (owner == 0 && fgets(line, sizeof line, locks) != NULL) {
+        unsigned maj = 0;
+        unsigned min = 0;
+        unsigned long long inode = 0;
+        long pid = 0;
+        if (sscanf(line, "%*s FLOCK %*s %*s %ld %x:%x:%llu", &pid, &maj, &min, &inode) == 4 &&
+            inode == st->st_ino && makedev(maj, min) == st->st_dev && pid > 0)
+            owner = pid;
+    }
+    fclose(locks);
+    return owner;
+}
+
+static void describe(const char *pid, char *out, size_t size)
+{
+    char name[NAME_ROOM];
+    read_name(pid, name, sizeof name);
+    snprintf(out, size, "%s (pid %s)", name[0] != '\0' ? name : "a program", pid);
+}
+
+static bool find_any(dev_t device, char *out, size_t size)
 {
     DIR *proc = opendir("/proc");
     if (proc == NULL)
@@ -68,13 +100,25 @@ bool port_holder(dev_t device, char *out, size_t size)
         self |= strtol(entry->d_name, NULL, 10) == getpid();
         if (strtol(entry->d_name, NULL, 10) == getpid())
             continue;
-        char name[NAME_ROOM];
-        read_name(entry->d_name, name, sizeof name);
-        snprintf(out, size, "%s (pid %s)", name[0] != '\0' ? name : "a program", entry->d_name);
+        describe(entry->d_name, out, size);
         found = true;
     }
     closedir(proc);
     if (!found && self)
-        snprintf(out, size, "this very process (another [link]?)");
+        snprintf(out, size, OURSELVES);
     return found || self;
+}
+
+bool port_holder(const struct stat *st, char *out, size_t size)
+{
+    char pid[PID_ROOM];
+    const long owner = lock_owner(st);
+    if (owner == 0)
+        return find_any(st->st_rdev, out, size);
+    snprintf(pid, sizeof pid, "%ld", owner);
+    if (owner == getpid())
+        snprintf(out, size, OURSELVES);
+    else
+        describe(pid, out, size);
+    return true;
 }

@@ -59,7 +59,7 @@ static void explain_busy(const char *path, char *text, size_t size)
 {
     struct stat st;
     char holder[128];
-    if (stat(path, &st) == 0 && port_holder(st.st_rdev, holder, sizeof holder)) {
+    if (stat(path, &st) == 0 && port_holder(&st, holder, sizeof holder)) {
         snprintf(text, size, "%s is in use by %s; only one program can have it", path, holder);
     } else {
         snprintf(text, size,

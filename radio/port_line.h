@@ -6,6 +6,7 @@
 #ifndef SENNET_RADIO_PORT_LINE_H
 #define SENNET_RADIO_PORT_LINE_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <uv.h>
@@ -36,7 +37,8 @@ int line_begin(const struct port_kind *kind, uv_loop_t *loop, const struct port_
                int (*opener)(const struct port_config *, const char *, char *, size_t),
                struct port **out, char *error, size_t error_size);
 
-/* Who has the device open: "zigbee2mqtt (pid 812)"; false when nobody can be seen. Slow. */
-bool port_holder(dev_t device, char *out, size_t size);
+/* Who has the device locked, else who has it open: "zigbee2mqtt (pid 812)"; false when nobody can be
+ * seen. Slow. */
+bool port_holder(const struct stat *st, char *out, size_t size);
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sennetd --doctor against emulated sticks, and against what is wrong with them. */
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -100,6 +104,26 @@ START_TEST(a_wrong_driver_is_found_out)
 
 END_TEST
 
+START_TEST(a_stick_that_another_program_has_is_not_blamed)
+{
+    char path[PATH_MAX];
+    char who[32];
+    plug("--stick xbee");
+    snprintf(path, sizeof path, "%s/stick", directory);
+    const int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    snprintf(who, sizeof who, "(pid %d)", (int)getpid());
+    ck_assert_int_eq(examine("xbee", ""), 69);
+    expect("is in use by");
+    expect(who);
+    ck_assert_ptr_null(strstr(output, "Asking it which family")); /* it can't be asked */
+    close(fd);
+    unplug();
+}
+
+END_TEST
+
 START_TEST(a_stick_without_network_is_left_without)
 {
     plug("--stick ezsp --unformed");
@@ -123,6 +147,7 @@ int main(void)
     tcase_add_test(tc, a_healthy_stick_is_described);
     tcase_add_test(tc, a_missing_device_is_said_with_what_is_there_instead);
     tcase_add_test(tc, a_wrong_driver_is_found_out);
+    tcase_add_test(tc, a_stick_that_another_program_has_is_not_blamed);
     tcase_add_test(tc, a_stick_without_network_is_left_without);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -323,6 +323,13 @@ START_TEST(a_busy_device_names_its_holder)
 {
     int ready[2];
     char pid[32];
+    /* Has it open, but not for itself, like the other end of an emulated stick. */
+    const pid_t bystander = fork();
+    ck_assert_int_ge(bystander, 0);
+    if (bystander == 0) {
+        pause();
+        _exit(0);
+    }
     const pid_t child = hold(ready);
     close(p.slave); /* else this process holds it, too */
     snprintf(pid, sizeof pid, "(pid %d)", (int)child);
@@ -334,6 +341,8 @@ START_TEST(a_busy_device_names_its_holder)
     pw_close(&w);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
+    kill(bystander, SIGKILL);
+    waitpid(bystander, NULL, 0);
     p.slave = open(p.name, O_RDWR | O_NOCTTY);
     open_it(); /* once it is free */
     close(ready[0]);
