@@ -456,7 +456,8 @@ void snc_input(struct snc *c, int64_t now_ms, struct bytes packet)
         return;
     handler *const handle = HANDLERS[p.type];
     if (handle == NULL || !handle(c, now_ms, &p)) {
-        c->counters.unexpected++;
+        /* Before its answer to DISCONNECT the gateway may have sent all kinds of things. */
+        c->counters.unexpected += c->state != SNC_LEAVING;
         return;
     }
     extend_awake_period(c, now_ms);

@@ -118,7 +118,8 @@ int64_t snc_next_deadline(const struct snc *c);
 /* What came or went other than as planned, since snc_new(). */
 struct snc_counters {
     uint64_t malformed;       /* datagrams that are no message */
-    uint64_t unexpected;      /* messages out of place; broadcasts of discovery are not */
+    uint64_t unexpected;      /* messages out of place; broadcasts of discovery are not, nor what
+                                 crosses our DISCONNECT */
     uint64_t duplicates;      /* QoS 2 repetitions recognised */
     uint64_t retransmissions; /* ours */
     uint64_t packets_dropped; /* not queued: too many wait to be peeked, or out of memory */

@@ -12,6 +12,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "unit/suite.h"
 
 static struct broker broker;
 static struct daemon gateway;
@@ -489,9 +490,5 @@ int main(void)
     tcase_add_test(command_line, a_port_in_use_is_named_with_a_hint);
     tcase_add_test(command_line, secrets_are_masked_in_the_printed_configuration);
     suite_add_tcase(suite, command_line);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
+#include "unit/suite.h"
 
 enum { PATIENCE_MS = 10000 };
 
@@ -229,9 +229,5 @@ int main(void)
     tcase_add_loop_test(t, a_group_that_cannot_be_joined_does_not_keep_the_gateway_from_working, 0,
                         2);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

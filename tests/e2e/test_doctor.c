@@ -13,6 +13,7 @@
 
 #include "e2e/daemon.h"
 #include "e2e/simulator.h"
+#include "unit/suite.h"
 
 static char directory[64], config_path[128];
 static char output[32 * 1024];
@@ -150,9 +151,5 @@ int main(void)
     tcase_add_test(tc, a_stick_that_another_program_has_is_not_blamed);
     tcase_add_test(tc, a_stick_without_network_is_left_without);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

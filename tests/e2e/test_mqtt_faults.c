@@ -5,12 +5,12 @@
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "e2e/broker.h"
 #include "e2e/fake_broker.h"
 #include "e2e/mqtt_probe.h"
+#include "unit/suite.h"
 
 enum { SOON_MS = 10000, TEST_TIMEOUT_S = 60, RESOLVER_HANGS_MS = 3500 };
 
@@ -393,9 +393,5 @@ int main(void)
     ADD(s, a_broker_that_stops_reading_is_noticed_within_one_and_a_half_keep_alives);
     ADD(s, open_messages_are_not_sent_again_within_a_connection);
     ADD(s, stranded_subscriptions_are_purged_when_they_become_many);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

@@ -22,6 +22,7 @@
 #include "e2e/simulator.h"
 #include "mqtt.h"
 #include "mqttsn/packet.h"
+#include "unit/suite.h"
 
 static struct broker broker;
 
@@ -304,9 +305,5 @@ int main(void)
     Suite *suite = suite_create("sim");
     suite_add_tcase(suite, judge);
     suite_add_tcase(suite, alone);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include "e2e/simulator.h"
 #include "mqtt.h"
 #include "mqttsn/packet.h"
+#include "unit/suite.h"
 
 enum { COMMANDS_MAX = 64, COMMAND_OCTETS = 96, TURN_MS = 10 };
 
@@ -361,9 +361,5 @@ int main(void)
     Suite *suite = suite_create("sim_sleep");
     suite_add_tcase(suite, judge);
     suite_add_tcase(suite, real);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

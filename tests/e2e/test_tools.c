@@ -22,6 +22,7 @@
 #include "base/error.h"
 
 #include "mqttsn/packet.h"
+#include "unit/suite.h"
 
 enum { TEXT_MAX = 8192, ARGS_MAX = 24, CODES_MAX = 4, PATIENCE_MS = 30000 };
 
@@ -519,9 +520,5 @@ int main(void)
     Suite *suite = suite_create("pub and sub");
     suite_add_tcase(suite, pub);
     suite_add_tcase(suite, sub);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

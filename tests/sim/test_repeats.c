@@ -11,6 +11,7 @@
 #include <check.h>
 
 #include "sim/stage.h"
+#include "unit/suite.h"
 
 #define TEXT(literal)                                                                              \
     {                                                                                              \
@@ -333,9 +334,5 @@ int main(void)
     tcase_add_loop_test(tc, what_was_answered_is_answered_alike, 0, N_REQUESTS);
     tcase_add_loop_test(tc, what_is_still_open_is_answered_once, 0, N_REQUESTS);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

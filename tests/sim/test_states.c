@@ -12,6 +12,7 @@
 #include <check.h>
 
 #include "sim/stage.h"
+#include "unit/suite.h"
 
 struct row {
     struct sn_packet p;
@@ -272,9 +273,5 @@ int main(void)
     tcase_add_test(tc, only_legal_arrows);
     tcase_add_test(tc, a_msg_id_in_flight_is_skipped_when_the_ids_wrap);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

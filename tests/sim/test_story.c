@@ -7,6 +7,7 @@
 #include <check.h>
 
 #include "sim/story.h"
+#include "unit/suite.h"
 
 #define HEAD                                                                                       \
     "story \"s\"\n"                                                                                \
@@ -134,9 +135,5 @@ int main(void)
     tcase_add_test(tc, failure_shows_what_happened_so_far_and_the_log);
     tcase_add_test(tc, story_that_comes_out_as_told_passes_silently);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include <check.h>
 
 #include "base/clock.h"
 
 #include "broker/backoff.h"
+#include "unit/suite.h"
 
 enum { MIN_MS = 1000, MAX_MS = 60000, SEED = 7, TRIES = 2000 };
 
@@ -116,9 +116,5 @@ int main(void)
     tcase_add_test(t, jitter_is_full_and_reproducible);
     tcase_add_test(t, absurd_limits_are_corrected);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

@@ -11,6 +11,7 @@
 
 #include "tools/format.h"
 #include "tools/lines.h"
+#include "unit/suite.h"
 
 /* ---- format ---------------------------------------------------------------------------------- */
 
@@ -244,9 +245,5 @@ int main(void)
     Suite *suite = suite_create("cli");
     suite_add_tcase(suite, format);
     suite_add_tcase(suite, lines);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

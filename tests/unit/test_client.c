@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client machine of the tools, in virtual time against a model gateway and a lossy air. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <check.h>
 
@@ -10,6 +9,7 @@
 #include "client_world.h"
 #include "mqttsn/packet.h"
 #include "tools/client.h"
+#include "unit/suite.h"
 
 /* No exchange of this suite needs more packets: losing each of them in turn covers all losses. */
 enum { LOSSES = 10, LONG_MS = 600000 };
@@ -565,9 +565,5 @@ int main(void)
     Suite *suite = suite_create("client");
     suite_add_tcase(suite, session);
     suite_add_tcase(suite, up);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -12,6 +12,7 @@
 #include "mqttsn/packet.h"
 #include "tools/client.h"
 #include "tools/registrations.h"
+#include "unit/suite.h"
 
 enum { LOSSES = 8, HOSTILE_DATAGRAMS = 100000 };
 
@@ -590,9 +591,5 @@ int main(void)
     suite_add_tcase(suite, names);
     suite_add_tcase(suite, subscriptions);
     suite_add_tcase(suite, limits);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

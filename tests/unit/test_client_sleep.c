@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client machine asleep and awake, and QoS 2 messages that the air has copied. */
-#include <stdlib.h>
 
 #include <check.h>
 
 #include "client_world.h"
 #include "mqttsn/packet.h"
 #include "tools/client.h"
+#include "unit/suite.h"
 
 enum { COPIES_MS = 2000, LONG_MS = 600000 };
 
@@ -272,6 +272,28 @@ START_TEST(another_duration_can_be_asked_for_while_asleep)
 
 END_TEST
 
+/* The gateway answers and delivers until it hears DISCONNECT. */
+START_TEST(what_crosses_the_disconnect_is_nothing_out_of_place)
+{
+    struct world w;
+    world_init_connected(&w, &WORLD_OPTIONS);
+    fall_asleep(&w);
+    w.gw.silent = true;
+    ck_assert_int_eq(snc_ping(w.c, w.now_ms), 0);
+    ck_assert_int_eq(snc_disconnect(w.c, w.now_ms, 0), 0);
+    send_copy(&w, message(7, "on"));
+    send_copy(&w, (struct sn_packet){.type = SN_PINGRESP});
+    ck_assert_uint_eq(w.event_count, 0);
+    ck_assert_uint_eq(snc_counters(w.c)->unexpected, 0);
+    send_copy(&w, (struct sn_packet){.type = SN_DISCONNECT});
+    ck_assert(!world_event(&w, SNC_DISCONNECTED)->e.by_gateway);
+    send_copy(&w, (struct sn_packet){.type = SN_PINGRESP});
+    ck_assert_uint_eq(snc_counters(w.c)->unexpected, 1);
+    world_deinit(&w);
+}
+
+END_TEST
+
 int main(void)
 {
     TCase *copies = tcase_create("copies");
@@ -289,13 +311,10 @@ int main(void)
     tcase_add_test(asleep, receives_qos_2_once_over_two_awake_periods);
     tcase_add_test(asleep, a_publication_keeps_the_node_from_sleeping);
     tcase_add_test(asleep, another_duration_can_be_asked_for_while_asleep);
+    tcase_add_test(asleep, what_crosses_the_disconnect_is_nothing_out_of_place);
 
     Suite *suite = suite_create("client_sleep");
     suite_add_tcase(suite, copies);
     suite_add_tcase(suite, asleep);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -17,6 +17,7 @@
 #include "config_priv.h"
 #include "mqtt.h"
 #include "seed.h"
+#include "unit/suite.h"
 
 enum { PATH_ROOM = 512 };
 
@@ -578,9 +579,5 @@ int main(void)
     tcase_add_test(bounds, the_engine_part_survives_failing_allocations);
     tcase_add_test(bounds, a_file_of_just_the_largest_size_is_read);
     suite_add_tcase(suite, bounds);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

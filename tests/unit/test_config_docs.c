@@ -6,6 +6,7 @@
 #include <check.h>
 
 #include "config_priv.h"
+#include "unit/suite.h"
 
 static const char minimal[] = "[broker]\naddress = 127.0.0.1\n"
                               "[link a]\ndriver = udp\nlisten = 127.0.0.1:1884\n";
@@ -179,9 +180,5 @@ int main(void)
     tcase_add_test(documents, the_example_shows_every_key_with_its_default);
     tcase_add_test(documents, the_manual_page_describes_every_key);
     suite_add_tcase(suite, documents);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -18,6 +18,7 @@
 #include "base/error.h"
 
 #include "config_priv.h"
+#include "unit/suite.h"
 
 enum { PATH_ROOM = 512 };
 
@@ -337,9 +338,5 @@ int main(void)
     tcase_add_test(files, every_message_has_a_golden_example);
     tcase_add_test(files, no_secret_is_ever_said);
     suite_add_tcase(suite, files);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 
 #include "logsink.h"
+#include "unit/suite.h"
 
 /* 2026-01-01T12:00:00.123Z */
 static const int64_t noon_ms = 1767268800123;
@@ -380,9 +380,5 @@ int main(void)
     tcase_add_test(t, a_full_pipe_never_blocks_and_the_loss_is_reported);
     tcase_add_test(t, a_ring_is_emptied_and_its_loss_said_once);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

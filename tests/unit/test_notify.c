@@ -9,6 +9,7 @@
 #include <check.h>
 
 #include "notify.h"
+#include "unit/suite.h"
 
 /* A service manager's end of the socket; `name` as $NOTIFY_SOCKET would have it. */
 static int manager(char *name, size_t size, bool abstract)
@@ -165,9 +166,5 @@ int main(void)
     tcase_add_test(t, the_watchdog_beats_at_half_the_patience);
     tcase_add_test(t, a_stuck_worker_is_not_alive);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

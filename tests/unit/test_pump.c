@@ -12,6 +12,7 @@
 #include "base/clock.h"
 
 #include "pump.h"
+#include "unit/suite.h"
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
@@ -473,9 +474,5 @@ int main(void)
     tcase_add_test(t, time_never_runs_backwards);
     tcase_add_test(t, packets_for_a_link_that_is_gone_are_counted);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,7 +2,6 @@
 /* The simulator's books, its histogram and its payloads. */
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <check.h>
@@ -12,6 +11,7 @@
 #include "tools/sim_histogram.h"
 #include "tools/sim_ledger.h"
 #include "tools/sim_payload.h"
+#include "unit/suite.h"
 
 /* ---- ledger ---------------------------------------------------------------------------------- */
 
@@ -478,9 +478,5 @@ int main(void)
     suite_add_tcase(suite, books);
     suite_add_tcase(suite, histogram);
     suite_add_tcase(suite, payload);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scenario files, settings, and the lossy air of the simulator. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <check.h>
@@ -10,6 +9,7 @@
 
 #include "tools/sim_air.h"
 #include "tools/sim_plan.h"
+#include "unit/suite.h"
 
 /* ---- scenario files -------------------------------------------------------------------------- */
 
@@ -443,9 +443,5 @@ int main(void)
     Suite *suite = suite_create("sim_plan");
     suite_add_tcase(suite, scenario);
     suite_add_tcase(suite, air);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The simulator's tap on the broker: a stream of octets in any slices. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <check.h>
@@ -9,6 +8,7 @@
 #include "base/rng.h"
 
 #include "tools/sim_tap.h"
+#include "unit/suite.h"
 
 static struct tap tap;
 
@@ -195,9 +195,5 @@ int main(void)
 
     Suite *suite = suite_create("sim_tap");
     suite_add_tcase(suite, stream);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -16,6 +16,7 @@
 
 #include "broker_watch.h"
 #include "system.h"
+#include "unit/suite.h"
 
 /* ---- the state directory --------------------------------------------------------------------- */
 
@@ -202,9 +203,5 @@ int main(void)
     tcase_add_test(t, coming_and_going_are_told_with_how_long_it_lasted);
     tcase_add_test(t, connections_that_end_at_once_again_and_again_come_with_a_hint);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }
