@@ -7,7 +7,7 @@
  *     WILLMSG        WILLTOPIC        takes the new topic, WILLMSGREQ
  *     WILLMSG        CONNECT          WILLTOPICREQ; a crossing WILLMSG still completes
  *     the broker     anything         nothing, the CONNACK will come
- *     (active)       WILLMSG          CONNACK, when it came right after the dialogue
+ *     (active)       WILLMSG          CONNACK, when nothing but the dialogue came before
  *     (active)       same CONNECT     CONNACK (or the dialogue again)
  *     (connected)    same CONNECT     CONNACK, when it came right after the CONNACK: a late copy
  *

@@ -225,14 +225,15 @@ void sn_unknown_talker(struct sn_engine *e, const struct peer *from)
 }
 
 /* Any message is one, whatever becomes of it. In the middle of a will dialogue none is: supervision
- * there counts our own repetitions. */
+ * there counts our own repetitions. What belongs to the dialogue does not show that it has ended for
+ * the client, too: that its CONNACK has arrived. */
 static void note_sign_of_life(const struct sn_engine *e, struct sn_client *c,
                               const struct sn_packet *p)
 {
     if (!sn_client_connected(c))
         return;
     c->heard_ms = e->now_ms;
-    c->idle = c->idle && p->type == SN_WILLMSG;
+    c->idle = c->idle && (p->type == SN_WILLMSG || p->type == SN_WILLTOPIC);
 }
 
 static void route(struct sn_engine *e, struct sn_client *c, const struct peer *from,
