@@ -224,7 +224,7 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
         break;
     case ITEM_IN_FLIGHT:
         atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
-        if (resumes || it->request != UP_PUBLISH || result != UP_OK)
+        if (resumes || it->request != UP_PUBLISH || result != UP_OK || it->event.spooled != 0)
             unwanted = NULL;
         break;
     case ITEM_ABANDONED:

@@ -298,7 +298,7 @@ static void on_published(struct shared *s, const struct up_event *event)
         [UP_IN_DOUBT] = SN_IN_DOUBT,
     };
 
-    const uint64_t client = event->token >> 16;
+    const uint64_t client = event->token >> UP_TOKEN_BITS;
     const uint16_t token = (uint16_t)event->token;
     if (client == SN_NO_CLIENT && token != 0) {
         on_will_published(s, event);

@@ -302,11 +302,10 @@ struct shared {
     int64_t now_ms;
 };
 
-/* Tokens of upstream requests. PUBLISH: client key and the engine's token; those without client are
- * QoS -1 (token 0) or wills. SUBSCRIBE and UNSUBSCRIBE: the filter's id. */
+/* Tokens of upstream requests. PUBLISH: see upstream.h. SUBSCRIBE and UNSUBSCRIBE: the filter's id. */
 static inline uint64_t publish_token(uint64_t client, uint16_t token)
 {
-    return client << 16 | token;
+    return client << UP_TOKEN_BITS | token;
 }
 
 /* For nodes the broker is there. */

@@ -14,20 +14,35 @@
  *     QoS 1, up        passed on: the broker's answer is the node's. Comes it back UP_BUSY (the
  *                      connection broke, or had no room), it is spooled
  *     QoS 1, down      spooled: UP_PUBLISHED with UP_OK when the batch of its record is committed
- *     QoS 1, up, but messages of the same client wait in the spool: spooled behind them
+ *     QoS 1, up, but messages of the same client are in the spool, or were given from it to the
+ *                      connection and not acknowledged yet: spooled behind them
  *     QoS 2            always spooled, if the store is usable: only that makes "exactly once"
  *                      survive a restart. Answered when committed, sent behind
+ *     will             as a message of its client of that QoS; of QoS 0, spooled and answered like one
+ *                      of QoS 1 when it can't be passed on
  *     no room          UP_BUSY: the node is told "congestion", and comes again
  *
  * SUBSCRIBE, UNSUBSCRIBE and all events but those of spooled messages pass unchanged.
  *
- * Spooled messages leave in the order of each client, at most `window` at once, so that live traffic
- * shares the connection with them; each is deleted when the broker has acknowledged it. Those still
- * in memory (`max_memory_bytes`) are sent from there, all others are fetched from the store in
- * chunks, in order: memory does not grow with the backlog. After a lost connection the unacknowledged
- * ones of QoS 1 are sent again, in order; those of QoS 2 are Paho's (upstream.h, `spooled`).
+ * Order. Each client's messages of QoS 1 and 2 reach the broker in the order in which they were
+ * submitted, from which a QoS 1 message repeated after a lost connection is the only exception. So a
+ * message is numbered when it is submitted, even if it is passed on: should it come back, it takes
+ * its place before what its client has sent since. A client's spooled messages wait until those that
+ * were passed on are answered; one of QoS 2 and the others never travel together, as brokers pass
+ * QoS 2 on in the second step only. While clients share the connection, they take turns.
  *
- * Costs: O(1) per message; memory: a few dozen octets per client with a backlog.
+ * Spooled messages leave `window` at once at most, so that live traffic has its part of the
+ * connection; each is deleted when the broker has acknowledged it. Those in memory
+ * (`max_memory_bytes`: the oldest ones) are sent from there, all others are fetched from the store in
+ * chunks, in order: memory does not grow with the backlog. After a lost connection the
+ * unacknowledged ones of QoS 1 are sent again, in order; those of QoS 2 stay with the connection
+ * until it has told what became of them (UP_IN_DOUBT, then UP_OK, UP_REFUSED or UP_BUSY), also those
+ * of an earlier process.
+ *
+ * What comes back from the connection is kept in memory whatever `max_memory_bytes` says: it was in
+ * the connection's queue before, whose bounds hold for it.
+ *
+ * Costs: O(1) per message; memory: about 130 octets per client with a backlog.
  */
 #ifndef SENNET_BROKER_SPOOL_H
 #define SENNET_BROKER_SPOOL_H
@@ -47,7 +62,7 @@ enum spool_full { SPOOL_REFUSE, SPOOL_DROP_OLDEST };
 struct spool_config {
     struct hash_seed hash_seed;
     enum log_level log_level;
-    uint64_t max_messages; /* waiting at once; default 1000000 */
+    uint64_t max_messages; /* in the spool at once; default 1000000 */
     uint64_t max_bytes;    /* their topics and payloads; default 256 MiB */
     enum spool_full full;  /* at these: refuse the new one (default), or drop the oldest ones
                                   (QoS 2 that was handed to the connection is never dropped) */
@@ -65,21 +80,27 @@ struct spool;
 struct spool *spool_new(const struct spool_config *config, int64_t now_ms);
 void spool_free(struct spool *s);
 
-/* Before anything else: what waits in the store (struct store_visitor). */
-void spool_restore(struct spool *s, uint64_t client, uint64_t n, uint64_t bytes,
-                   uint64_t last_number);
+/* Before anything else: what is in the store (struct store_visitor). Of each client how much waits,
+ * and each message that an earlier process had given to the connection, which has it still (Paho's:
+ * QoS 2); these are not among the `n`. 0 or -ENOMEM. */
+int spool_restore(struct spool *s, uint64_t client, uint64_t n, uint64_t bytes,
+                  uint64_t last_number);
+int spool_restore_sent(struct spool *s, uint64_t number, uint64_t client, uint64_t bytes);
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
 void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *request);
+/* What the event borrows is borrowed by the event that comes out, so events must be drained after
+ * each (asserted). */
 void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event);
 
-/* Records taken from now on belong to that batch (record.h). */
+/* Records taken from now on belong to that batch (record.h); the batches before are on their way. */
 void spool_batch(struct spool *s, uint64_t batch);
 /* All batches up to that one are committed. */
 void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch);
 /* Is the store usable, and may more be put into it? While it is not, nothing is spooled: QoS 1 and 2
- * are passed on live, or refused. */
+ * are passed on live, or refused: so are those of a client whose earlier messages are in the spool,
+ * until nothing could be read from the store for a minute. Then these must wait, and new ones pass. */
 void spool_usable(struct spool *s, int64_t now_ms, bool usable);
 
 struct spool_row {
@@ -93,8 +114,8 @@ struct spool_row {
     int64_t age_ms;
 };
 
-/* The answer to a fetch, row by row, then spool_fetch_done(): `n` rows were all there are when fewer
- * than asked for. `failed`: asks again later. */
+/* The answer to a fetch, row by row, ascending, then spool_fetch_done(). `failed`: asks again later.
+ */
 void spool_fetched(struct spool *s, int64_t now_ms, const struct spool_row *row);
 void spool_fetch_done(struct spool *s, int64_t now_ms, bool failed);
 
@@ -111,24 +132,31 @@ bool spool_peek_event(struct spool *s, struct up_event *out);
 void spool_done_event(struct spool *s);
 bool spool_peek_record(struct spool *s, struct sn_record *out);
 void spool_done_record(struct spool *s);
+/* The store has lost records: emits those of all messages in memory again, but those of QoS 2 that
+ * are with the connection. */
+void spool_record_all(struct spool *s);
 
-/* True when rows above *after are wanted from the store now; asked once. */
+/* True when rows above *after are wanted from the store now; asked once. At least one row is to come
+ * if there is any, however long. Rows of messages that are with Paho must not come, and all rows
+ * of batches before the present one (spool_batch()) must be seen. */
 bool spool_wants_fetch(struct spool *s, uint64_t *after, unsigned *n, size_t *max_bytes);
 
-/* PUBLISHes of QoS 1 and 2 are taken though the connection is away. */
+/* PUBLISHes of QoS 1 and 2 are taken though the connection is away. Outlasts short moments in which
+ * the store has no room: these are told message by message. */
 bool spool_accepting(const struct spool *s);
 
 struct log_ring *spool_log(struct spool *s);
 
 struct spool_gauges {
-    uint64_t messages; /* waiting, those in flight included */
+    uint64_t messages; /* in the spool, those in flight included */
     uint64_t bytes;
     uint64_t in_flight;
-    uint64_t spooled; /* since start */
-    uint64_t sent;    /* acknowledged by the broker, since start */
+    uint64_t spooled; /* since start, as all below */
+    uint64_t sent;    /* acknowledged by the broker */
     uint64_t refused; /* for want of room, or by the broker */
     uint64_t expired;
     uint64_t dropped; /* by drop-oldest */
+    uint64_t lost;    /* the store had them no more */
     uint64_t memory_bytes;
 };
 

@@ -12,6 +12,15 @@
 #include "base/body.h"
 #include "base/bytes.h"
 
+/* Order. What the connection takes reaches the broker in that order, though QoS 2 apart from the
+ * rest. Nothing overtakes what comes back UP_BUSY: from the loss of a connection on until the session
+ * has heard UP_CONNECTED nothing is taken, and after a refusal nothing until it was heard. Lost
+ * connections apart, `spooled` PUBLISHes are taken always: the spool's window bounds them. */
+
+/* Tokens of PUBLISHes are client key and the engine's token; those without client are of QoS -1
+ * (token 0) or wills. */
+enum { UP_TOKEN_BITS = 16 };
+
 /* ---- session -> connection ------------------------------------------------------------------- */
 
 enum up_request_type { UP_PUBLISH, UP_SUBSCRIBE, UP_UNSUBSCRIBE };

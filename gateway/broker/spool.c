@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/spool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/spool_priv.h"
+
+enum { LOG_RECORDS = 64, ACCEPTING_MS = 5000 };
+
+struct spool_config spool_defaults(void)
+{
+    return (struct spool_config){
+        .log_level = LOG_INFO,
+        .max_messages = 1000000,
+        .max_bytes = UINT64_C(256) << 20,
+        .full = SPOOL_REFUSE,
+        .max_age_ms = INT64_C(7) * 24 * 3600 * 1000,
+        .window = 128,
+        .max_memory_bytes = (size_t)4 << 20,
+    };
+}
+
+/* ---- what was passed on ---------------------------------------------------------------------- */
+
+/* Tokens are unique, says the seam; if they are not, the oldest one is answered first. */
+static struct live *live_find(const struct spool *s, uint64_t token)
+{
+    struct live *found = NULL;
+    struct hmap_node *n = hmap_first(&s->live, spool_mix(s, token));
+    for (; n != NULL; n = hmap_next(n)) {
+        struct live *l = container_of(n, struct live, by_token);
+        if (found == NULL || l->number < found->number)
+            found = l;
+    }
+    return found;
+}
+
+static void live_free(struct spool *s, struct live *l)
+{
+    hmap_remove(&s->live, &l->by_token);
+    free(l);
+}
+
+static void refuse(struct spool *s, const struct up_request *r)
+{
+    s->gauges.refused++;
+    tell(s, &(struct up_event){
+                .type = UP_PUBLISHED, .token = r->token, .result = UP_BUSY, .qos = r->qos});
+}
+
+/* QoS 1 and 2: the answer is awaited. */
+static void pass_live(struct spool *s, const struct up_request *r)
+{
+    struct owner *o = owner_get(s, r->client);
+    struct live *l = o != NULL ? malloc(sizeof *l) : NULL;
+    if (l == NULL || !pass_on(s, r)) {
+        free(l);
+        if (o != NULL)
+            owner_settle(s, o);
+        refuse(s, r);
+        return;
+    }
+    *l = (struct live){.owner = o, .number = ++s->last_number, .will = r->will};
+    hmap_insert(&s->live, &l->by_token, spool_mix(s, r->token));
+    o->live++;
+    owner_settle(s, o);
+}
+
+static void pass(struct spool *s, const struct up_request *r)
+{
+    if (r->qos > 0)
+        pass_live(s, r);
+    else if (!pass_on(s, r))
+        refuse(s, r);
+}
+
+/* ---- what the session submits ---------------------------------------------------------------- */
+
+/* QoS 0, unless it is a will or wanted so, is worth nothing to the spool. */
+static bool is_worth(const struct spool *s, uint8_t qos, bool will)
+{
+    return qos > 0 || will || s->config.qos_0;
+}
+
+static void submit_publish(struct spool *s, const struct up_request *r)
+{
+    const struct owner *o = owner_find(s, r->client);
+    const bool worth = is_worth(s, r->qos, r->will);
+    const bool behind = worth && o != NULL && o->spooled > 0 && !is_beyond_reach(s, o);
+    const bool wanted = worth && (r->qos == 2 || behind || !s->up);
+    if (!wanted && s->up) {
+        pass(s, r);
+        return;
+    }
+    if (wanted && s->usable) {
+        const struct arrival a = {
+            .client = r->client,
+            .token = r->token,
+            .topic = r->topic,
+            .body = r->body,
+            .qos = r->qos,
+            .retain = r->retain,
+            .will = r->will,
+            .answer = r->qos > 0 || r->will,
+        };
+        if (!take_over(s, &a))
+            refuse(s, r);
+    } else if (s->up && !behind) {
+        pass(s, r);
+    } else {
+        refuse(s, r);
+    }
+}
+
+void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *request)
+{
+    spool_advance(s, now_ms);
+    if (request->type == UP_PUBLISH)
+        submit_publish(s, request);
+    else if (!pass_on(s, request))
+        tell(s, &(struct up_event){.type = request->type == UP_SUBSCRIBE ? UP_SUBSCRIBED
+                                                                         : UP_UNSUBSCRIBED,
+                                   .token = request->token,
+                                   .result = UP_BUSY});
+}
+
+/* ---- answers to what was passed on ----------------------------------------------------------- */
+
+/* It comes back with what it says. */
+static bool take_back(struct spool *s, const struct up_event *event, const struct live *l)
+{
+    const uint64_t client = event->token >> UP_TOKEN_BITS;
+    const bool will = l != NULL ? l->will : client == SN_NO_CLIENT && (uint16_t)event->token != 0;
+    if (!s->usable || event->topic.len == 0 || !is_worth(s, event->qos, will))
+        return false;
+    return take_over(s, &(struct arrival){
+                            .number = l != NULL ? l->number : 0,
+                            .client = l != NULL ? l->owner->key : client,
+                            .token = event->token,
+                            .topic = event->topic,
+                            .body = event->body,
+                            .qos = event->qos,
+                            .retain = event->retain,
+                            .will = will,
+                            .answer = event->qos > 0 || will,
+                            .came_back = l != NULL,
+                        });
+}
+
+static void on_live_answer(struct spool *s, const struct up_event *event)
+{
+    struct live *l = event->qos > 0 ? live_find(s, event->token) : NULL;
+    struct owner *o = l != NULL ? l->owner : NULL;
+    const bool spooled = event->result == UP_BUSY && take_back(s, event, l);
+    if (l != NULL && event->result != UP_IN_DOUBT) {
+        live_free(s, l);
+        o->live--;
+        owner_settle(s, o);
+    }
+    if (!spooled)
+        tell_passing(s, event);
+}
+
+/* ---- answers to what was spooled ------------------------------------------------------------- */
+
+static void log_refused(struct spool *s, const struct message *m)
+{
+    s->gauges.refused++;
+    if (!log_begin(&s->log, LOG_WARN, "broker.publish_refused"))
+        return;
+    log_str(&s->log, "topic", message_topic(m));
+    log_text(&s->log, "hint", "does the broker's access control allow it?");
+    log_end(&s->log);
+}
+
+/* Sent by an earlier process, and not told of when everything came back. */
+static void on_unknown_answer(struct spool *s, const struct up_event *event)
+{
+    if (event->result == UP_OK)
+        s->gauges.sent++;
+    if (event->result == UP_REFUSED)
+        s->gauges.refused++;
+    if (event->result == UP_OK || event->result == UP_REFUSED)
+        record_gone(s, event->spooled);
+}
+
+static void on_spooled_answer(struct spool *s, const struct up_event *event)
+{
+    struct message *m = message_find(s, event->spooled);
+    if (m == NULL) {
+        on_unknown_answer(s, event);
+        return;
+    }
+    if (m->is_ghost || !m->in_flight)
+        return; /* answered before */
+    struct owner *o = m->owner;
+    switch (event->result) {
+    case UP_IN_DOUBT:
+        m->in_doubt = true;
+        return;
+    case UP_BUSY:
+        message_returned(s, m);
+        return;
+    case UP_OK:
+        s->gauges.sent++;
+        break;
+    case UP_REFUSED:
+        log_refused(s, m);
+        break;
+    }
+    message_done(s, m);
+    owner_settle(s, o);
+}
+
+/* ---- the connection -------------------------------------------------------------------------- */
+
+static void on_connected(struct spool *s)
+{
+    s->up = true;
+    s->pause_until = INT64_MIN;
+    s->draining = s->gauges.messages > 0;
+    if (s->draining && log_begin(&s->log, LOG_INFO, "spool.draining")) {
+        log_int(&s->log, "messages", (int64_t)s->gauges.messages);
+        log_int(&s->log, "bytes", (int64_t)s->gauges.bytes);
+        log_end(&s->log);
+    }
+}
+
+void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event)
+{
+    spool_advance(s, now_ms);
+    if (event->type == UP_PUBLISHED) {
+        if (event->spooled != 0)
+            on_spooled_answer(s, event);
+        else
+            on_live_answer(s, event);
+        return;
+    }
+    if (event->type == UP_CONNECTED)
+        on_connected(s);
+    else if (event->type == UP_DISCONNECTED)
+        s->up = false;
+    tell_passing(s, event);
+}
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+void spool_usable(struct spool *s, int64_t now_ms, bool usable)
+{
+    spool_advance(s, now_ms);
+    if (s->usable && !usable)
+        s->accepting_until = time_add(now_ms, ACCEPTING_MS);
+    s->usable = usable;
+}
+
+bool spool_accepting(const struct spool *s)
+{
+    return s->usable || s->now_ms < s->accepting_until;
+}
+
+int spool_restore(struct spool *s, uint64_t client, uint64_t n, uint64_t bytes,
+                  uint64_t last_number)
+{
+    if (last_number > s->last_number)
+        s->last_number = last_number;
+    if (n == 0)
+        return 0;
+    struct owner *o = owner_get(s, client);
+    if (o == NULL)
+        return -ENOMEM;
+    o->spooled += n;
+    o->on_disk += n;
+    s->n_disk += n;
+    s->gauges.messages += n;
+    s->gauges.bytes += bytes;
+    return 0;
+}
+
+int spool_restore_sent(struct spool *s, uint64_t number, uint64_t client, uint64_t bytes)
+{
+    if (message_find(s, number) != NULL)
+        return 0;
+    struct owner *o = owner_get(s, client);
+    struct message *m = o != NULL ? message_new(s, number, bytes_of(NULL, 0), NULL) : NULL;
+    if (m == NULL) {
+        if (o != NULL)
+            owner_settle(s, o);
+        return -ENOMEM;
+    }
+    if (number > s->last_number)
+        s->last_number = number;
+    m->bytes = bytes;
+    m->qos = 2;
+    m->absent = true;
+    m->in_doubt = true;
+    m->in_flight = true;
+    m->owner = o;
+    list_push_back(&s->sent, &m->place);
+    o->spooled++;
+    o->in_flight++;
+    o->in_flight_qos_2 = true;
+    s->gauges.in_flight++;
+    s->gauges.messages++;
+    s->gauges.bytes += bytes;
+    return 0;
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
+{
+    struct spool *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->config = *config;
+    s->now_ms = now_ms;
+    s->accepting_until = INT64_MIN;
+    s->pause_until = INT64_MIN;
+    s->fetch_retry = INT64_MIN;
+    s->unreadable_ms = TIME_NEVER;
+    hmap_init(&s->owners);
+    hmap_init(&s->messages);
+    hmap_init(&s->live);
+    struct list *const lists[] = {&s->all_owners, &s->ready,  &s->waiting,
+                                  &s->sent,       &s->absent, &s->ghosts};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_init(lists[i]);
+    queues_begin(s);
+    if (log_init(&s->log, LOG_RECORDS, config->log_level) < 0) {
+        spool_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void spool_free(struct spool *s)
+{
+    if (s == NULL)
+        return;
+    for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;)
+        live_free(s, container_of(n, struct live, by_token));
+    for (struct hmap_node *n; (n = hmap_any(&s->messages)) != NULL;)
+        message_free(s, container_of(n, struct message, by_number));
+    for (struct hmap_node *n; (n = hmap_any(&s->owners)) != NULL;) {
+        hmap_remove(&s->owners, n);
+        free(container_of(n, struct owner, by_key));
+    }
+    hmap_deinit(&s->live);
+    hmap_deinit(&s->messages);
+    hmap_deinit(&s->owners);
+    queues_end(s);
+    log_deinit(&s->log);
+    free(s);
+}
+
+void spool_advance(struct spool *s, int64_t now_ms)
+{
+    if (now_ms > s->now_ms)
+        s->now_ms = now_ms;
+}
+
+/* Nothing happens then by itself: it is the outputs that are worth looking at again. */
+int64_t spool_next_deadline(const struct spool *s)
+{
+    const int64_t times[] = {s->accepting_until, s->pause_until, s->fetch_retry};
+    int64_t next = TIME_NEVER;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        if (times[i] > s->now_ms)
+            next = time_min(next, times[i]);
+    }
+    return next;
+}
+
+struct log_ring *spool_log(struct spool *s)
+{
+    return &s->log;
+}
+
+struct spool_gauges spool_gauges(const struct spool *s)
+{
+    return s->gauges;
+}

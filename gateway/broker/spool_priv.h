@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the spool.
+ *
+ *   spool.c           what becomes of a PUBLISH and of an answer; entries
+ *   spool_backlog.c   messages in memory: whose turn it is, what is sent, dropped, too old
+ *   spool_fetch.c     messages on disk only, and those that come back from there
+ *   spool_queue.c     what waits to be taken by the neighbours, and what waits for a commit
+ *
+ * Numbers. Each PUBLISH of QoS 1 and 2 gets one when it is submitted, whether it is spooled or
+ * passed on. Of a client's messages those passed on have lower numbers than all that are spooled
+ * (a client goes live only with an empty spool), so what comes back goes in front.
+ *
+ * Memory and disk. While nothing is on disk only, new messages stay in memory, until it is full.
+ * From the first one that doesn't (`cursor` is the number before it) new ones go to disk only, in
+ * ascending order, and chunks above the cursor are fetched; the cursor follows. When `n_disk` is 0
+ * again, so is all as before. What comes back from the connection meanwhile has numbers above the
+ * cursor, perhaps, but stays in memory: rows that are in memory are skipped when they are fetched,
+ * and so are those that were in memory and done with, but whose deletion the store may not have seen
+ * when it looked (`is_ghost`).
+ */
+#ifndef SENNET_BROKER_SPOOL_PRIV_H
+#define SENNET_BROKER_SPOOL_PRIV_H
+
+#include "base/clock.h"
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/parcels.h"
+
+#include "broker/spool.h"
+
+/* A client with messages in the spool, or with some passed on and not answered. */
+struct owner {
+    struct hmap_node by_key;
+    struct list all;
+    struct list ready;   /* linked: its first waiting message may be sent */
+    struct list waiting; /* struct message: in memory, not in flight, by number */
+    uint64_t key;
+    uint64_t spooled;   /* in the spool: waiting, in flight, on disk */
+    uint64_t on_disk;   /* of these not in memory */
+    uint32_t live;      /* passed on and not answered */
+    uint32_t in_flight; /* spooled ones with the connection */
+    bool in_flight_qos_2;
+    bool held; /* some came back: nothing is sent until the others are answered */
+};
+
+/* A message in the spool, in memory. */
+struct message {
+    struct hmap_node by_number;
+    struct list place; /* in owner.waiting, spool.sent, or spool.ghosts */
+    struct list age;   /* in spool.waiting while it waits */
+    struct owner *owner;
+    uint64_t number;
+    uint64_t
+        batch; /* which its record is in; NOT_YET before that was taken; a ghost's: its end's */
+    uint64_t bytes; /* topic and payload, as charged */
+    int64_t born_ms;
+    struct body *body;
+    size_t memory; /* charged */
+    uint8_t qos;
+    bool retain;
+    bool will;
+    bool in_flight;
+    bool in_doubt;
+    bool absent;   /* what it says must be fetched first */
+    bool is_ghost; /* done with */
+    uint32_t topic_len;
+    uint8_t topic[];
+};
+
+/* A PUBLISH of QoS 1 or 2 that was passed on. */
+struct live {
+    struct hmap_node by_token;
+    struct owner *owner;
+    uint64_t number;
+    bool will;
+};
+
+/* An answer that waits for a commit. */
+struct promise {
+    uint64_t batch;
+    uint64_t number;
+    uint64_t token;
+    uint8_t qos;
+    bool answer;
+};
+
+struct promises {
+    struct promise *ring;
+    size_t cap, head, count;
+};
+
+struct answers {
+    struct up_event *ring;
+    size_t cap, head, count;
+};
+
+/* A message on its way into the spool. */
+struct arrival {
+    uint64_t number; /* 0: a new one */
+    uint64_t client;
+    uint64_t token;
+    struct bytes topic;
+    struct body *body;
+    uint8_t qos;
+    bool retain;
+    bool will;
+    bool answer;    /* when committed */
+    bool came_back; /* from the connection */
+};
+
+enum fetching { FETCH_NONE, FETCH_CHUNK, FETCH_ONE };
+
+enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_KINDS };
+
+static const uint64_t NOT_YET = UINT64_MAX;
+
+struct spool {
+    struct spool_config config;
+    int64_t now_ms;
+    bool up;
+    bool usable;
+    bool draining;           /* there was a backlog when the connection came, and there still is */
+    int64_t accepting_until; /* when not usable */
+    int64_t pause_until;     /* the connection took no more: nothing spooled is sent before */
+
+    uint64_t last_number;
+    uint64_t batch;     /* of records taken now */
+    uint64_t committed; /* batches */
+
+    struct hmap owners;     /* by key */
+    struct list all_owners; /* struct owner */
+    struct list ready;      /* struct owner, in turn */
+    struct hmap messages;   /* in memory, by number; ghosts, too */
+    struct list waiting;    /* struct message by age: the next to be dropped first */
+    struct list sent;       /* struct message in flight */
+    struct hmap live;       /* by token */
+    uint64_t n_waiting;
+
+    uint64_t n_disk;     /* not in memory */
+    uint64_t cursor;     /* everything in the spool up to here is in memory */
+    uint64_t disk_batch; /* of the latest record of one that is on disk only */
+    uint64_t n_disk_new; /* records of such ones that were not taken yet */
+    enum fetching fetching;
+    bool fetch_complete; /* the answer shows everything that is on disk only */
+    bool fetch_broken;   /* a row could not be taken: all from there on come again */
+    unsigned fetch_rows; /* so far */
+    uint64_t fetch_one;
+    int64_t fetch_retry;   /* not before */
+    int64_t unreadable_ms; /* since when fetches have failed; TIME_NEVER: they have not */
+    struct list absent;    /* struct message.age */
+    struct list ghosts;    /* struct message whose end was recorded, by batch */
+
+    struct parcels requests; /* struct up_request and topic */
+    struct parcels records;  /* struct outgoing and topic */
+    struct answers answers;
+    struct up_event passing; /* behind them */
+    bool has_passing;
+    struct promises promises;
+    struct log_ring log;
+
+    struct spool_gauges gauges; /* in_flight, memory_bytes and all the rest */
+    int64_t told_ms[DROP_KINDS];
+    uint64_t told[DROP_KINDS];
+};
+
+/* A bijection, so that equal hashes mean equal keys. */
+static inline uint64_t spool_mix(const struct spool *s, uint64_t x)
+{
+    x ^= s->config.hash_seed.k0;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    return x ^ (x >> 31);
+}
+
+static inline struct bytes message_topic(const struct message *m)
+{
+    return bytes_of(m->topic, m->topic_len);
+}
+
+/* ---- spool_backlog.c ------------------------------------------------------------------------- */
+
+struct owner *owner_find(const struct spool *s, uint64_t key);
+/* Made if need be; NULL when out of memory. */
+struct owner *owner_get(struct spool *s, uint64_t key);
+/* After any change: it may be sent from now, or no more, or nobody needs to remember it. */
+void owner_settle(struct spool *s, struct owner *o);
+
+struct message *message_find(const struct spool *s, uint64_t number);
+/* Charged, in the map, with nobody; NULL when out of memory. */
+struct message *message_new(struct spool *s, uint64_t number, struct bytes topic,
+                            struct body *body);
+void message_free(struct spool *s, struct message *m);
+/* It waits, in its place. */
+void message_wait(struct spool *s, struct owner *o, struct message *m);
+/* It is in the spool no more; its end is recorded. The owner is not settled. */
+void message_done(struct spool *s, struct message *m);
+
+/* Takes a message over. False: there is no room, or no memory. */
+bool take_over(struct spool *s, const struct arrival *a);
+/* The message whose turn it is, or NULL. */
+struct message *next_message(struct spool *s);
+void message_sent(struct spool *s, struct message *m);
+/* It came back. */
+void message_returned(struct spool *s, struct message *m);
+/* One left; was it the last one? */
+void tell_drained(struct spool *s);
+/* The store may count octets otherwise than we do. */
+void refund(struct spool *s, uint64_t bytes);
+
+/* ---- spool_fetch.c --------------------------------------------------------------------------- */
+
+/* May a new message of that size stay in memory? */
+bool stays_in_memory(const struct spool *s, size_t topic_len, struct body *body);
+size_t memory_of(size_t topic_len, const struct body *body);
+/* It does not. */
+void left_on_disk(struct spool *s, struct owner *o, uint64_t number);
+/* Must the store's rows be kept from bringing it again? */
+bool may_be_fetched(const struct spool *s, const struct message *m);
+/* What it says is not known here: it comes from the store. */
+void fetch_again(struct spool *s, struct message *m);
+/* Nothing that the client has in the spool can be read, for long. */
+bool is_beyond_reach(const struct spool *s, const struct owner *o);
+
+/* ---- spool_queue.c --------------------------------------------------------------------------- */
+
+/* False: out of memory. */
+bool pass_on(struct spool *s, const struct up_request *request);
+void tell(struct spool *s, const struct up_event *event);
+/* What the event borrows stays borrowed. */
+void tell_passing(struct spool *s, const struct up_event *event);
+/* `on_disk`: it is not in memory. False: out of memory. */
+bool record_arrival(struct spool *s, const struct arrival *a, uint64_t number, bool on_disk);
+void record_gone(struct spool *s, uint64_t number);
+void queues_begin(struct spool *s);
+void queues_end(struct spool *s);
+void spool_out_of_memory(struct spool *s, const char *what);
+
+#endif
