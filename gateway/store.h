@@ -91,9 +91,11 @@ struct store_visitor {
     /* A message from the broker that was not ROUTED yet, in order. */
     int (*message)(void *owner, uint64_t journal, struct bytes topic, struct body *body,
                    uint8_t qos, bool retain);
-    /* How much of each client waits in the spool, those with Paho included (store_spool_sending()),
-     * and the greatest number in use (at last with SN_NO_CLIENT and n = 0, in any case; before, once
-     * per client in any order, SN_NO_CLIENT among them if it has any). */
+    /* A spooled message that is with Paho (store_spool_sending()): Paho brings it to its end. */
+    int (*sent)(void *owner, uint64_t number, uint64_t client, uint64_t bytes);
+    /* How much else of each client waits in the spool, and the greatest number in use (at last with
+     * SN_NO_CLIENT and n = 0, in any case; before, once per client in any order, SN_NO_CLIENT among
+     * them if it has any). */
     int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
 };
 

@@ -421,6 +421,23 @@ static struct backlog *backlog_of(struct load *l, uint64_t client)
     return b;
 }
 
+static int count_row(struct load *l, uint64_t number, uint64_t client, uint64_t bytes)
+{
+    const struct store_visitor *const v = l->visitor;
+    l->last_number = number;
+    pthread_mutex_lock(&l->s->lock);
+    const bool sent = store_sending_find(l->s, number) != NULL;
+    pthread_mutex_unlock(&l->s->lock);
+    if (sent)
+        return v->sent(v->owner, number, client, bytes);
+    struct backlog *const b = backlog_of(l, client);
+    if (b == NULL)
+        return -ENOMEM;
+    b->n++;
+    b->bytes += bytes;
+    return 0;
+}
+
 /* Of topic and body only the lengths, which stand in front of the row. */
 static int read_spool(struct load *l)
 {
@@ -429,18 +446,17 @@ static int read_spool(struct load *l)
                                 "SELECT number, client, length(CAST(topic AS BLOB)),"
                                 " length(body) FROM spool ORDER BY number",
                                 -1, &stmt, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct backlog *const b = backlog_of(l, (uint64_t)sqlite3_column_int64(stmt, 1));
-        if (b == NULL)
-            break;
-        b->n++;
-        b->bytes += (uint64_t)sqlite3_column_int64(stmt, 2);
-        b->bytes += (uint64_t)sqlite3_column_int64(stmt, 3);
-        l->last_number = (uint64_t)sqlite3_column_int64(stmt, 0);
+    int result = 0;
+    while (rc == SQLITE_OK && result == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        result = count_row(
+            l, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1),
+            (uint64_t)sqlite3_column_int64(stmt, 2) + (uint64_t)sqlite3_column_int64(stmt, 3));
         rc = SQLITE_OK;
     }
     sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? 0 : rc == SQLITE_ROW ? -ENOMEM : -EIO;
+    if (result != 0)
+        return result;
+    return rc == SQLITE_DONE ? 0 : -EIO;
 }
 
 static int give_spool(struct load *l)

@@ -262,6 +262,14 @@ static int on_message(void *owner, uint64_t journal, struct bytes topic, struct 
     return 0;
 }
 
+static int on_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes)
+{
+    (void)owner;
+    say("sent %llu of %llu: %llu octets\n", (unsigned long long)number, (unsigned long long)client,
+        (unsigned long long)bytes);
+    return 0;
+}
+
 static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number)
 {
     (void)owner;
@@ -274,7 +282,7 @@ static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, ui
 const char *world_load(struct store_world *w)
 {
     const struct store_visitor visitor = {
-        .record = on_record, .message = on_message, .spool = on_spool};
+        .record = on_record, .message = on_message, .sent = on_sent, .spool = on_spool};
     dump.len = 0;
     dump.text[0] = '\0';
     current = 0;

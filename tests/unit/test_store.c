@@ -105,6 +105,15 @@ static int no_message(void *owner, uint64_t journal, struct bytes topic, struct 
     return 0;
 }
 
+static int no_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes)
+{
+    (void)owner;
+    (void)number;
+    (void)client;
+    (void)bytes;
+    return 0;
+}
+
 static int no_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last)
 {
     (void)owner, (void)client, (void)n, (void)bytes, (void)last;
@@ -115,7 +124,7 @@ START_TEST(addresses_of_every_kind_come_back)
 {
     static const uint8_t octets[PEER_ADDR_MAX] = {1, 0, 3, 4, 5, 6, 7, 0, 9, 10, 11};
     const struct store_visitor visitor = {
-        .record = on_peer, .message = no_message, .spool = no_spool};
+        .record = on_peer, .message = no_message, .sent = no_sent, .spool = no_spool};
     struct peer_room room;
     peer_make(&room, 0, addresses[_i].kind, bytes_of(octets, addresses[_i].len));
     const struct sn_record r = {
@@ -278,6 +287,25 @@ START_TEST(a_session_takes_everything_along_but_the_spool)
 
 END_TEST
 
+START_TEST(what_is_with_paho_is_told_apart_from_what_waits)
+{
+    const struct bytes part = bytes_str("packet");
+    put_spool(&w, 1, 1, "kept");
+    put_spool(&w, 1, 2, "given");
+    put_spool(&w, 2, 3, "given");
+    world_commit(&w);
+    store_spool_sending(w.s, 2, 7);
+    store_spool_sending(w.s, 3, 8);
+    ck_assert_int_eq(store_packet_put(w.s, "s-7", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, "s-8", &part, 1), 0);
+    ck_assert_str_eq(world_reload(&w), "sent 2 of 1: 7 octets\n"
+                                       "sent 3 of 2: 7 octets\n"
+                                       "spool 1: 1, 6 octets, last 3\n"
+                                       "spool 0: 0, 0 octets, last 3\n");
+}
+
+END_TEST
+
 /* ---- messages from the broker ---------------------------------------------------------------- */
 
 START_TEST(a_message_that_was_not_routed_comes_back_in_order)
@@ -410,6 +438,7 @@ int main(void)
     tcase_add_test(file, text_may_hold_any_octet);
     tcase_add_test(file, a_row_is_written_over_and_goes);
     tcase_add_test(file, a_session_takes_everything_along_but_the_spool);
+    tcase_add_test(file, what_is_with_paho_is_told_apart_from_what_waits);
     tcase_add_test(file, a_message_that_was_not_routed_comes_back_in_order);
     tcase_add_test(file, a_message_routed_to_nobody_goes);
     tcase_add_test(file, a_message_stays_until_the_last_delivery_has_gone);
