@@ -17,8 +17,11 @@ struct store_options store_defaults(void)
 {
     return (struct store_options){
         .durability = STORE_PROCESS,
+        .wal_bytes = (uint64_t)4 << 20,
         .max_bytes = (uint64_t)1 << 30,
         .linger_ms = 5,
+        .lazy_ms = 500,
+        .retry_ms = 1000,
         .max_queued_bytes = (size_t)16 << 20,
     };
 }
@@ -102,10 +105,14 @@ static struct store *store_new(const struct store_options *o)
     }
     s->lock_fd = -1;
     s->linger_ms = o->linger_ms;
+    s->lazy_ms = o->lazy_ms;
+    s->retry_min_ms = o->retry_ms;
+    s->queue_due_ms = TIME_NEVER;
     s->max_queued_bytes = o->max_queued_bytes;
     s->max_bytes = o->max_bytes;
     s->batch = 1;
-    s->checkpoint_at = STORE_CHECKPOINT_FRAMES;
+    s->checkpoint_frames = (int)(o->wal_bytes / STORE_PAGE_BYTES);
+    s->checkpoint_at = s->checkpoint_frames;
     s->committed_at_ms = -o->linger_ms;
     hmap_init(&s->sending_by_packet);
     hmap_init(&s->sending_by_number);

@@ -38,9 +38,17 @@ enum store_durability {
 struct store_options {
     const char *dir; /* state_dir; NULL: a database in memory, for tests */
     enum store_durability durability;
-    uint64_t max_bytes;       /* of the database; store_room() tells. Default 1 GiB */
-    int64_t linger_ms;        /* a commit waits so long for more, if another one was as lately as
+    uint64_t wal_bytes; /* changes are collected in a file beside the database (sennet.db-wal), and
+                            copied into it when that is longer than this. Default 4 MiB */
+    uint64_t max_bytes; /* of the database; store_room() tells. Default 1 GiB */
+    int64_t linger_ms;  /* a commit waits so long for more, if another one was as lately as
                                   that; nobody waits in vain who blocks. Default 5 ms */
+    int64_t lazy_ms;    /* a batch that binds nobody (deletions, ROUTED, DELIVERY that waits:
+                                  lost in a crash, it only makes things happen twice that may) waits
+                                  so long for another one. What goes meanwhile is never written.
+                                  Default 500 ms */
+    int64_t retry_ms;   /* after a failed commit; doubled each time, up to 60 times as long.
+                                  Default 1 s */
     size_t max_queued_bytes;  /* records not yet written; default 16 MiB */
     const char *const *links; /* names by link number: sessions are stored with the name */
     size_t n_links;

@@ -17,12 +17,39 @@
 #include "store_priv.h"
 
 enum {
-    BACKOFF_MIN_MS = 1000,
-    BACKOFF_MAX_MS = 60000,
+    BACKOFF_MAX = 60,           /* times retry_ms */
     CHECKPOINT_AGAIN_MS = 1000, /* after one that failed */
     MEASURE_BYTES = 1 << 20,    /* written, until the file is measured again */
     MEASURE_MS = 60000,
+    LAZY_PART = 8, /* of the queue: nothing is put off when it is fuller than that */
 };
+
+/* When the next commit is due. */
+static int64_t commit_due(const struct store *s)
+{
+    const enum store_trouble trouble = atomic_load(&s->trouble);
+    if (trouble == TROUBLE_FAILING)
+        return s->stopping ? 0 : s->retry_ms;
+    if (s->queue.first == NULL)
+        return TIME_NEVER;
+    if (s->stopping || s->fetch_wanted || s->waiters > 0)
+        return 0;
+    const int64_t due_ms = s->queue.bytes < s->max_queued_bytes / LAZY_PART ? s->queue_due_ms : 0;
+    return time_max(due_ms, s->committed_at_ms + s->linger_ms);
+}
+
+/* A signal costs a change of threads, so only if it is for something before the thread wakes up by
+ * itself. */
+void store_prod(struct store *s)
+{
+    if (s->asleep_until_ms == 0)
+        return;
+    const bool other = s->fetch_wanted || s->checkpoint_wanted || s->stopping;
+    if (s->busy || !(other || commit_due(s) < s->asleep_until_ms))
+        return;
+    s->asleep_until_ms = 0;
+    pthread_cond_signal(&s->work);
+}
 
 /* ---- the database belongs to one at a time --------------------------------------------------- */
 
@@ -41,7 +68,7 @@ void store_release_db(struct store *s)
     s->busy = false;
     if (s->waiters > 0)
         pthread_cond_broadcast(&s->done);
-    pthread_cond_signal(&s->work);
+    store_prod(s);
 }
 
 /* ---- trouble --------------------------------------------------------------------------------- */
@@ -52,8 +79,9 @@ void store_fail(struct store *s, const char *why, bool lost)
 
     if (before == TROUBLE_NONE)
         store_say(s, STORE_FAILING, why);
-    s->backoff_ms =
-        before == TROUBLE_NONE ? BACKOFF_MIN_MS : time_min(2 * s->backoff_ms, BACKOFF_MAX_MS);
+    s->backoff_ms = before == TROUBLE_NONE
+                        ? s->retry_min_ms
+                        : time_min(2 * s->backoff_ms, BACKOFF_MAX * s->retry_min_ms);
     s->retry_ms = time_add(store_now_ms(), s->backoff_ms);
     if (before == TROUBLE_NONE)
         s->lost = false;
@@ -103,7 +131,12 @@ static bool may_pass(int rc)
     }
 }
 
-/* After these the file is closed, opened and checked before it is trusted. */
+static bool is_broken(int rc)
+{
+    return (rc & 0xFF) == SQLITE_CORRUPT || (rc & 0xFF) == SQLITE_NOTADB;
+}
+
+/* After these the file is closed, opened and checked before it is trusted again. */
 static bool wants_reopening(int rc)
 {
     switch (rc & 0xFF) {
@@ -117,6 +150,15 @@ static bool wants_reopening(int rc)
     }
 }
 
+void store_fail_sql(struct store *s, sqlite3 *sql, int rc, bool lost)
+{
+    char why[STORE_WHY_MAX];
+    store_db_why(sql, rc, why, sizeof why);
+    s->reopen = s->reopen || wants_reopening(rc);
+    s->condemned = s->condemned || is_broken(rc);
+    store_fail(s, why, lost || !may_pass(rc));
+}
+
 /* ---- one commit ------------------------------------------------------------------------------ */
 
 struct attempt {
@@ -124,10 +166,12 @@ struct attempt {
     uint64_t batch;
     bool failing; /* at the start */
     bool reopen;
+    bool condemned;
     bool resync; /* is in `work` */
 
     int rc;
     bool fresh; /* the database was begun anew */
+    bool moved; /* somebody has taken it away */
     uint64_t written;
     char why[STORE_WHY_MAX];
     char notice[2 * STORE_WHY_MAX];
@@ -136,6 +180,7 @@ struct attempt {
 static int reopen(struct store *s, struct attempt *a)
 {
     store_db_close(&s->db, true);
+    s->db.condemned = a->condemned;
     const int rc = store_db_open(&s->db, a->notice, sizeof a->notice, a->why, sizeof a->why);
     a->fresh = rc == SQLITE_OK && s->db.created;
     return rc;
@@ -152,12 +197,16 @@ void store_measure(struct store *s)
     atomic_store_explicit(&s->file_bytes, file_bytes, memory_order_relaxed);
 }
 
-static void note_written(struct store *s, size_t bytes)
+/* True when it turns out that the file is not in its place any more. */
+static bool note_written(struct store *s, size_t bytes)
 {
     s->unmeasured += bytes;
     atomic_fetch_add_explicit(&s->used_bytes, bytes, memory_order_relaxed);
-    if (s->unmeasured >= MEASURE_BYTES || store_now_ms() - s->measured_ms >= MEASURE_MS)
-        store_measure(s);
+    const bool narrow = atomic_load(&s->used_bytes) > s->max_bytes / 4 * 3;
+    if (!narrow && s->unmeasured < MEASURE_BYTES && store_now_ms() - s->measured_ms < MEASURE_MS)
+        return false;
+    store_measure(s);
+    return store_db_moved(&s->db);
 }
 
 static void perform(struct store *s, struct attempt *a)
@@ -172,7 +221,15 @@ static void perform(struct store *s, struct attempt *a)
     if (a->rc != SQLITE_OK)
         store_db_why(s->db.sql, a->rc, a->why, sizeof a->why);
     else
-        note_written(s, bytes);
+        a->moved = note_written(s, bytes);
+}
+
+/* Lock held. What was written to a file that nobody will find is as good as not written. */
+static void taken_away(struct store *s)
+{
+    s->reopen = true;
+    store_fail(s, "the file was moved or deleted by somebody else", true);
+    s->retry_ms = store_now_ms();
 }
 
 /* Takes the operations of those who block out of the list: they are on their stacks. */
@@ -206,11 +263,11 @@ static void note_wal(struct store *s)
 {
     const int frames = s->db.wal_frames;
     if (frames < s->wal_frames)
-        s->checkpoint_at = STORE_CHECKPOINT_FRAMES;
+        s->checkpoint_at = s->checkpoint_frames;
     s->wal_frames = frames;
     if (frames >= s->checkpoint_at) {
         s->checkpoint_wanted = true;
-        s->checkpoint_at = frames + STORE_CHECKPOINT_FRAMES;
+        s->checkpoint_at = frames + s->checkpoint_frames;
     }
 }
 
@@ -220,6 +277,7 @@ static void succeeded(struct store *s, struct attempt *a)
     atomic_fetch_add_explicit(&s->records, a->written, memory_order_relaxed);
     s->committed_at_ms = store_now_ms();
     s->reopen = false;
+    s->condemned = false;
     note_wal(s);
     if (a->fresh)
         s->lost = true;
@@ -236,7 +294,9 @@ static void failed(struct store *s, struct attempt *a)
     atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
     store_ops_join(&a->work, &s->queue);
     s->queue = a->work;
+    s->queue_due_ms = 0;
     s->reopen = s->reopen || wants_reopening(a->rc);
+    s->condemned = s->condemned || is_broken(a->rc);
     store_fail(s, a->why, !may_pass(a->rc));
 }
 
@@ -254,9 +314,11 @@ void store_run(struct store *s)
         .batch = s->queue_batch,
         .failing = atomic_load(&s->trouble) == TROUBLE_FAILING,
         .reopen = s->reopen,
+        .condemned = s->condemned,
         .resync = s->resync_queued,
     };
     s->queue = (struct store_ops){.first = NULL};
+    s->queue_due_ms = TIME_NEVER;
     s->resync_queued = false;
     atomic_store_explicit(&s->queued_bytes, 0, memory_order_relaxed);
     s->busy = true;
@@ -275,6 +337,8 @@ void store_run(struct store *s)
         succeeded(s, &a);
     else
         failed(s, &a);
+    if (a.moved)
+        taken_away(s);
     store_release_db(s);
 }
 
@@ -295,49 +359,34 @@ int store_block(struct store *s, struct store_ops *ops, struct store_waiter *wai
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-/* Beside those who commit; but when the WAL has grown too long, they have to wait for it. */
+/* Nobody can commit meanwhile, so most of what there is to wait for is done before. */
 static void checkpoint(struct store *s)
 {
-    const bool alone = s->wal_frames >= STORE_CHECKPOINT_FRAMES_MAX || s->db.reader == s->db.sql;
     s->checkpoint_wanted = false;
-    if (alone)
-        store_take_db(s);
     pthread_mutex_unlock(&s->lock);
-    const int rc = store_db_checkpoint(&s->db);
+    store_db_sync_wal(&s->db);
     pthread_mutex_lock(&s->lock);
-    if (alone)
-        store_release_db(s);
+    store_take_db(s);
+    pthread_mutex_unlock(&s->lock);
+    const int rc = s->db.sql != NULL ? store_db_checkpoint(&s->db) : SQLITE_OK;
+    pthread_mutex_lock(&s->lock);
+    store_release_db(s);
     if (rc == SQLITE_OK)
         return;
     /* All is in the WAL, so nothing is lost; but it can't go on like that. */
     atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
     if ((rc & 0xFF) == SQLITE_IOERR || (rc & 0xFF) == SQLITE_CORRUPT) {
-        char why[STORE_WHY_MAX];
-        store_db_why(s->db.reader, rc, why, sizeof why);
-        s->reopen = true;
-        store_fail(s, why, true);
+        store_fail_sql(s, s->db.sql, rc, true);
         return;
     }
     s->checkpoint_at = 0;
     s->checkpoint_ms = store_now_ms() + CHECKPOINT_AGAIN_MS;
 }
 
-/* When the next commit is due. */
-static int64_t commit_due(const struct store *s)
-{
-    const enum store_trouble trouble = atomic_load(&s->trouble);
-    if (trouble == TROUBLE_FAILING)
-        return s->stopping ? 0 : s->retry_ms;
-    if (s->queue.first == NULL)
-        return TIME_NEVER;
-    if (s->stopping || s->fetch_wanted || s->waiters > 0)
-        return 0;
-    return s->committed_at_ms + s->linger_ms;
-}
-
 static void wait_until(struct store *s, int64_t until_ms)
 {
     atomic_store(&s->busy_since_ms, 0);
+    s->asleep_until_ms = until_ms;
     if (until_ms == TIME_NEVER) {
         pthread_cond_wait(&s->work, &s->lock);
     } else {
@@ -345,6 +394,7 @@ static void wait_until(struct store *s, int64_t until_ms)
                                        .tv_nsec = until_ms % 1000 * 1000000};
         pthread_cond_timedwait(&s->work, &s->lock, &until);
     }
+    s->asleep_until_ms = 0;
     atomic_store(&s->busy_since_ms, store_now_ms());
 }
 

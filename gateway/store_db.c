@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file: two connections to it (one writes; the other one fetches and copies the WAL back into
- * the database, beside the first), and what happens when it is not what it should be.
+ * The file: settings, checks, and what happens when it is not what it should be.
  *
  * Settings, and why:
  *
@@ -10,7 +9,8 @@
  *     psow=0 (power)         so the end of a transaction is padded: nothing that was synced lies in
  *                            a block that is written again
  *     secure_delete off      Debian's default writes zeros over everything deleted
- *     wal_autocheckpoint 0   a commit never waits for a checkpoint; the store's thread does it
+ *     wal_autocheckpoint 0   the store's thread does it, while nobody may write: a WAL that is
+ *                            appended to meanwhile is not safe where flash tears a block
  *     temp_store 2           nothing but the database is written
  */
 #include <errno.h>
@@ -242,7 +242,7 @@ static int load_clock(struct store_db *db)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int open_writer(struct store_db *db, int *version)
+static int open_sql(struct store_db *db, int *version)
 {
     int rc = connect_to(db, &db->sql);
     if (rc == SQLITE_OK)
@@ -262,16 +262,6 @@ static int open_writer(struct store_db *db, int *version)
     if (rc == SQLITE_OK)
         sqlite3_wal_hook(db->sql, on_wal, db);
     return rc;
-}
-
-static int open_reader(struct store_db *db)
-{
-    if (db->path == NULL) {
-        db->reader = db->sql;
-        return SQLITE_OK;
-    }
-    const int rc = connect_to(db, &db->reader);
-    return rc == SQLITE_OK ? settings(db, db->reader) : rc;
 }
 
 /* Where a file of this name goes: the first number that is free. */
@@ -316,9 +306,21 @@ static bool is_broken(int rc)
     return (rc & 0xFF) == SQLITE_CORRUPT || (rc & 0xFF) == SQLITE_NOTADB;
 }
 
+/* SQLite would make it readable for others. */
+static void create_file(const struct store_db *db)
+{
+    if (db->path == NULL || db->vfs != NULL)
+        return;
+    const int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
 /* The names in a directory are on the disk when the directory is. */
 static void sync_directory(const struct store_db *db)
 {
+    if (db->path == NULL || db->vfs != NULL)
+        return;
     char *const dir = sqlite3_mprintf("%s", db->path);
     char *const slash = dir != NULL ? strrchr(dir, '/') : NULL;
     if (slash != NULL) {
@@ -332,10 +334,10 @@ static void sync_directory(const struct store_db *db)
     sqlite3_free(dir);
 }
 
-static int open_both(struct store_db *db, char *why, size_t why_size)
+static int open_file(struct store_db *db, char *why, size_t why_size)
 {
     int version = 0;
-    int rc = open_writer(db, &version);
+    int rc = open_sql(db, &version);
     if (rc == -1) {
         snprintf(why, why_size,
                  "it was written by a newer version (schema %d, known here: %d); install that one, "
@@ -344,13 +346,8 @@ static int open_both(struct store_db *db, char *why, size_t why_size)
         store_db_close(db, true);
         return SQLITE_MISMATCH;
     }
-    sqlite3 *of = db->sql;
-    if (rc == SQLITE_OK) {
-        rc = open_reader(db);
-        of = db->reader;
-    }
     if (rc != SQLITE_OK) {
-        store_db_why(of, rc, why, why_size);
+        store_db_why(db->sql, rc, why, why_size);
         store_db_close(db, true);
     }
     return rc;
@@ -359,22 +356,18 @@ static int open_both(struct store_db *db, char *why, size_t why_size)
 int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *why, size_t why_size)
 {
     notice[0] = '\0';
-    if (db->path != NULL && db->vfs == NULL) {
-        /* SQLite would make it readable for others. */
-        const int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd >= 0)
-            close(fd);
+    int rc = SQLITE_CORRUPT;
+    if (!db->condemned || db->path == NULL) {
+        create_file(db);
+        rc = open_file(db, why, why_size);
+    } else {
+        snprintf(why, why_size, "%s", sqlite3_errstr(rc));
     }
-    int rc = open_both(db, why, why_size);
     if (is_broken(rc) && db->path != NULL && move_aside(db, why, notice, notice_size) == 0) {
-        if (db->vfs == NULL) {
-            const int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-            if (fd >= 0)
-                close(fd);
-        }
-        rc = open_both(db, why, why_size);
+        create_file(db);
+        rc = open_file(db, why, why_size);
     }
-    if (rc == SQLITE_OK && db->path != NULL && db->vfs == NULL)
+    if (rc == SQLITE_OK)
         sync_directory(db);
     return rc;
 }
@@ -385,17 +378,26 @@ void store_db_close(struct store_db *db, bool failing)
         sqlite3_finalize(db->statements[i]);
         db->statements[i] = NULL;
     }
-    if (db->sql != NULL && failing) {
+    if (db->sql != NULL && failing)
         sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-        if (db->reader != NULL)
-            sqlite3_db_config(db->reader, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    }
-    if (db->reader != db->sql)
-        sqlite3_close(db->reader);
     sqlite3_close(db->sql);
-    db->reader = NULL;
     db->sql = NULL;
     db->wal_frames = 0;
+}
+
+/* By a descriptor of its own: SQLite's belong to who has the database. (Closing one would take away
+ * SQLite's locks on the database, but on the WAL there are none.) */
+void store_db_sync_wal(const struct store_db *db)
+{
+    if (db->path == NULL || db->vfs != NULL || db->durability == STORE_POWER)
+        return;
+    char *const path = sqlite3_mprintf("%s-wal", db->path);
+    const int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fdatasync(fd);
+        close(fd);
+    }
+    sqlite3_free(path);
 }
 
 bool store_db_moved(struct store_db *db)

@@ -88,7 +88,7 @@ static int fetch(struct store *s, const struct request *r, struct store_fetched 
     out->rows = calloc(r->n > 0 ? r->n : 1, sizeof *out->rows);
     if (out->rows == NULL)
         return SQLITE_NOMEM;
-    int rc = sqlite3_prepare_v2(s->db.reader, select_rows, -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(s->db.sql, select_rows, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_int64(stmt, 1, (int64_t)r->after);
     if (rc == SQLITE_OK)
@@ -100,31 +100,25 @@ static int fetch(struct store *s, const struct request *r, struct store_fetched 
 /* Lock held. A file that can't be read is looked into more closely. */
 static void note_failure(struct store *s, int rc)
 {
-    char why[STORE_WHY_MAX];
     if (rc == SQLITE_NOMEM)
         return;
     atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
-    store_db_why(s->db.reader, rc, why, sizeof why);
-    s->reopen = true;
-    store_fail(s, why, true);
+    store_fail_sql(s, s->db.sql, rc, true);
 }
 
 void store_fetch_run(struct store *s)
 {
     const struct request r = {.after = s->fetch_after, .n = s->fetch_n, .bytes = s->fetch_bytes};
-    const bool alone = s->db.reader == s->db.sql;
     struct store_fetched out = {.failed = store_failing(s)};
     int rc = SQLITE_OK;
 
     s->fetch_wanted = false;
     if (!out.failed) {
-        if (alone)
-            store_take_db(s);
+        s->busy = true;
         pthread_mutex_unlock(&s->lock);
         rc = fetch(s, &r, &out);
         pthread_mutex_lock(&s->lock);
-        if (alone)
-            store_release_db(s);
+        store_release_db(s);
     }
     if (rc != SQLITE_OK) {
         note_failure(s, rc);
@@ -144,6 +138,6 @@ void store_fetch(struct store *s, uint64_t after, unsigned n, size_t max_bytes)
     s->fetch_n = n;
     s->fetch_bytes = max_bytes;
     s->fetch_wanted = true;
-    pthread_cond_signal(&s->work);
+    store_prod(s);
     pthread_mutex_unlock(&s->lock);
 }

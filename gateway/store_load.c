@@ -288,7 +288,9 @@ static int give_delivery(struct load *l, struct row *r)
             return -ENOMEM;
         record.delivery.body = body;
     }
-    r->bad = r->bad || record.delivery.topic.len == 0;
+    /* Once it has been received, only PUBREL is left to be sent. */
+    r->bad =
+        r->bad || (record.delivery.topic.len == 0 && record.delivery.phase != SN_KEPT_RECEIVED);
     const int rc = give(l, r, &record);
     body_unref(body);
     return rc;
@@ -442,7 +444,7 @@ static int count_row(struct load *l, uint64_t number, uint64_t client, uint64_t 
 static int read_spool(struct load *l)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(l->s->db.reader,
+    int rc = sqlite3_prepare_v2(l->s->db.sql,
                                 "SELECT number, client, length(CAST(topic AS BLOB)),"
                                 " length(body) FROM spool ORDER BY number",
                                 -1, &stmt, NULL);

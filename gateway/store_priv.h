@@ -34,11 +34,9 @@
 #include "store.h"
 
 enum {
-    STORE_SCHEMA = 1,                   /* PRAGMA user_version */
-    STORE_APPLICATION = 0x534E6574,     /* PRAGMA application_id: "SNet" */
-    STORE_PAGE_BYTES = 4096,            /* not less than what flash writes at once */
-    STORE_CHECKPOINT_FRAMES = 1000,     /* of the WAL: from here on they are copied back, beside */
-    STORE_CHECKPOINT_FRAMES_MAX = 8000, /* and from here on nobody may add more meanwhile */
+    STORE_SCHEMA = 1,               /* PRAGMA user_version */
+    STORE_APPLICATION = 0x534E6574, /* PRAGMA application_id: "SNet" */
+    STORE_PAGE_BYTES = 4096,        /* not less than what flash writes at once */
     STORE_WHY_MAX = 256,
     STORE_SEED_BYTES = 16,
     STORE_KEY_MAX = 32, /* a key of Paho's with its terminator */
@@ -156,13 +154,13 @@ struct store_db {
     char **links;
     size_t n_links;
 
-    sqlite3 *sql;    /* NULL: closed */
-    sqlite3 *reader; /* fetches, and copies the WAL back, beside a writer; in memory the same */
+    sqlite3 *sql; /* NULL: closed */
     sqlite3_stmt *statements[ST_COUNT];
     int wal_frames;
     int64_t clock_base_ms;   /* service clock - monotonic clock */
     int64_t clock_stored_ms; /* service clock as last stored */
     int64_t write_clock_ms;  /* service clock of the transaction */
+    bool condemned;          /* to be moved aside when opened, whatever it looks like */
     bool created;            /* it was empty when opened */
     bool spool_used;         /* there are, or were, rows whose age counts */
     uint8_t seed[STORE_SEED_BYTES];
@@ -195,6 +193,8 @@ void store_ops_coalesce(struct store_ops *ops, const uint8_t *seed);
 void store_db_keep_clock(struct store_db *db);
 /* A write that proves that writing works. */
 int store_db_probe(struct store_db *db);
+/* Syncs the WAL, of which most is to be on the disk before somebody has to wait for it. Any thread. */
+void store_db_sync_wal(const struct store_db *db);
 /* Copies the WAL back into the database. */
 int store_db_checkpoint(struct store_db *db);
 /* Octets in use, as far as a new row is concerned, and of the file with its WAL; 0 if it can't be
@@ -234,6 +234,9 @@ struct store_said {
 struct store {
     /* Constant after store_open(). */
     int64_t linger_ms;
+    int64_t lazy_ms;
+    int64_t retry_min_ms;
+    int checkpoint_frames;
     size_t max_queued_bytes;
     uint64_t max_bytes;
     void (*wake)(void *arg);
@@ -271,12 +274,15 @@ struct store {
     /* All below under `lock`. */
     bool busy;               /* somebody has the database */
     struct store_ops queue;  /* to be committed, all of it */
+    int64_t queue_due_ms;    /* when it is wanted on the disk */
     uint64_t queue_batch;    /* the last one in it */
     unsigned waiters;        /* who block */
     int64_t committed_at_ms; /* the last one */
+    int64_t asleep_until_ms; /* the thread; 0: it is awake, or told to be */
     bool lost;               /* records were thrown away: TROUBLE_FAILING ends in a resync */
     bool resync_queued;      /* OP_RESYNC is in the queue */
-    bool reopen;             /* the database is not to be trusted as it is open */
+    bool reopen;             /* the database is not to be trusted as it is open, */
+    bool condemned;          /* or not at all */
     int64_t retry_ms;
     int64_t backoff_ms;
     uint64_t journal;   /* the last number */
@@ -336,11 +342,15 @@ void store_forget(struct store *s);
 int store_block(struct store *s, struct store_ops *ops, struct store_waiter *waiter);
 /* Lock held, nobody busy: commits all that is queued. The lock is given up meanwhile. */
 void store_run(struct store *s);
+/* Lock held: wakes the thread if there is something for it. */
+void store_prod(struct store *s);
 /* Lock held: takes the database, alone, when it is free. */
 void store_take_db(struct store *s);
 void store_release_db(struct store *s);
 /* Lock held: nothing is promised from here on. */
 void store_fail(struct store *s, const char *why, bool lost);
+/* Lock held: the same after an error of SQLite, which may say something about the file. */
+void store_fail_sql(struct store *s, sqlite3 *sql, int rc, bool lost);
 /* Lock held: who blocks, and is not yet being served, hears that it failed. */
 void store_waiters_fail(struct store *s);
 void *store_thread(void *arg);
@@ -369,7 +379,7 @@ int store_packets_open(struct store *s);
 
 /* ---- store_fetch.c --------------------------------------------------------------------------- */
 
-/* Lock held, given up meanwhile: answers the request. */
+/* Lock held, given up meanwhile, and nobody busy: answers the request. */
 void store_fetch_run(struct store *s);
 
 /* ---- store_lock.c ---------------------------------------------------------------------------- */

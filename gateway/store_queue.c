@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 #include "store_priv.h"
 
 enum { COMPACT_MIN = 1024 };
@@ -325,10 +327,42 @@ static void enqueue_in_trouble(struct store *s, struct store_ops *ops)
         compact(s);
 }
 
+/* May nobody have been told anything that only this operation makes true? Then it can wait. */
+static bool binds(const struct store_op *op)
+{
+    switch (op->kind) {
+    case SN_REC_SESSION_GONE:
+    case SN_REC_TOPIC_GONE:
+    case SN_REC_EXCHANGE_GONE:
+    case SN_REC_DELIVERY_GONE:
+    case SN_REC_SUBSCRIPTION_GONE:
+    case SN_REC_SPOOL_GONE:
+    case SN_REC_ROUTED:
+    case OP_SENDING: /* who acts on it stores a packet next */
+    case OP_PACKET_REMOVE:
+    case OP_PACKETS_CLEAR:
+        return false;
+    case SN_REC_DELIVERY:
+        return op->which != SN_KEPT_WAITING;
+    default:
+        return true;
+    }
+}
+
+static bool any_binds(const struct store_ops *ops)
+{
+    for (const struct store_op *op = ops->first; op != NULL; op = op->next)
+        if (binds(op))
+            return true;
+    return false;
+}
+
 void store_enqueue(struct store *s, struct store_ops *ops)
 {
-    const bool was_empty = s->queue.first == NULL;
-
+    if (s->queue_due_ms != 0 && ops->first != NULL) {
+        const int64_t due_ms = any_binds(ops) ? 0 : store_now_ms() + s->lazy_ms;
+        s->queue_due_ms = time_min(s->queue_due_ms, due_ms);
+    }
     if (store_failing(s)) {
         enqueue_in_trouble(s, ops);
     } else {
@@ -337,8 +371,7 @@ void store_enqueue(struct store *s, struct store_ops *ops)
             overflow(s);
     }
     atomic_store_explicit(&s->queued_bytes, s->queue.bytes, memory_order_relaxed);
-    if (was_empty && !s->busy)
-        pthread_cond_signal(&s->work);
+    store_prod(s);
 }
 
 /* ---- loop thread ----------------------------------------------------------------------------- */

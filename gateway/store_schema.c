@@ -47,13 +47,15 @@ static const char schema_1[] =
     " filter TEXT NOT NULL,"
     " qos INTEGER NOT NULL,"
     " PRIMARY KEY (client, filter)) WITHOUT ROWID;"
-    /* From the broker. Without deliveries: not routed yet. */
+    /* From the broker. `refs` deliveries refer to it, the last of which takes it along; 0: not routed
+     * yet. Counted, because an index of the deliveries would be one more page to write each time. */
     "CREATE TABLE message ("
     " journal INTEGER PRIMARY KEY,"
     " topic TEXT NOT NULL,"
     " body BLOB,"
     " qos INTEGER NOT NULL,"
-    " retain INTEGER NOT NULL);"
+    " retain INTEGER NOT NULL,"
+    " refs INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE delivery ("
     " client INTEGER NOT NULL,"
     " number INTEGER NOT NULL,"
@@ -65,11 +67,21 @@ static const char schema_1[] =
     " phase TEXT NOT NULL," /* waiting, sent, received */
     " msg_id INTEGER NOT NULL,"
     " PRIMARY KEY (client, number)) WITHOUT ROWID;"
-    "CREATE INDEX delivery_journal ON delivery (journal) WHERE journal IS NOT NULL;"
+    "CREATE TRIGGER message_referred AFTER INSERT ON delivery WHEN new.journal IS NOT NULL "
+    "BEGIN"
+    " UPDATE message SET refs = refs + 1 WHERE journal = new.journal;"
+    "END;"
     "CREATE TRIGGER message_delivered AFTER DELETE ON delivery WHEN old.journal IS NOT NULL "
     "BEGIN"
-    " DELETE FROM message WHERE journal = old.journal"
-    " AND NOT EXISTS (SELECT 1 FROM delivery WHERE journal = old.journal);"
+    " UPDATE message SET refs = refs - 1 WHERE journal = old.journal;"
+    " DELETE FROM message WHERE journal = old.journal AND refs <= 0;"
+    "END;"
+    "CREATE TRIGGER message_changed AFTER UPDATE OF journal ON delivery"
+    " WHEN old.journal IS NOT new.journal "
+    "BEGIN"
+    " UPDATE message SET refs = refs + 1 WHERE journal = new.journal;"
+    " UPDATE message SET refs = refs - 1 WHERE journal = old.journal;"
+    " DELETE FROM message WHERE journal = old.journal AND refs <= 0;"
     "END;"
     /* From nodes, to the broker. */
     "CREATE TABLE spool ("
@@ -120,10 +132,8 @@ static const char *const statements[ST_COUNT] = {
         "INSERT INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",
     [ST_MESSAGE_COPY] = "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain)"
                         " VALUES (?1,?2,?3,?4,?5)",
-    [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1"
-                  " AND NOT EXISTS (SELECT 1 FROM delivery WHERE journal = ?1)",
-    [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1"
-                 " AND journal NOT IN (SELECT journal FROM delivery WHERE journal IS NOT NULL)",
+    [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1 AND refs = 0",
+    [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1 AND refs = 0",
     [ST_SENDING] = "REPLACE INTO sending (packet_id, number) VALUES (?1,?2)",
     [ST_SENDING_GONE] = "DELETE FROM sending WHERE packet_id = ?1",
     [ST_SENDING_CLEAR] = "DELETE FROM sending",

@@ -318,14 +318,15 @@ static int write_sending(struct store_db *db, const struct store_op *op)
     return run(db, ST_SENDING);
 }
 
-/* The messages stay: deliveries to come refer to them. */
+/* The messages stay: deliveries to come refer to them. What is with nobody goes at the end. */
 static int write_resync(struct store_db *db, const struct store_op *op)
 {
     (void)op;
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     const int rc = sqlite3_exec(db->sql,
                                 "DELETE FROM session; DELETE FROM topic; DELETE FROM exchange;"
-                                "DELETE FROM subscription; DELETE FROM delivery",
+                                "DELETE FROM subscription; DELETE FROM delivery;"
+                                "UPDATE message SET refs = 0 WHERE refs <> 0",
                                 NULL, NULL, NULL);
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, NULL);
     return rc;
@@ -544,7 +545,7 @@ int store_db_checkpoint(struct store_db *db)
     int left = 0;
     int copied = 0;
     const int rc =
-        sqlite3_wal_checkpoint_v2(db->reader, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &copied);
+        sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &copied);
     /* A reader (somebody's sqlite3) is in the way: next time. */
     return rc == SQLITE_BUSY ? SQLITE_OK : rc;
 }
