@@ -40,8 +40,8 @@ void xbee_at(struct xbee *x, const char name[2], struct bytes value)
     uint8_t content[4 + 8];
     struct writer w = wr_to(content, sizeof content);
     x->at_id = x->at_id == UINT8_MAX ? 1 : (uint8_t)(x->at_id + 1);
-    /* The question for AP is asked before the mode is known: its id must need no escape. */
-    if (x->phase == XBEE_ASK_AP)
+    /* AP is asked for when the mode is not known: the id must need no escape. */
+    if (memcmp(name, "AP", 2) == 0)
         x->at_id = 1;
     wr_u8(&w, XBEE_AT);
     wr_u8(&w, x->at_id);
@@ -321,10 +321,18 @@ static void on_at_response(struct xbee *x, int64_t now_ms, struct reader *r)
         xbee_start_response(x, now_ms, (const char *)name.data, status, value);
         return;
     }
-    if (memcmp(name.data, xbee_names[SET_AI], 2) != 0)
+    const bool is_ap = memcmp(name.data, xbee_names[SET_AP], 2) == 0;
+    if (!is_ap && memcmp(name.data, xbee_names[SET_AI], 2) != 0)
         return;
     x->misses = 0;
     x->deadline_ms = TIME_NEVER;
+    if (is_ap) {
+        const bool other = status == 0 && value.len > 0 &&
+                           value.data[value.len - 1] != (x->decoder.escaped ? 2 : 1);
+        if (other)
+            stick_reopen(&x->s, now_ms, "the module is in another API mode: it has been reset");
+        return;
+    }
     if (!x->is_802154 && status == 0 && value.len > 0 && value.data[value.len - 1] != 0)
         xbee_network(x, now_ms, false);
 }
@@ -403,7 +411,8 @@ static void on_closed(struct stick *s)
     on_init(s);
 }
 
-/* It has not told what became of a packet: it may be gone, or in another API mode, without a word. */
+/* It has not told what became of a packet: it may be gone, or in another API mode, without a word.
+ * Frames for that need other escapes, and most are lost; the question for the mode passes. */
 static bool is_doubtful(const struct xbee *x)
 {
     return x->deadline_ms == TIME_NEVER && x->s.counters.unknown != x->unknown;
@@ -418,10 +427,11 @@ static void look_after_health(struct xbee *x, int64_t now_ms)
     }
     if (x->health_ms > now_ms && x->deadline_ms > now_ms && !is_doubtful(x))
         return;
+    const bool doubtful = x->s.counters.unknown != x->unknown;
     x->unknown = x->s.counters.unknown;
     x->health_ms = now_ms + XBEE_HEALTH_MS;
     x->deadline_ms = now_ms + XBEE_AT_MS;
-    xbee_at(x, xbee_names[SET_AI], bytes_of(NULL, 0));
+    xbee_at(x, xbee_names[doubtful ? SET_AP : SET_AI], bytes_of(NULL, 0));
 }
 
 static void on_advance(struct stick *s, int64_t now_ms)

@@ -18,7 +18,7 @@ static int64_t now_ms;
 static struct xbee_decoder from_host;
 static bool escaped;      /* API mode 2 */
 static uint8_t ai;        /* 0: it has a network */
-static unsigned asked_ai; /* how often */
+static unsigned asked_ap; /* how often */
 static bool holds_tongue; /* no answer to anything */
 static unsigned ups, downs, reopens, outcomes[OUTCOMES];
 
@@ -78,7 +78,7 @@ static void answer_at(const uint8_t *asked)
     }
     const bool is_ai = memcmp(asked + 2, "AI", 2) == 0;
     if (is_ai || memcmp(asked + 2, "AP", 2) == 0) {
-        asked_ai += is_ai;
+        asked_ap += !is_ai;
         answer[4] = 0;
         answer[len++] = is_ai ? ai : escaped ? 2 : 1;
     }
@@ -170,7 +170,7 @@ static void setup(void)
     escaped = true;
     holds_tongue = false;
     ai = 0;
-    ups = downs = reopens = n_sent = asked_ai = 0;
+    ups = downs = reopens = n_sent = asked_ap = 0;
     memset(outcomes, 0, sizeof outcomes);
     memset(&from_host, 0, sizeof from_host);
     s = stick_new(stick_driver_find(bytes_of("xbee", 4)), &config, now_ms);
@@ -260,13 +260,13 @@ END_TEST
 /* Its power failed for a moment: it says nothing and is in transparent mode, or in mode 1. */
 START_TEST(a_module_that_is_silent_is_noticed_by_the_first_missing_status)
 {
-    const unsigned asked = asked_ai;
+    const unsigned asked = asked_ap;
     send_one();
     run(8000);
-    ck_assert_uint_eq(asked_ai, asked + 1); /* asked whether it is there: it is */
+    ck_assert_uint_eq(asked_ap, asked + 1); /* asked whether it is there: it is */
     ck_assert_uint_eq(reopens, 0);
     run(20000);
-    ck_assert_uint_eq(asked_ai, asked + 1); /* and that's that */
+    ck_assert_uint_eq(asked_ap, asked + 1); /* and that's that */
     holds_tongue = true;
     send_one();
     const int64_t since_ms = now_ms;
@@ -274,6 +274,19 @@ START_TEST(a_module_that_is_silent_is_noticed_by_the_first_missing_status)
         run(100);
     ck_assert_uint_eq(reopens, 1);
     ck_assert_int_le(now_ms - since_ms, 15000);
+}
+
+END_TEST
+
+/* It hears only what needs no escape, so most packets are lost. */
+START_TEST(a_module_that_fell_back_to_api_mode_1_is_noticed_by_the_first_missing_status)
+{
+    escaped = false;
+    send_one();
+    ck_assert_uint_eq(n_sent, 0);
+    run(12000);
+    ck_assert_uint_eq(reopens, 1);
+    ck_assert_uint_eq(outcomes[STICK_UNKNOWN], 1);
 }
 
 END_TEST
@@ -326,6 +339,8 @@ int main(void)
     tcase_add_test(tc, a_status_for_an_unknown_id_or_a_second_one_changes_nothing);
     tcase_add_test(tc, a_status_that_never_comes_is_unknown_and_the_next_packet_goes);
     tcase_add_test(tc, a_module_that_is_silent_is_noticed_by_the_first_missing_status);
+    tcase_add_test(tc,
+                   a_module_that_fell_back_to_api_mode_1_is_noticed_by_the_first_missing_status);
     tcase_add_test(tc, nothing_is_sent_between_disassociation_and_joining_again);
     tcase_add_test(tc, a_reset_in_mid_send_makes_the_packet_unknown_and_starts_the_module_anew);
     suite_add_tcase(suite, tc);
