@@ -197,9 +197,9 @@ int store_packet_each(struct store *s, int (*key)(void *owner, const char *key),
 /* Forgets all packets, and that any spooled message was sent: the broker knows nothing of them. */
 void store_packets_clear(struct store *s);
 
-/* The spooled message is given to Paho under that packet id. Does not block, but is committed no
- * later than what is put after it. Whether a spooled message is with Paho is told by a packet of
- * that id (s-ID): a restart forgets what was said of ids without one. */
+/* The spooled message is given to Paho under that packet id. Does not block. It is stored in one commit
+ * with the packet that Paho puts for it (a key that begins with "s" and ends in "-ID"), so a restart
+ * forgets what was said of ids without one: either Paho sends the message, or it is fetched again. */
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id);
 /* What was said with it before the restart: number of the message under that id, or 0. */
 uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);

@@ -85,18 +85,19 @@ void store_sending_remove(struct store *s, struct store_sending *it)
     free(it);
 }
 
-int store_sending_add(struct store *s, unsigned packet_id, uint64_t number)
+struct store_sending *store_sending_add(struct store *s, unsigned packet_id, uint64_t number)
 {
     struct store_sending *it = find_packet(s, packet_id);
+    const bool stored = it != NULL && it->stored && it->number == number;
     if (it != NULL)
         store_sending_remove(s, it);
     it = malloc(sizeof *it);
     if (it == NULL)
-        return -ENOMEM;
-    *it = (struct store_sending){.packet_id = packet_id, .number = number};
+        return NULL;
+    *it = (struct store_sending){.packet_id = packet_id, .number = number, .stored = stored};
     hmap_insert(&s->sending_by_packet, &it->by_packet, spread(packet_id));
     hmap_insert(&s->sending_by_number, &it->by_number, spread(number));
-    return 0;
+    return it;
 }
 
 void store_sending_clear(struct store *s)
@@ -110,11 +111,13 @@ static int open_sending(struct store *s)
     sqlite3_stmt *stmt = NULL;
     int rc =
         sqlite3_prepare_v2(s->db.sql, "SELECT packet_id, number FROM sending", -1, &stmt, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        rc = store_sending_add(s, (unsigned)sqlite3_column_int64(stmt, 0),
-                               (uint64_t)sqlite3_column_int64(stmt, 1)) == 0
-                 ? SQLITE_OK
-                 : SQLITE_NOMEM;
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct store_sending *const it = store_sending_add(
+            s, (unsigned)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1));
+        if (it != NULL)
+            it->stored = true;
+        rc = it != NULL ? SQLITE_OK : SQLITE_NOMEM;
+    }
     sqlite3_finalize(stmt);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
@@ -203,9 +206,26 @@ uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload
 
 /* ---- packets --------------------------------------------------------------------------------- */
 
+/* Of a packet that is being sent; 0 of others. */
+static unsigned sent_id(const char *key)
+{
+    const char *const dash = strrchr(key, '-');
+    const unsigned long id = key[0] == 's' && dash != NULL ? strtoul(dash + 1, NULL, 10) : 0;
+    return id <= UINT16_MAX ? (unsigned)id : 0;
+}
+
+/* Lock held. */
+static void note_stored(struct store *s, unsigned packet_id, uint64_t number)
+{
+    struct store_sending *const it = find_packet(s, packet_id);
+    if (it != NULL && it->number == number)
+        it->stored = true;
+}
+
 int store_packet_put(struct store *s, const char *key, const struct bytes *parts, size_t n_parts)
 {
     struct store_waiter waiter = {.done = false};
+    struct store_op sending = {.kind = OP_SENDING, .waiter = &waiter, .size = sizeof sending};
     struct store_op op = {
         .kind = OP_PACKET_PUT,
         .waiter = &waiter,
@@ -221,8 +241,16 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
         op.size += (uint32_t)parts[i].len;
     pthread_mutex_lock(&s->lock);
     if (!store_failing(s)) {
+        const struct store_sending *const it = find_packet(s, sent_id(key));
+        if (it != NULL && !it->stored) {
+            sending.key = it->packet_id;
+            sending.other = it->number;
+            store_ops_add(&ops, &sending);
+        }
         store_ops_add(&ops, &op);
         rc = store_block(s, &ops, &waiter);
+        if (rc == 0 && sending.key != 0)
+            note_stored(s, (unsigned)sending.key, sending.other);
     }
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -267,19 +295,9 @@ void store_packets_clear(struct store *s)
 
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id)
 {
-    struct store_op *const op = store_op_new(OP_SENDING, bytes_of(NULL, 0));
-
     pthread_mutex_lock(&s->lock);
-    if (op == NULL || store_sending_add(s, packet_id, number) != 0) {
+    if (store_sending_add(s, packet_id, number) == NULL)
         starved(s);
-        pthread_mutex_unlock(&s->lock);
-        if (op != NULL)
-            store_op_free(op);
-        return;
-    }
-    op->key = packet_id;
-    op->other = number;
-    enqueue_one(s, op);
     pthread_mutex_unlock(&s->lock);
 }
 

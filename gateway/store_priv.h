@@ -218,6 +218,7 @@ struct store_sending {
     struct hmap_node by_number;
     uint64_t number;
     unsigned packet_id;
+    bool stored; /* with its packet */
 };
 
 struct store_fetched {
@@ -366,7 +367,8 @@ static inline bool store_failing(const struct store *s)
 
 /* Lock held. */
 struct store_sending *store_sending_find(const struct store *s, uint64_t number);
-int store_sending_add(struct store *s, unsigned packet_id, uint64_t number);
+/* A message that is there under that packet id is forgotten; NULL: out of memory. */
+struct store_sending *store_sending_add(struct store *s, unsigned packet_id, uint64_t number);
 void store_sending_remove(struct store *s, struct store_sending *it);
 void store_sending_clear(struct store *s);
 /* Lock held: the loop has, or has not yet, ROUTED the message. */

@@ -243,7 +243,6 @@ static bool must_stay(const struct store_op *op)
     case SN_REC_SPOOL_GONE:
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
-    case OP_SENDING:
         return op->waiter == NULL;
     default:
         return false;
@@ -338,7 +337,6 @@ static bool binds(const struct store_op *op)
     case SN_REC_SUBSCRIPTION_GONE:
     case SN_REC_SPOOL_GONE:
     case SN_REC_ROUTED:
-    case OP_SENDING: /* who acts on it stores a packet next */
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
         return false;

@@ -313,12 +313,15 @@ START_TEST(what_is_with_paho_is_not_fetched_and_is_known_after_a_restart)
     store_spool_sending(w.s, 2, 200);
     store_spool_sending(w.s, 3, 300);
     put_packet("s-200", "x", "");
+    put_packet("sc-300", "x", "");
     ck_assert_uint_eq(world_fetch(&w, 0, 2, 1000).n, 2);
     world_reopen(&w);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 200), 2);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 300), 3);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 400), 0);
-    ck_assert_str_eq(world_load(&w), "spool 1: 4, 12 octets, last 4\n"
+    ck_assert_str_eq(world_load(&w), "sent 2 of 1: 3 octets\n"
+                                     "sent 3 of 1: 3 octets\n"
+                                     "spool 1: 2, 6 octets, last 4\n"
                                      "spool 0: 0, 0 octets, last 4\n");
     const struct store_event e = world_fetch(&w, 0, 10, 1000);
     ck_assert_uint_eq(e.n, 2);
@@ -353,7 +356,9 @@ START_TEST(a_packet_id_used_again_means_the_later_message)
     put_spool(&w, 1, 2, "x");
     store_flush(w.s);
     store_spool_sending(w.s, 1, 10);
+    put_packet("s-10", "x", "");
     store_spool_sending(w.s, 2, 10);
+    put_packet("s-10", "x", "");
     world_reopen(&w);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 2);
     const struct store_event e = world_fetch(&w, 0, 10, 1000);
@@ -368,11 +373,27 @@ START_TEST(a_spooled_message_that_goes_is_with_nobody)
     put_spool(&w, 1, 1, "x");
     store_flush(w.s);
     store_spool_sending(w.s, 1, 10);
+    put_packet("s-10", "x", "");
     put_gone(&w, SN_REC_SPOOL_GONE, 1, 1);
     world_commit(&w);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
     world_reopen(&w);
     ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+}
+
+END_TEST
+
+START_TEST(a_message_whose_packet_was_never_stored_is_fetched_again)
+{
+    put_spool(&w, 1, 1, "x");
+    store_flush(w.s);
+    store_spool_sending(w.s, 1, 10);
+    put_packet("s-9", "another", "");
+    put_packet("r-10", "a received one", "");
+    ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 0);
+    world_reopen(&w);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 1);
 }
 
 END_TEST
@@ -500,6 +521,7 @@ int main(void)
     tcase_add_test(file, the_last_packet_takes_the_spooled_message_along);
     tcase_add_test(file, a_packet_id_used_again_means_the_later_message);
     tcase_add_test(file, a_spooled_message_that_goes_is_with_nobody);
+    tcase_add_test(file, a_message_whose_packet_was_never_stored_is_fetched_again);
     tcase_add_test(file, a_broker_that_forgot_everything_gets_all_again);
     tcase_add_test(file, there_is_room_up_to_nine_tenths_and_again_when_messages_have_gone);
     tcase_add_test(file, there_is_no_room_behind_a_queue_that_is_half_full);
