@@ -62,11 +62,14 @@ static const struct question questions[] = {
 
 /* clang-format on */
 
-enum { QUESTIONS = sizeof questions / sizeof questions[0] };
+enum { QUESTIONS = sizeof questions / sizeof questions[0], USUAL_BAUD = 115200 };
 
+/* A speed that somebody configured comes first: each family is asked at that. */
 struct auto_stick {
     struct stick s;
-    size_t at; /* the question */
+    uint8_t order[2 * QUESTIONS]; /* indices of questions */
+    size_t n, n_configured;
+    size_t at;
     bool asked;
     int64_t deadline_ms;
     uint8_t heard[WINDOW]; /* the latest octets since it was asked */
@@ -78,9 +81,32 @@ static struct auto_stick *self(struct stick *s)
     return container_of(s, struct auto_stick, s);
 }
 
+static const struct question *current(const struct auto_stick *a)
+{
+    return &questions[a->order[a->at]];
+}
+
+static int32_t baud_at(const struct auto_stick *a, size_t at)
+{
+    return at < a->n_configured ? (int32_t)a->s.config.baud : questions[a->order[at]].baud;
+}
+
+static void plan(struct auto_stick *a)
+{
+    const int32_t baud = (int32_t)a->s.config.baud;
+    a->n = 0;
+    for (size_t i = 0; i < QUESTIONS; i++) {
+        if (baud != 0 && baud != USUAL_BAUD && questions[i].baud == USUAL_BAUD)
+            a->order[a->n++] = (uint8_t)i;
+    }
+    a->n_configured = a->n;
+    for (size_t i = 0; i < QUESTIONS; i++)
+        a->order[a->n++] = (uint8_t)i;
+}
+
 static void ask(struct auto_stick *a, int64_t now_ms)
 {
-    const struct question *q = &questions[a->at];
+    const struct question *q = current(a);
     a->asked = true;
     a->n_heard = 0;
     a->deadline_ms = now_ms + q->wait_ms;
@@ -89,9 +115,10 @@ static void ask(struct auto_stick *a, int64_t now_ms)
 
 static void prepare(struct auto_stick *a, int64_t now_ms)
 {
-    const struct question *q = &questions[a->at];
-    if (a->at == 0 || questions[a->at - 1].baud != q->baud)
-        stick_set_port(&a->s, (struct stick_port){.baud = q->baud, .dtr = -1, .rts = -1});
+    const struct question *q = current(a);
+    const int32_t baud = baud_at(a, a->at);
+    if (a->at == 0 || baud_at(a, a->at - 1) != baud)
+        stick_set_port(&a->s, (struct stick_port){.baud = baud, .dtr = -1, .rts = -1});
     a->asked = false;
     a->deadline_ms = now_ms + q->pause_ms;
     if (q->pause_ms == 0)
@@ -146,7 +173,7 @@ static bool is_answered(const struct auto_stick *a)
         {"xbee",   is_at_response},
     };
 
-    const struct bytes family = bytes_str(questions[a->at].family);
+    const struct bytes family = bytes_str(current(a)->family);
     for (size_t k = 0; k < sizeof answers / sizeof answers[0]; k++) {
         if (!bytes_equal(family, bytes_str(answers[k].family)))
             continue;
@@ -172,11 +199,12 @@ static void on_input(struct stick *s, int64_t now_ms, struct bytes in)
     }
     if (!is_answered(a))
         return;
-    const struct question *q = &questions[a->at];
+    const struct question *q = current(a);
+    const int32_t baud = baud_at(a, a->at);
     a->deadline_ms = TIME_NEVER;
     stick_log(s, LOG_NOTICE, "auto.found", "a stick of family %s answers at %ld baud", q->family,
-              (long)q->baud);
-    stick_identified(s, now_ms, q->family, q->baud);
+              (long)baud);
+    stick_identified(s, now_ms, q->family, baud);
 }
 
 /* ---- the driver -------------------------------------------------------------------------------- */
@@ -189,6 +217,7 @@ static void on_init(struct stick *s)
 static void on_opened(struct stick *s, int64_t now_ms)
 {
     self(s)->at = 0;
+    plan(self(s));
     prepare(self(s), now_ms);
 }
 
@@ -204,7 +233,7 @@ static void on_advance(struct stick *s, int64_t now_ms)
         ask(a, now_ms);
         return;
     }
-    if (++a->at < QUESTIONS) {
+    if (++a->at < a->n) {
         prepare(a, now_ms);
         return;
     }

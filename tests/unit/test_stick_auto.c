@@ -39,12 +39,18 @@ static void drain(struct ear *e)
     }
 }
 
-static void start(struct ear *e)
+static void start_at(struct ear *e, uint32_t baud)
 {
-    const struct stick_config config = stick_defaults();
+    struct stick_config config = stick_defaults();
+    config.baud = baud;
     *e = (struct ear){.s = stick_new(stick_driver_find(bytes_str("auto")), &config, 0)};
     stick_opened(e->s, 0);
     drain(e);
+}
+
+static void start(struct ear *e)
+{
+    start_at(e, 115200);
 }
 
 static bool is_asked(const struct ear *e, const char *octets, size_t len)
@@ -143,6 +149,26 @@ START_TEST(a_device_that_never_answers_is_given_up_within_half_a_minute_and_aske
 
 END_TEST
 
+START_TEST(a_configured_speed_is_tried_first_with_each_family)
+{
+    const struct family *f = &families[_i];
+    struct ear e;
+    start_at(&e, 230400);
+    wait_for(&e, 230400, f->question, f->question_len);
+    stick_input(e.s, e.now_ms, bytes_of(f->answer, f->answer_len));
+    drain(&e);
+    ck_assert_str_eq(e.family, f->name);
+    ck_assert_int_eq(e.found_baud, 230400);
+    stick_free(e.s);
+
+    /* And when it does not fit, the usual ones follow. */
+    start_at(&e, 230400);
+    wait_for(&e, f->baud, f->question, f->question_len);
+    stick_free(e.s);
+}
+
+END_TEST
+
 START_TEST(an_xbee_is_asked_last)
 {
     struct ear e;
@@ -162,6 +188,7 @@ int main(void)
     tcase_add_loop_test(tc, each_family_is_known_by_its_answer_octet_by_octet_behind_noise, 0,
                         FAMILIES);
     tcase_add_test(tc, a_device_that_never_answers_is_given_up_within_half_a_minute_and_asked_anew);
+    tcase_add_loop_test(tc, a_configured_speed_is_tried_first_with_each_family, 0, FAMILIES);
     tcase_add_test(tc, an_xbee_is_asked_last);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
