@@ -58,6 +58,7 @@ struct stick_node {
     uint64_t address;
     uint8_t kind; /* enum peer_kind */
     bool has_lqi, has_rssi;
+    bool search_owed; /* one was due, but another node's had just been made */
     uint8_t lqi;
     int8_t rssi;
     uint8_t failures_in_row;
@@ -97,6 +98,13 @@ static inline bool stick_is_group(const struct stick_send *send)
 static inline bool stick_may_have_moved(const struct stick_send *send)
 {
     return send->node->failures_in_row >= STICK_MOVED_FAILURES;
+}
+
+/* Is it time to search for a node that failed so often? After 1, 2, 4, 8, ... failures in a row: a
+ * search is a broadcast, but a node that moves when it has failed before must be found, too. */
+static inline bool stick_search_due(const struct stick_node *node, unsigned failures)
+{
+    return failures > 0 && (node->search_owed || (failures & (failures - 1)) == 0);
 }
 
 /* ---- the driver -------------------------------------------------------------------------------- */

@@ -115,12 +115,11 @@ static bool ask_short(struct ezsp *e, int64_t now_ms, struct stick_send *send,
     return ezsp_command(e, now_ms, &w, EZSP_JOB_ZDO, EZSP_SEND_BROADCAST, 0);
 }
 
-/* A node that does not answer may have got another address. One that never answers is asked for
- * after 2, 4, 8, ... failures: each question is a broadcast. */
+/* A node that does not answer may have got another address. */
 static bool is_doubtful(const struct stick_node *node)
 {
-    const unsigned failures = node->failures_in_row;
-    return failures >= STICK_MOVED_FAILURES && (failures & (failures - 1)) == 0;
+    return node->failures_in_row >= STICK_MOVED_FAILURES &&
+           stick_search_due(node, node->failures_in_row);
 }
 
 /* What this packet needs next. False when it needs no command (any more). */
@@ -128,12 +127,13 @@ static bool serve(struct ezsp *e, int64_t now_ms, struct stick_send *send)
 {
     if (stick_is_group(send))
         return send_broadcast(e, now_ms, send);
-    const struct stick_node *node = send->node;
+    struct stick_node *node = send->node;
     const bool known = node->short_address != SHORT_UNKNOWN;
     if (!known && send->note == NOTE_FRESH)
         return look_up_short(e, now_ms, send);
     if (!known || (send->note == NOTE_FRESH && is_doubtful(node))) {
         struct ezsp_quest *quest = send->note != NOTE_ASKED ? free_quest(e, now_ms) : NULL;
+        node->search_owed = quest == NULL && known;
         if (quest != NULL)
             return ask_short(e, now_ms, send, quest);
     }

@@ -64,6 +64,7 @@ void stick_trust(struct stick *s, struct stick_node *node)
 {
     const bool suspect = is_suspect(node);
     node->failures_in_row = 0;
+    node->search_owed = false;
     if (!suspect || !list_linked(&node->ready))
         return;
     list_unlink(&node->ready);
@@ -84,6 +85,7 @@ static void count_outcome(struct stick *s, struct stick_node *node, enum stick_o
         s->counters.delivered++;
         node->delivered++;
         node->failures_in_row = 0;
+        node->search_owed = false;
         break;
     case STICK_FAILED:
     case STICK_UNKNOWN:

@@ -69,15 +69,17 @@ void znp_packet_encode(struct znp *z, const struct stick_send *send, struct znp_
 }
 
 /* Asks everybody for the 16-bit address of a node. */
-static void seek(struct znp *z, int64_t now_ms, uint64_t eui64)
+static bool seek(struct znp *z, int64_t now_ms, uint64_t eui64)
 {
     if (now_ms < z->seek_ms)
-        return;
+        return false;
     uint8_t data[10];
     struct writer w = wr_to(data, sizeof data);
     znp_put_nwk_addr(&w, eui64);
-    if (znp_ask(z, now_ms, ZNP_BY_NOBODY, 0, ZNP_NWK_ADDR_REQ, bytes_of(data, w.len)))
-        z->seek_ms = now_ms + SEEK_GAP_MS;
+    if (!znp_ask(z, now_ms, ZNP_BY_NOBODY, 0, ZNP_NWK_ADDR_REQ, bytes_of(data, w.len)))
+        return false;
+    z->seek_ms = now_ms + SEEK_GAP_MS;
+    return true;
 }
 
 static void not_begun(struct znp *z, int64_t now_ms, uint8_t id, int64_t again_ms)
@@ -110,17 +112,13 @@ static void find_route(struct znp *z, int64_t now_ms, struct stick_send *send)
     busy(z, now_ms, send->id);
 }
 
-/* It may have got another 16-bit address without our hearing of it. A node that has been silent
- * for longer is not searched for each time. */
+/* It may have got another 16-bit address without our hearing of it. */
 static void no_ack(struct znp *z, int64_t now_ms, struct stick_send *send)
 {
-    const struct stick_node *node = send->node;
-    const bool worth =
-        node->kind == PEER_EUI64 && node->failures_in_row + 1 <= STICK_MOVED_FAILURES;
-    const uint64_t eui64 = node->address;
+    struct stick_node *node = send->node;
+    if (node->kind == PEER_EUI64 && stick_search_due(node, node->failures_in_row + 1U))
+        node->search_owed = !seek(z, now_ms, node->address);
     stick_verdict(&z->s, now_ms, send->id, VERDICT_FAILED, 0);
-    if (worth)
-        seek(z, now_ms, eui64);
 }
 
 /* A stick that refuses everything has forgotten our endpoint: it was reset without our hearing of

@@ -131,6 +131,27 @@ START_TEST(without_an_answer_the_address_that_is_known_is_used)
 
 END_TEST
 
+START_TEST(a_question_that_had_to_wait_is_asked_later)
+{
+    struct ncp_world *w = running(13);
+    w->ncp.sent_status = 0x66;
+    for (unsigned i = 0; i < 4; i++) {
+        w->ncp.short_of_node = i % 2 == 0 ? NODE_SHORT : OTHER_SHORT;
+        ncp_world_send(w, node + i % 2, bytes_str("one"));
+        ncp_world_run(w, 5000);
+    }
+    ncp_world_send(w, node + 1, bytes_str("two"));
+    ncp_world_send(w, node, bytes_str("two")); /* questions are a second apart */
+    ncp_world_run(w, 5000);
+    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 1);
+    ncp_world_send(w, node, bytes_str("three"));
+    ncp_world_run(w, 5000);
+    ck_assert_uint_eq(w->ncp.asked[EZSP_SEND_BROADCAST], 2);
+    ncp_world_free(w);
+}
+
+END_TEST
+
 START_TEST(a_dead_node_is_asked_for_its_address_ever_more_rarely)
 {
     struct ncp_world *w = running(13);
@@ -214,6 +235,7 @@ int main(void)
     tcase_add_test(t, a_node_that_nobody_knows_fails_and_questions_are_rare);
     tcase_add_test(t, a_node_that_failed_twice_is_asked_for_its_address);
     tcase_add_loop_test(t, without_an_answer_the_address_that_is_known_is_used, 0, all);
+    tcase_add_test(t, a_question_that_had_to_wait_is_asked_later);
     tcase_add_test(t, a_dead_node_is_asked_for_its_address_ever_more_rarely);
     tcase_add_loop_test(t, joins_leaves_announcements_and_conflicts_change_the_address, 0, all);
     suite_add_tcase(s, t);

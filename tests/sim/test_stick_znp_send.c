@@ -287,7 +287,7 @@ START_TEST(a_node_that_does_not_acknowledge_is_searched_for_and_found)
 
 END_TEST
 
-START_TEST(a_dead_node_is_not_searched_for_all_the_time)
+START_TEST(a_dead_node_is_searched_for_ever_more_rarely)
 {
     meet();
     for (unsigned i = 0; i < 10; i++) {
@@ -296,7 +296,27 @@ START_TEST(a_dead_node_is_not_searched_for_all_the_time)
         bench_run(b, 5000);
     }
     assert_outcomes(0, 10, 0, 0);
-    ck_assert_uint_le(bench_count(b, ZNP_NWK_ADDR_REQ), 2);
+    ck_assert_uint_eq(bench_count(b, ZNP_NWK_ADDR_REQ), 4); /* after 1, 2, 4 and 8 */
+}
+
+END_TEST
+
+START_TEST(a_search_that_had_to_wait_is_made_up_for)
+{
+    meet();
+    bench_send(b, NODE, "03 05 00");
+    bench_confirm(b, ZNP_APS_NO_ACK, bench_id(b));
+    bench_run(b, 5000);
+    bench_send(b, NODE + 1, "03 05 00");
+    bench_confirm(b, ZNP_APS_NO_ACK, bench_id(b));
+    bench_send(b, NODE, "03 05 00"); /* searches are a second apart */
+    bench_confirm(b, ZNP_APS_NO_ACK, bench_id(b));
+    ck_assert_uint_eq(bench_count(b, ZNP_NWK_ADDR_REQ), 2);
+    bench_run(b, 5000);
+    bench_send(b, NODE, "03 05 00");
+    bench_confirm(b, ZNP_APS_NO_ACK, bench_id(b));
+    ck_assert_uint_eq(bench_count(b, ZNP_NWK_ADDR_REQ), 3);
+    ck_assert_mem_eq(bench_last(b, ZNP_NWK_ADDR_REQ)->data, "\xAA\x2B\x52\x40\x00\xA2\x13\x00", 8);
 }
 
 END_TEST
@@ -452,7 +472,8 @@ int main(void)
     tcase_add_loop_test(t, each_status_of_a_confirm_has_its_outcome, 0, 15);
     tcase_add_test(t, a_missing_route_is_looked_for_once);
     tcase_add_test(t, a_node_that_does_not_acknowledge_is_searched_for_and_found);
-    tcase_add_test(t, a_dead_node_is_not_searched_for_all_the_time);
+    tcase_add_test(t, a_dead_node_is_searched_for_ever_more_rarely);
+    tcase_add_test(t, a_search_that_had_to_wait_is_made_up_for);
     tcase_add_test(t, a_stick_that_refuses_everything_is_started_again_once);
     tcase_add_test(t, slots_follow_the_generation);
     tcase_add_test(t, too_long_packets_are_not_sent);
