@@ -11,8 +11,6 @@
 #include "store_priv.h"
 #include "system.h"
 
-enum { CLOSE_MS = 10000 };
-
 struct store_options store_defaults(void)
 {
     return (struct store_options){
@@ -191,8 +189,7 @@ void store_close(struct store *s)
         store_resync_end(s);
     store_flush(s);
 
-    const int64_t until_ms = store_now_ms() + CLOSE_MS;
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    const struct timespec until = store_deadline(STORE_PATIENCE_MS);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_signal(&s->work);

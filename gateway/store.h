@@ -74,7 +74,7 @@ int store_open(const struct store_options *options, void (*wake)(void *arg), voi
 /* Commits what is queued (waits up to 10 s), stops the thread and frees. NULL is ignored. */
 void store_close(struct store *s);
 
-/* Waits until everything queued is committed, 10 s at most. For an end at which other threads may
+/* Waits until everything that was flushed is committed or the store fails, 10 s at most. For an end at which other threads may
  * still come, so that the store can't be closed. */
 void store_sync(struct store *s);
 

@@ -357,6 +357,20 @@ int store_block(struct store *s, struct store_ops *ops, struct store_waiter *wai
     return waiter->rc;
 }
 
+void store_sync(struct store *s)
+{
+    const struct timespec until = store_deadline(STORE_PATIENCE_MS);
+
+    pthread_mutex_lock(&s->lock);
+    s->waiters++;
+    store_prod(s);
+    while ((s->busy || s->queue.first != NULL) && !store_failing(s) &&
+           pthread_cond_timedwait(&s->done, &s->lock, &until) == 0)
+        ;
+    s->waiters--;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- the thread ------------------------------------------------------------------------------ */
 
 /* Nobody can commit meanwhile, so most of what there is to wait for is done before. */

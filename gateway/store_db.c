@@ -45,6 +45,12 @@ int64_t store_now_ms(void)
     return store_now_us() / 1000;
 }
 
+struct timespec store_deadline(int64_t in_ms)
+{
+    const int64_t at_ms = store_now_ms() + in_ms;
+    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
+}
+
 int64_t store_clock_ms(const struct store_db *db)
 {
     return store_now_ms() + db->clock_base_ms;

@@ -396,9 +396,6 @@ static int give_messages(struct load *l)
         const struct kept_message *const m = &l->messages[i];
         if (m->routed)
             continue;
-        pthread_mutex_lock(&l->s->lock);
-        store_unrouted_add(l->s, m->journal);
-        pthread_mutex_unlock(&l->s->lock);
         rc = l->visitor->message(l->visitor->owner, m->journal, bytes_of(m->topic, m->topic_len),
                                  m->body, m->qos, m->retain);
     }

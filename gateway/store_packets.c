@@ -122,17 +122,25 @@ static int open_sending(struct store *s)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* The greatest number in use, and the messages without deliveries, which are not routed. */
 static int open_journal(struct store *s)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(s->db.sql,
-                                "SELECT max(ifnull((SELECT max(journal) FROM message), 0),"
-                                " ifnull((SELECT max(journal) FROM delivery), 0))",
+                                "SELECT ifnull(max(journal), 0), -1 FROM delivery"
+                                " UNION ALL SELECT * FROM"
+                                " (SELECT journal, refs FROM message ORDER BY journal)",
                                 -1, &stmt, NULL);
-    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        s->journal = (uint64_t)sqlite3_column_int64(stmt, 0);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const uint64_t journal = (uint64_t)sqlite3_column_int64(stmt, 0);
+        if (journal > s->journal)
+            s->journal = journal;
+        if (sqlite3_column_int64(stmt, 1) == 0)
+            store_unrouted_add(s, journal);
+        rc = SQLITE_OK;
+    }
     sqlite3_finalize(stmt);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 int store_packets_open(struct store *s)

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <sqlite3.h>
 
@@ -37,6 +38,7 @@ enum {
     STORE_SCHEMA = 1,               /* PRAGMA user_version */
     STORE_APPLICATION = 0x534E6574, /* PRAGMA application_id: "SNet" */
     STORE_PAGE_BYTES = 4096,        /* not less than what flash writes at once */
+    STORE_PATIENCE_MS = 10000,      /* with a disk, at the end */
     STORE_WHY_MAX = 256,
     STORE_SEED_BYTES = 16,
     STORE_KEY_MAX = 32, /* a key of Paho's with its terminator */
@@ -321,6 +323,8 @@ struct store {
 
 int64_t store_now_ms(void);
 int64_t store_now_us(void);
+/* For the conditions. */
+struct timespec store_deadline(int64_t in_ms);
 
 /* ---- store.c --------------------------------------------------------------------------------- */
 
