@@ -280,20 +280,43 @@ static bool acceptable(const struct up_request *r)
     return sn_topic_filter_ok(r->topic);
 }
 
+/* Lost since the session last heard of it, it may be there again, but what was lost with it must not
+ * be overtaken. */
+static bool is_known_connection(const struct mqtt *m)
+{
+    return atomic_load_explicit(&m->online, memory_order_acquire) &&
+           atomic_load_explicit(&m->connects, memory_order_relaxed) == m->heard_connects;
+}
+
+/* What comes out of the spool has its own window. */
+static bool has_room(const struct mqtt *m, const struct up_request *r, size_t cost)
+{
+    const size_t bytes = atomic_load_explicit(&m->queued_bytes, memory_order_relaxed);
+    return r->spooled != 0 ||
+           (atomic_load_explicit(&m->queued, memory_order_relaxed) < m->options.max_queued &&
+            bytes <= m->options.max_queued_bytes && cost <= m->options.max_queued_bytes - bytes);
+}
+
 /* UP_OK: there is room, and it is charged. */
 static enum up_result admit(struct mqtt *m, const struct up_request *r, size_t cost)
 {
     if (!acceptable(r))
         return UP_REFUSED;
-    if (!atomic_load_explicit(&m->online, memory_order_acquire))
+    if (!is_known_connection(m) || !has_room(m, r, cost))
         return UP_BUSY;
-    const size_t bytes = atomic_load_explicit(&m->queued_bytes, memory_order_relaxed);
-    if (atomic_load_explicit(&m->queued, memory_order_relaxed) >= m->options.max_queued ||
-        bytes > m->options.max_queued_bytes || cost > m->options.max_queued_bytes - bytes)
+    if (r->type == UP_PUBLISH && m->unheard > 0) /* nor what was refused */
         return UP_BUSY;
     atomic_fetch_add_explicit(&m->queued, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&m->queued_bytes, cost, memory_order_relaxed);
     return UP_OK;
+}
+
+static void refuse(struct mqtt *m, struct item *it, enum up_result result)
+{
+    it->event.result = result;
+    it->refused = it->request == UP_PUBLISH && result == UP_BUSY;
+    m->unheard += it->refused;
+    list_push_back(&m->refused, &it->link);
 }
 
 void mqtt_submit(struct mqtt *m, const struct up_request *request)
@@ -311,13 +334,26 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
     it->request = request->type;
     it->cost = cost;
     if (result != UP_OK) {
-        list_push_back(&m->refused, &it->link);
+        refuse(m, it, result);
         return;
     }
     it->event.body = body_ref(request->body);
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);
     list_push_back(&m->staged[item_lane(it)], &it->link);
+}
+
+/* Lock held. The connection was lost in this turn. */
+static void refuse_staged(struct mqtt *m)
+{
+    for (enum lane lane = 0; lane < LANES; lane++) {
+        for (struct list *link; (link = list_pop_front(&m->staged[lane])) != NULL;) {
+            struct item *const it = container_of(link, struct item, link);
+            atomic_fetch_sub_explicit(&m->queued, 1, memory_order_relaxed);
+            atomic_fetch_sub_explicit(&m->queued_bytes, it->cost, memory_order_relaxed);
+            refuse(m, it, UP_BUSY);
+        }
+    }
 }
 
 void mqtt_flush(struct mqtt *m)
@@ -327,6 +363,8 @@ void mqtt_flush(struct mqtt *m)
     if (!submitted && list_empty(&m->refused))
         return;
     pthread_mutex_lock(&m->lock);
+    if (!is_known_connection(m))
+        refuse_staged(m);
     bool fits = false;
     for (enum lane lane = 0; lane < LANES; lane++) {
         /* What waited before waits for room, and is woken by it. */
@@ -363,6 +401,9 @@ bool mqtt_next_event(struct mqtt *m, struct up_event *out)
         return false;
     m->borrowed = container_of(link, struct item, link);
     *out = m->borrowed->event;
+    m->unheard -= m->borrowed->refused;
+    if (out->type == UP_CONNECTED)
+        m->heard_connects++;
     return true;
 }
 

@@ -50,8 +50,9 @@ struct item {
     struct up_event event; /* for the loop; of a request, the body until it is given to Paho */
     enum up_request_type request;
     enum item_state state;
-    size_t cost; /* octets of topic and body, charged to the queue or the inbox */
-    char text[]; /* topic, filter or reason; terminated */
+    bool refused; /* for want of room or a connection, when it was submitted */
+    size_t cost;  /* octets of topic and body, charged to the queue or the inbox */
+    char text[];  /* topic, filter or reason; terminated */
 };
 
 /* What Paho's callbacks have to tell the worker. */
@@ -74,6 +75,8 @@ struct mqtt {
     struct list staged[LANES]; /* submitted since the last flush */
     struct list refused;       /* the same, answered already */
     struct list taken;         /* events out of the inbox */
+    unsigned unheard;          /* PUBLISHes refused, of which the session has not heard */
+    uint64_t heard_connects;   /* connections of which it has */
     struct item *borrowed;
 
     /* Any thread. */
