@@ -56,6 +56,9 @@ void sn_engine_outcome(struct sn_engine *e, int64_t now_ms, const struct peer *t
     if (c == NULL || c->undecided == 0)
         return;
     c->undecided--;
+    /* A stick that is away is not the node's fault: it keeps its tries until it can hear them. */
+    if (outcome == SN_AIR_NOT_SENT && c->down != NULL && c->down->tries > 0)
+        c->down->tries--;
     if (c->undecided == 0 && c->down != NULL)
         sn_down_rearm(e, c->down);
 }
