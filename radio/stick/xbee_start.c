@@ -98,7 +98,7 @@ void xbee_text(struct xbee *x, int64_t now_ms, struct bytes in)
             enter(x, now_ms, XBEE_TEXT_CN, OK_MS);
             say(x, "ATCN\r");
         } else {
-            stick_log(&x->s, LOG_NOTICE, "xbee.api_mode_set",
+            stick_log(&x->s, LOG_WARN, "xbee.api_mode_set",
                       "the module was in transparent mode and is now in API mode, until it loses "
                       "power: set AP in its flash (ATWR)");
             enter(x, now_ms, XBEE_ASK_AP, 0);
@@ -281,6 +281,12 @@ static void up(struct xbee *x, int64_t now_ms)
         (unsigned)x->value[SET_CH],
         (unsigned)(x->is_802154 ? x->value[SET_ID] : x->value[SET_OI]) & 0xFFFF,
         x->decoder.escaped ? 2U : 1U);
+    if (x->s.config.baud != 0 && x->baud != (int32_t)x->s.config.baud)
+        stick_log(
+            &x->s, LOG_WARN, "xbee.other_baud",
+            "the module is at %ld baud, the configuration says %lu: write baud = %ld, for the "
+            "search takes seconds at each start",
+            (long)x->baud, (unsigned long)x->s.config.baud, (long)x->baud);
     x->phase = XBEE_UP;
     x->deadline_ms = TIME_NEVER;
     x->health_ms = now_ms + XBEE_HEALTH_MS;

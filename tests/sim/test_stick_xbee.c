@@ -16,11 +16,12 @@ static const uint64_t node_64 = 0x0013A20040522BAA;
 static struct stick *s;
 static int64_t now_ms;
 static struct xbee_decoder from_host;
-static bool escaped;      /* API mode 2 */
-static uint8_t ai;        /* 0: it has a network */
-static unsigned asked_ap; /* how often */
-static bool holds_tongue; /* no answer to anything */
-static unsigned ups, downs, reopens, outcomes[OUTCOMES];
+static bool escaped;        /* API mode 2 */
+static uint8_t ai;          /* 0: it has a network */
+static unsigned asked_ap;   /* how often */
+static bool holds_tongue;   /* no answer to anything */
+static int32_t baud = 9600; /* of the port; the module's is 9600 */
+static unsigned warnings, ups, downs, reopens, outcomes[OUTCOMES];
 
 static struct {
     uint8_t id;
@@ -36,6 +37,9 @@ static void take_events(void)
         ups += e.type == STICK_EV_UP;
         downs += e.type == STICK_EV_DOWN;
         reopens += e.type == STICK_EV_REOPEN;
+        if (e.type == STICK_EV_PORT && e.port.baud > 0)
+            baud = e.port.baud;
+        warnings += e.type == STICK_EV_LOG && strcmp(e.name, "xbee.other_baud") == 0;
         if (e.type == STICK_EV_OUTCOME)
             outcomes[e.outcome]++;
     }
@@ -93,7 +97,7 @@ static void read_host(struct bytes out)
     while (xbee_next(&from_host, &content)) {
         uint8_t frame[XBEE_CONTENT_MAX];
         memcpy(frame, content.data, content.len);
-        if (holds_tongue)
+        if (holds_tongue || baud != 9600)
             continue;
         if (frame[0] == XBEE_AT) {
             answer_at(frame);
@@ -180,6 +184,25 @@ static void setup(void)
     ck_assert_uint_eq(ups, 1);
     node_says(NODE_16);
 }
+
+START_TEST(a_module_at_another_baud_is_found_and_told_of)
+{
+    struct stick_config config = stick_defaults();
+    stick_free(s);
+    config.baud = 38400;
+    baud = 38400;
+    ups = 0;
+    s = stick_new(stick_driver_find(bytes_of("xbee", 4)), &config, now_ms);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(warnings, 0);
+    stick_opened(s, now_ms);
+    run(30000);
+    ck_assert_uint_eq(ups, 1);
+    ck_assert_int_eq(baud, 9600);
+    ck_assert_uint_eq(warnings, 1);
+}
+
+END_TEST
 
 static void teardown(void)
 {
@@ -333,6 +356,7 @@ int main(void)
     Suite *suite = suite_create("stick_xbee");
     TCase *tc = tcase_create("xbee");
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_module_at_another_baud_is_found_and_told_of);
     tcase_add_test(tc, the_16_bit_address_is_given_so_that_nothing_need_be_discovered);
     tcase_add_test(tc, a_node_that_keeps_failing_is_sought_by_its_64_bit_address);
     tcase_add_test(tc, a_node_that_is_heard_again_is_trusted_at_its_new_address);
