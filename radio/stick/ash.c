@@ -73,6 +73,7 @@ static void connected(struct ash *a)
     a->state = ASH_CONNECTED;
     a->frm_tx = 0;
     a->frm_rx = 0;
+    a->fresh = true;
     a->t_ack_ms = a->t_first_ms;
     a->ack_due = true;
 }
@@ -96,6 +97,7 @@ static void take_ack(struct ash *a, int64_t now_ms, uint8_t ack_num)
     if (a->repeats == 0)
         a->t_ack_ms = clamp_ack(a->t_ack_ms * 7 / 8 + (now_ms - a->sent_ms) / 2);
     a->frm_tx = after(a->frm_tx);
+    a->fresh = false;
     a->tx = ASH_TX_IDLE;
     a->ack_at_ms = TIME_NEVER;
 }
@@ -133,6 +135,7 @@ static bool on_data(struct ash *a, int64_t now_ms, const struct ash_frame *f, st
     take_ack(a, now_ms, f->ack_num);
     if (f->frm_num == a->frm_rx) {
         a->frm_rx = after(a->frm_rx);
+        a->fresh = false;
         a->rejecting = false;
         a->nak_due = false;
         a->ack_due = true;
@@ -191,8 +194,9 @@ static bool on_frame(struct ash *a, int64_t now_ms, const struct ash_frame *f,
     case ASH_ACK:
     case ASH_NAK:
         return on_ack(a, now_ms, f, out);
-    case ASH_RSTACK:
-        return end(a, out, ASH_EV_REBOOTED, f->code);
+    case ASH_RSTACK: /* said twice, or the answer to an earlier RST: both ends begin at 0 anyway */
+        return !(a->fresh && f->code == ASH_RESET_SOFTWARE) &&
+               end(a, out, ASH_EV_REBOOTED, f->code);
     case ASH_ERROR:
         return end(a, out, ASH_EV_FAILED, f->code);
     case ASH_RST: /* only a host says that: another one, or our own echo */

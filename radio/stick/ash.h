@@ -102,6 +102,7 @@ struct ash {
     bool rst_due, ack_due, nak_due, nrdy_due;
     bool rejecting; /* a NAK is under way: no other until a good frame */
     bool not_ready;
+    bool fresh; /* nothing but the RSTACK has come on this connection */
     uint8_t data[ASH_DATA_MAX];
     uint16_t data_len;
     uint8_t wire[ASH_WIRE_MAX + 1];

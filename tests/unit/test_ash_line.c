@@ -165,6 +165,24 @@ START_TEST(what_was_half_received_before_a_new_connection_is_gone)
 
 END_TEST
 
+START_TEST(a_second_rstack_before_anything_else_is_no_reset)
+{
+    ck_assert_int_eq(hear_rstack(0x0B), ASH_EV_NONE);
+    send();
+    ck_assert_int_eq(hear_rstack(0x0B), ASH_EV_NONE);
+    ck_assert_int_eq(hear_rstack(0x02), ASH_EV_REBOOTED);
+    ash_connect(&a, now_ms);
+    said();
+    ck_assert_int_eq(hear_rstack(0x0B), ASH_EV_CONNECTED);
+    said();
+    send();
+    said();
+    hear_ack(1);
+    ck_assert_int_eq(hear_rstack(0x0B), ASH_EV_REBOOTED);
+}
+
+END_TEST
+
 START_TEST(a_reset_or_error_of_the_stick_ends_the_connection)
 {
     send();
@@ -413,6 +431,7 @@ int main(void)
     tcase_add_test(t, a_reset_begins_with_cancel_and_is_repeated_five_times);
     tcase_add_test(t, only_a_software_reset_answers_ours);
     tcase_add_test(t, what_was_half_received_before_a_new_connection_is_gone);
+    tcase_add_test(t, a_second_rstack_before_anything_else_is_no_reset);
     tcase_add_test(t, a_reset_or_error_of_the_stick_ends_the_connection);
     tcase_add_test(t, numbers_of_data_go_round_and_each_waits_for_its_acknowledgement);
     tcase_add_test(t, without_acknowledgement_data_is_repeated_ever_later_then_the_line_is_lost);
