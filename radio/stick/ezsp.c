@@ -132,6 +132,12 @@ void ezsp_restart(struct ezsp *e, int64_t now_ms, const char *text)
 static void give_up_silent(struct ezsp *e, int64_t now_ms)
 {
     char heard[80];
+    if (e->boot_loader) {
+        ezsp_give_up(e, now_ms,
+                     "the stick stays in its boot loader: there is no firmware in it that starts; "
+                     "flash EmberZNet NCP firmware");
+        return;
+    }
     if (e->heard_bytes == 0) {
         snprintf(heard, sizeof heard, "the device says nothing");
     } else if (e->ash.noise) {
@@ -337,6 +343,8 @@ static void opened(struct stick *s, int64_t now_ms)
     struct ezsp *e = ezsp_of(s);
     e->restarts = 0;
     e->heard_bytes = 0;
+    e->prompt = 0;
+    e->boot_loader = false;
     begin(e, now_ms);
     flush(e, now_ms);
 }
@@ -349,12 +357,34 @@ static void closed(struct stick *s)
     ash_stop(&e->ash);
 }
 
+/* The Gecko boot loader shows a menu and waits at its prompt. "2" starts the firmware, if there is
+ * any; to ASH it is a damaged frame. */
+static void look_for_boot_loader(struct ezsp *e, struct bytes in)
+{
+    static const uint8_t prompt[] = {'B', 'L', ' ', '>'};
+    static const uint8_t run[] = {'2'};
+
+    for (size_t i = 0; i < in.len && !e->boot_loader; i++) {
+        e->prompt = in.data[i] == prompt[e->prompt] ? (uint8_t)(e->prompt + 1)
+                                                    : (uint8_t)(in.data[i] == prompt[0]);
+        if (e->prompt < sizeof prompt)
+            continue;
+        e->boot_loader = true;
+        e->prompt = 0;
+        stick_log(&e->stick, LOG_NOTICE, "ezsp.boot_loader",
+                  "the stick waits in its boot loader; telling it to start its firmware");
+        stick_write(&e->stick, bytes_of(run, sizeof run));
+    }
+}
+
 static void input(struct stick *s, int64_t now_ms, struct bytes in)
 {
     struct ezsp *e = ezsp_of(s);
     struct reader r = rd_of(in);
     struct ash_event event;
     e->heard_bytes += in.len;
+    if (e->ash.state == ASH_CONNECTING)
+        look_for_boot_loader(e, in);
     while (is_open(e) && ash_next(&e->ash, now_ms, &r, &event))
         on_event(e, now_ms, &event);
     ezsp_pump(e, now_ms);

@@ -93,6 +93,8 @@ struct ezsp {
     uint8_t seq, tsn;
     unsigned restarts;
     uint64_t heard_bytes; /* of this opening */
+    uint8_t prompt;       /* octets of the boot loader's prompt that came */
+    bool boot_loader;     /* it has shown that, and was told to go on */
     int64_t nop_at_ms;
     int64_t overflow_log_ms;
     uint64_t overflows;

@@ -201,6 +201,24 @@ START_TEST(a_silent_device_is_given_up_after_five_resets_and_multiprotocol_firmw
 
 END_TEST
 
+START_TEST(a_stick_in_its_boot_loader_is_told_to_go_on)
+{
+    struct ncp_world *w = world(13);
+    w->ncp.deaf_resets = _i == 0 ? 1 : 5;
+    opens(w, 10);
+    ncp_raw(w, bytes_str("\r\n3. ebl info\r\nBBL"));
+    ncp_raw(w, bytes_str(" > "));
+    ncp_world_run(w, 1);
+    ck_assert_uint_eq(w->wire[0], '2');
+    ncp_world_run(w, 30000);
+    ck_assert(logged(w, "ezsp.boot_loader"));
+    ck_assert_uint_eq(w->ups, _i == 0);
+    ck_assert(_i == 0 || says(w, "stays in its boot loader"));
+    ncp_world_free(w);
+}
+
+END_TEST
+
 START_TEST(a_stick_that_just_got_its_power_is_reset_once_more)
 {
     struct ncp_world *w = world(13);
@@ -558,6 +576,7 @@ int main(void)
     tcase_add_test(t, firmware_newer_than_any_known_is_tried);
     tcase_add_test(
         t, a_silent_device_is_given_up_after_five_resets_and_multiprotocol_firmware_is_named);
+    tcase_add_loop_test(t, a_stick_in_its_boot_loader_is_told_to_go_on, 0, 2);
     tcase_add_test(t, a_stick_that_just_got_its_power_is_reset_once_more);
     tcase_add_loop_test(t, settings_that_the_stick_refuses_or_does_not_know_are_not_fatal, 0, all);
     tcase_add_loop_test(t, what_packets_cannot_do_without_is_fatal_and_named, 0, all);
