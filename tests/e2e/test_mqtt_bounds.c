@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "e2e/mqtt_fixture.h"
 
@@ -47,6 +48,66 @@ START_TEST(a_queue_full_by_octets_refuses_exactly_the_surplus)
     PROBE_UNTIL(&probe, probe.busy == 3, SOON_MS);
     broker_resume(&broker);
     PROBE_UNTIL(&probe, probe.ok == 101, SOON_MS);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+static void until_all_is_answered(void)
+{
+    const int64_t until_ms = probe_now_ms() + SOON_MS;
+    while (mqtt_gauges(probe.m).queued + mqtt_gauges(probe.m).in_flight > 0) {
+        ck_assert(probe_now_ms() < until_ms);
+        usleep(1000);
+    }
+}
+
+/* There is room again, but the session does not know yet what has found none. */
+START_TEST(what_was_refused_is_not_overtaken_before_the_session_has_heard_of_it)
+{
+    struct mqtt_options o = probe_options(&probe, broker.port);
+    o.window = 1;
+    o.max_queued = 1;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    broker_pause(&broker);
+    probe_publish(&probe, 0, "q", 1, 20);
+    PROBE_UNTIL(&probe, mqtt_gauges(probe.m).in_flight == 1, SOON_MS);
+    probe_publish(&probe, 1, "q", 1, 20);
+    probe_publish(&probe, 2, "q", 1, 20);
+    mqtt_flush(probe.m);
+    broker_resume(&broker);
+    until_all_is_answered();
+    probe_publish(&probe, 3, "q", 1, 20);
+    PROBE_UNTIL(&probe, probe.busy == 2 && probe.ok == 2, SOON_MS);
+    probe_publish(&probe, 4, "q", 1, 20);
+    PROBE_UNTIL(&probe, probe.ok == 3, SOON_MS);
+    ck_assert_uint_eq(probe.answers[2].busy, 1);
+    ck_assert_uint_eq(probe.answers[3].busy, 1);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+START_TEST(what_comes_out_of_the_spool_needs_no_room_in_the_queue)
+{
+    struct mqtt_options o = probe_options(&probe, broker.port);
+    o.window = 1;
+    o.max_queued = 1;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    broker_pause(&broker);
+    probe_publish(&probe, 0, "q", 1, 20);
+    PROBE_UNTIL(&probe, mqtt_gauges(probe.m).in_flight == 1, SOON_MS);
+    probe_publish(&probe, 1, "q", 1, 20);
+    mqtt_submit(
+        probe.m,
+        &(struct up_request){
+            .type = UP_PUBLISH, .token = 2, .topic = bytes_str("q"), .qos = 1, .spooled = 5});
+    mqtt_flush(probe.m);
+    ck_assert_uint_eq(mqtt_gauges(probe.m).queued, 2);
+    broker_resume(&broker);
+    PROBE_UNTIL(&probe, probe.ok == 3, SOON_MS);
     probe_stop(&probe, 100);
 }
 
@@ -153,6 +214,8 @@ int main(void)
     Suite *s = suite_create("mqtt bounds");
     ADD(s, a_full_queue_refuses_exactly_the_surplus);
     ADD(s, a_queue_full_by_octets_refuses_exactly_the_surplus);
+    ADD(s, what_was_refused_is_not_overtaken_before_the_session_has_heard_of_it);
+    ADD(s, what_comes_out_of_the_spool_needs_no_room_in_the_queue);
     ADD(s, a_full_inbox_drops_qos0_only);
     ADD(s, an_overrun_inbox_cuts_the_connection_and_loses_no_qos1_message);
     ADD(s, stop_waits_for_what_was_submitted);

@@ -152,6 +152,16 @@ bool wire_step(struct world *w)
     return false;
 }
 
+void wire_reach(struct world *w, enum stage stage)
+{
+    while (stage != QUEUED && step_plain(w, false))
+        ;
+    while (stage != QUEUED && step_twice(w, QUEUED))
+        ;
+    while (stage == PASSED && step_twice(w, SENT))
+        ;
+}
+
 void wire_packet_gone(struct world *w, uint64_t number)
 {
     struct vector *lane = &w->wire.twice;

@@ -144,6 +144,8 @@ struct wire {
 
 void wire_submit(struct world *w, const struct up_request *r);
 bool wire_step(struct world *w);
+/* All packets get as far as that, and nobody hears of it. */
+void wire_reach(struct world *w, enum stage stage);
 /* The spool hears the next event; false: there is none. */
 bool wire_hear(struct world *w);
 void wire_break(struct world *w);

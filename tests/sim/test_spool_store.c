@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The spool and its store: backlogs larger than the memory, restarts, a store that fails. */
+#include <time.h>
+
+#include "sim/spool_world.h"
+#include "unit/suite.h"
+
+enum { A, B, C, SMALL = 2000 };
+
+static struct world *w;
+
+static void begin(size_t memory)
+{
+    struct spool_config config = spool_defaults();
+    config.max_memory_bytes = memory;
+    w = world_new(&config, (struct faults){.crash = false}, 1);
+    w->n_nodes = 3;
+}
+
+static void setup(void)
+{
+    begin(SMALL);
+}
+
+static void teardown(void)
+{
+    world_free(w);
+}
+
+static struct spool_gauges gauges(void)
+{
+    return spool_gauges(w->s);
+}
+
+static uint32_t publish(unsigned node, uint8_t qos)
+{
+    const uint32_t i = world_publish(w, node, qos, false);
+    world_carry(w);
+    return i;
+}
+
+static void commit(void)
+{
+    world_turn(w);
+    while (rows_step(w))
+        ;
+    rows_answer(w);
+    world_carry(w);
+}
+
+static void publish_many(unsigned n, uint8_t qos)
+{
+    for (unsigned i = 0; i < n; i++) {
+        publish(i % 3, qos);
+        if (i % 50 == 0)
+            commit();
+    }
+    commit();
+}
+
+static void come(void)
+{
+    wire_connect(w, false);
+    while (wire_hear(w))
+        ;
+}
+
+static void go(void)
+{
+    wire_break(w);
+    wire_notice(w);
+    while (wire_hear(w))
+        ;
+}
+
+/* ---- beyond the memory ----------------------------------------------------------------------- */
+
+START_TEST(a_backlog_beyond_the_memory_comes_from_the_store_in_order)
+{
+    publish_many(3000, 1);
+    ck_assert_uint_eq(gauges().messages, 3000);
+    ck_assert_uint_le(w->most_memory, SMALL);
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 3000);
+    ck_assert_uint_gt(w->fetches, 10);
+    ck_assert_uint_eq(gauges().memory_bytes, 0);
+
+    /* In memory again. */
+    const uint64_t fetches = w->fetches;
+    go();
+    publish_many(5, 1);
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 3005);
+    ck_assert_uint_eq(w->fetches, fetches);
+}
+
+END_TEST
+
+START_TEST(without_any_memory_everything_comes_from_the_store)
+{
+    teardown();
+    begin(0);
+    publish_many(500, 2);
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 500);
+    ck_assert_uint_eq(gauges().messages, 0);
+}
+
+END_TEST
+
+/* The store takes them while the spool reads them: nothing may be missed in between. */
+START_TEST(messages_that_arrive_during_a_fetch_are_not_missed)
+{
+    publish_many(300, 1);
+    come();
+    for (unsigned i = 0; i < 600; i++) {
+        publish(i % 3, 1 + i % 2);
+        world_turn(w); /* asks, and hears later */
+        wire_step(w);
+        wire_hear(w);
+        if (i % 3 == 0)
+            rows_step(w);
+        if (i % 5 == 0)
+            rows_answer(w);
+        world_carry(w);
+    }
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 900);
+    ck_assert_uint_eq(gauges().messages, 0);
+}
+
+END_TEST
+
+/* The last packet is the one of that client. */
+static void put_last(unsigned node)
+{
+    struct vector *lane = &w->wire.plain;
+    for (size_t i = 0; i < lane->n; i++) {
+        const struct packet p = *(struct packet *)vector_at(lane, i);
+        if (attempt_at(w, p.attempt)->client != node)
+            continue;
+        vector_remove(lane, i);
+        *(struct packet *)vector_add(lane) = p;
+        return;
+    }
+    ck_abort_msg("client %u has nothing with the connection", node + 1);
+}
+
+/* It is in the store when the fetch looks, and done with when its answer comes. */
+START_TEST(what_is_done_with_during_a_fetch_is_not_taken_from_its_answer)
+{
+    for (unsigned i = 0; i < 14; i++) {
+        publish(B, 1);
+        commit();
+    }
+    come();
+    const uint32_t live = publish(A, 1); /* numbered behind those that are on disk only */
+    go();
+    commit();
+    come();
+    put_last(A);
+    wire_reach(w, SENT);
+    const size_t before = w->wire.plain.n;
+    while (w->wire.plain.n > 1)
+        wire_step(w);
+    ck_assert_uint_gt(before, 1);
+    while (wire_hear(w))
+        ;
+    world_turn(w);
+    ck_assert_uint_eq(w->fetches, 1);
+    while (rows_step(w))
+        ;
+    ck_assert(w->rows.answering);
+    const uint64_t *last = vector_at(&w->rows.answer, w->rows.answer.n - 1);
+    ck_assert_uint_eq(row_at(w, *last)->attempt, live);
+    wire_step(w);
+    ck_assert(wire_hear(w));
+    rows_answer(w);
+    world_settle(w);
+    ck_assert_uint_eq(attempt_at(w, live)->deliveries, 1);
+    ck_assert_uint_eq(w->delivered, 15);
+}
+
+END_TEST
+
+START_TEST(a_million_messages_need_no_memory_and_keep_their_order)
+{
+    enum { MANY = 1000000 };
+
+    teardown();
+    begin((size_t)4 << 20);
+    w->n_nodes = 9;
+    const clock_t start = clock();
+    for (unsigned i = 0; i < MANY; i++) {
+        world_publish(w, i % 9, 1, false);
+        if (i % 256 == 0)
+            commit();
+    }
+    commit();
+    ck_assert_uint_eq(gauges().messages, MANY);
+    ck_assert_uint_eq(gauges().refused, 0);
+    const clock_t full = clock();
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, MANY);
+    ck_assert_uint_eq(gauges().messages, 0);
+    ck_assert_uint_le(w->most_memory, (size_t)5 << 20);
+    printf("a million messages: %.1f s in, %.1f s out, %zu octets in memory at most\n",
+           (double)(full - start) / CLOCKS_PER_SEC, (double)(clock() - full) / CLOCKS_PER_SEC,
+           w->most_memory);
+}
+
+END_TEST
+
+/* ---- restarts -------------------------------------------------------------------------------- */
+
+START_TEST(a_restart_goes_on_with_what_was_committed)
+{
+    publish_many(200, 1);
+    publish(A, 2); /* not committed */
+    world_crash(w);
+    ck_assert_uint_eq(gauges().messages, 200);
+    ck_assert_uint_eq(gauges().bytes, 200 * 19);
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 200);
+    ck_assert_uint_eq(gauges().messages, 0);
+}
+
+END_TEST
+
+START_TEST(a_client_with_a_backlog_queues_behind_it_after_a_restart)
+{
+    const uint32_t first = publish(A, 1);
+    commit();
+    world_crash(w);
+    come();
+    const uint32_t second = publish(A, 1);
+    ck_assert_uint_eq(w->wire.plain.n, 0);
+    world_settle(w);
+    ck_assert_uint_eq(attempt_at(w, first)->deliveries, 1);
+    ck_assert_uint_eq(attempt_at(w, second)->deliveries, 1);
+    publish(A, 1);
+    ck_assert_uint_eq(w->wire.plain.n, 1); /* live */
+    world_settle(w);
+}
+
+END_TEST
+
+static void leave_with_connection(enum stage stage)
+{
+    come();
+    publish(A, 2);
+    commit();
+    ck_assert_uint_eq(w->wire.twice.n, 1);
+    wire_reach(w, stage);
+    world_crash(w);
+    ck_assert_uint_eq(gauges().messages, 1);
+    ck_assert_uint_eq(gauges().in_flight, 1);
+    ck_assert_uint_eq(gauges().bytes, 19);
+}
+
+START_TEST(qos_2_that_was_with_the_connection_before_a_restart_stays_there)
+{
+    for (unsigned stage = SENT; stage <= PASSED; stage++) {
+        teardown();
+        setup();
+        leave_with_connection((enum stage)stage);
+        wire_connect(w, false);
+        ck_assert(wire_hear(w));
+        const uint32_t behind = publish(A, 1); /* waits for it */
+        commit();
+        ck_assert_uint_eq(w->wire.plain.n, 0);
+        world_settle(w);
+        ck_assert_uint_eq(w->delivered, 2);
+        ck_assert_uint_eq(attempt_at(w, behind)->deliveries, 1);
+        ck_assert_uint_eq(gauges().messages, 0);
+        ck_assert(!row_at(w, 1)->there);
+    }
+}
+
+END_TEST
+
+START_TEST(a_broker_that_has_forgotten_it_gets_it_from_the_store)
+{
+    for (unsigned stage = SENT; stage <= PASSED; stage++) {
+        teardown();
+        setup();
+        leave_with_connection((enum stage)stage);
+        const uint32_t behind = publish(A, 2);
+        commit();
+        wire_connect(w, true);
+        world_settle(w);
+        ck_assert_uint_eq(w->delivered, 2);
+        ck_assert_uint_eq(attempt_at(w, behind)->deliveries, 1);
+        ck_assert_uint_eq(w->fetches, stage == SENT);
+        ck_assert_uint_eq(gauges().messages, 0);
+    }
+}
+
+END_TEST
+
+START_TEST(an_answer_to_something_unknown_only_removes_it)
+{
+    for (int refused = 0; refused < 2; refused++) {
+        const struct up_event event = {
+            .type = UP_PUBLISHED, .spooled = 77, .qos = 2, .result = refused ? UP_REFUSED : UP_OK};
+        struct up_event out;
+        struct sn_record r;
+        spool_upstream(w->s, w->now_ms, &event);
+        ck_assert(!spool_peek_event(w->s, &out));
+        ck_assert(spool_peek_record(w->s, &r));
+        ck_assert_int_eq(r.type, SN_REC_SPOOL_GONE);
+        ck_assert_uint_eq(r.spool.number, 77);
+        spool_done_record(w->s);
+        ck_assert_uint_eq(gauges().messages, 0);
+    }
+    ck_assert_uint_eq(gauges().sent, 1);
+    ck_assert_uint_eq(gauges().refused, 1);
+}
+
+END_TEST
+
+/* ---- a store in trouble ---------------------------------------------------------------------- */
+
+START_TEST(without_a_usable_store_messages_pass_or_are_refused)
+{
+    world_usable(w, false);
+    const uint32_t away = publish(A, 1);
+    ck_assert_int_eq(attempt_at(w, away)->outcome, REFUSED);
+    come();
+    publish(A, 1);
+    publish(B, 2);
+    ck_assert_uint_eq(w->wire.plain.n, 1);
+    ck_assert_uint_eq(w->wire.twice.n, 1);
+    go();
+    ck_assert_uint_eq(gauges().messages, 0);
+    ck_assert_uint_eq(w->rows.last, 0);
+}
+
+END_TEST
+
+START_TEST(without_a_usable_store_a_client_with_a_backlog_waits)
+{
+    publish(A, 1);
+    commit();
+    world_usable(w, false);
+    come();
+    const uint32_t behind = publish(A, 1);
+    ck_assert_int_eq(attempt_at(w, behind)->outcome, REFUSED);
+    const uint32_t other = publish(B, 1);
+    ck_assert_int_eq(attempt_at(w, other)->outcome, OPEN);
+    world_settle(w);
+    const uint32_t again = publish(A, 1);
+    ck_assert_int_eq(attempt_at(w, again)->outcome, OPEN);
+    world_settle(w);
+}
+
+END_TEST
+
+static void fail_a_fetch(void)
+{
+    uint64_t after;
+    unsigned n;
+    size_t bytes;
+    rows_flush(w);
+    ck_assert(spool_wants_fetch(w->s, &after, &n, &bytes));
+    ck_assert(!spool_wants_fetch(w->s, &after, &n, &bytes)); /* asked once */
+    spool_fetch_done(w->s, w->now_ms, true);
+    ck_assert(!spool_wants_fetch(w->s, &after, &n, &bytes));
+    w->now_ms = spool_next_deadline(w->s);
+    spool_advance(w->s, w->now_ms);
+}
+
+START_TEST(a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass)
+{
+    const uint32_t stuck = publish(A, 1);
+    commit();
+    world_crash(w);
+    world_usable(w, false);
+    come();
+    w->no_judging = true; /* order gives way */
+    const int64_t start_ms = w->now_ms;
+    while (w->now_ms - start_ms < 60000) {
+        const uint32_t early = publish(A, 1);
+        ck_assert_int_eq(attempt_at(w, early)->outcome, REFUSED);
+        fail_a_fetch();
+    }
+    fail_a_fetch();
+    const uint32_t late = publish(A, 1);
+    ck_assert_int_eq(attempt_at(w, late)->outcome, OPEN);
+    world_usable(w, true);
+    world_settle(w);
+    ck_assert_uint_eq(attempt_at(w, late)->deliveries, 1);
+    ck_assert_uint_eq(attempt_at(w, stuck)->deliveries, 1);
+    ck_assert_uint_eq(gauges().messages, 0);
+}
+
+END_TEST
+
+START_TEST(what_the_store_has_lost_is_counted_and_nobody_waits_for_it)
+{
+    publish_many(100, 1);
+    const uint64_t in_memory = gauges().memory_bytes;
+    ck_assert_uint_gt(in_memory, 0);
+    for (uint64_t i = 0; i <= w->rows.last; i++)
+        row_at(w, i)->there = false;
+    w->no_judging = true;
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered + gauges().lost, 100);
+    ck_assert_uint_gt(gauges().lost, 0);
+    ck_assert_uint_eq(gauges().messages, 0);
+    ck_assert_uint_eq(gauges().bytes, 0);
+    const struct log_record *line = log_peek(spool_log(w->s));
+    ck_assert_ptr_nonnull(line);
+    ck_assert_str_eq(line->event, "spool.lost");
+    publish(A, 1);
+    ck_assert_uint_eq(w->wire.plain.n, 1);
+    world_settle(w);
+}
+
+END_TEST
+
+START_TEST(short_moments_without_room_do_not_make_the_broker_unreachable)
+{
+    ck_assert(spool_accepting(w->s));
+    world_usable(w, false);
+    ck_assert(spool_accepting(w->s));
+    const int64_t at_ms = spool_next_deadline(w->s);
+    ck_assert_int_eq(at_ms, w->now_ms + 5000);
+    spool_advance(w->s, at_ms);
+    w->now_ms = at_ms;
+    ck_assert(!spool_accepting(w->s));
+    world_usable(w, true);
+    ck_assert(spool_accepting(w->s));
+}
+
+END_TEST
+
+START_TEST(everything_in_memory_is_recorded_anew)
+{
+    publish_many(3, 1);
+    spool_record_all(w->s);
+    struct sn_record r;
+    for (uint64_t i = 1; i <= 3; i++) {
+        ck_assert(spool_peek_record(w->s, &r));
+        ck_assert_int_eq(r.type, SN_REC_SPOOL);
+        ck_assert_uint_eq(r.spool.number, i);
+        ck_assert(bytes_equal(r.spool.topic, bytes_str(i == 1 ? "t/1" : i == 2 ? "t/2" : "t/3")));
+        spool_done_record(w->s);
+    }
+    ck_assert(!spool_peek_record(w->s, &r));
+    come();
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 3);
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("spool_store");
+    TCase *disk = tcase_create("disk");
+    tcase_set_timeout(disk, 120);
+    tcase_add_checked_fixture(disk, setup, teardown);
+    tcase_add_test(disk, a_backlog_beyond_the_memory_comes_from_the_store_in_order);
+    tcase_add_test(disk, without_any_memory_everything_comes_from_the_store);
+    tcase_add_test(disk, messages_that_arrive_during_a_fetch_are_not_missed);
+    tcase_add_test(disk, what_is_done_with_during_a_fetch_is_not_taken_from_its_answer);
+    tcase_add_test(disk, a_million_messages_need_no_memory_and_keep_their_order);
+    suite_add_tcase(suite, disk);
+    TCase *restart = tcase_create("restart");
+    tcase_add_checked_fixture(restart, setup, teardown);
+    tcase_add_test(restart, a_restart_goes_on_with_what_was_committed);
+    tcase_add_test(restart, a_client_with_a_backlog_queues_behind_it_after_a_restart);
+    tcase_add_test(restart, qos_2_that_was_with_the_connection_before_a_restart_stays_there);
+    tcase_add_test(restart, a_broker_that_has_forgotten_it_gets_it_from_the_store);
+    tcase_add_test(restart, an_answer_to_something_unknown_only_removes_it);
+    suite_add_tcase(suite, restart);
+    TCase *trouble = tcase_create("trouble");
+    tcase_add_checked_fixture(trouble, setup, teardown);
+    tcase_add_test(trouble, without_a_usable_store_messages_pass_or_are_refused);
+    tcase_add_test(trouble, without_a_usable_store_a_client_with_a_backlog_waits);
+    tcase_add_test(trouble, a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass);
+    tcase_add_test(trouble, what_the_store_has_lost_is_counted_and_nobody_waits_for_it);
+    tcase_add_test(trouble, short_moments_without_room_do_not_make_the_broker_unreachable);
+    tcase_add_test(trouble, everything_in_memory_is_recorded_anew);
+    suite_add_tcase(suite, trouble);
+    return run_suite(suite);
+}
