@@ -219,7 +219,7 @@ static void bench_messages(unsigned n, bool route)
 
 static void bench_packets(unsigned n)
 {
-    char payload[PAYLOAD];
+    char payload[PAYLOAD] = {0};
     char key[32];
     double *const took = calloc(n, sizeof *took);
     const struct bytes parts[] = {bytes_of(payload, 20), bytes_of(payload, PAYLOAD - 20)};
