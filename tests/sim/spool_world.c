@@ -170,6 +170,30 @@ void world_settle(struct world *w)
     }
 }
 
+void world_commit(struct world *w)
+{
+    world_turn(w);
+    while (rows_step(w))
+        ;
+    rows_answer(w);
+    world_carry(w);
+}
+
+void world_come(struct world *w)
+{
+    wire_connect(w, false);
+    while (wire_hear(w))
+        ;
+}
+
+void world_go(struct world *w)
+{
+    wire_break(w);
+    wire_notice(w);
+    while (wire_hear(w))
+        ;
+}
+
 void world_pass(struct world *w, int64_t ms)
 {
     w->now_ms += ms;

@@ -220,6 +220,12 @@ void world_carry(struct world *w);
 void world_turn(struct world *w);
 /* Does and hears everything that can be done without the broker, or with it. */
 void world_settle(struct world *w);
+/* Everything submitted is committed. */
+void world_commit(struct world *w);
+/* The connection comes, and the spool hears; nothing else moves. It goes, and what it had comes back.
+ */
+void world_come(struct world *w);
+void world_go(struct world *w);
 void world_pass(struct world *w, int64_t ms);
 void world_usable(struct world *w, bool usable);
 void world_crash(struct world *w);

@@ -34,32 +34,6 @@ static void begin_anew(struct spool_config config)
     begin(config);
 }
 
-/* The connection comes, and the spool knows. Nothing else moves. */
-static void come(void)
-{
-    wire_connect(w, false);
-    while (wire_hear(w))
-        ;
-}
-
-/* It goes, and what it had comes back. */
-static void go(void)
-{
-    wire_break(w);
-    wire_notice(w);
-    while (wire_hear(w))
-        ;
-}
-
-static void commit(void)
-{
-    world_turn(w);
-    while (rows_step(w))
-        ;
-    rows_answer(w);
-    world_carry(w);
-}
-
 static uint32_t publish(unsigned node, uint8_t qos)
 {
     const uint32_t i = world_publish(w, node, qos, false);
@@ -91,7 +65,7 @@ static unsigned with_connection(void)
 
 START_TEST(qos_1_passes_while_the_connection_is_there_and_nothing_is_written)
 {
-    come();
+    world_come(w);
     const uint32_t a = publish(A, 1);
     ck_assert_uint_eq(with_connection(), 1);
     ck_assert_int_eq(outcome(a), OPEN);
@@ -111,10 +85,10 @@ START_TEST(qos_1_is_acknowledged_when_it_is_committed_while_the_connection_is_aw
     rows_answer(w);
     world_carry(w);
     ck_assert_int_eq(outcome(a), OPEN);
-    commit();
+    world_commit(w);
     ck_assert_int_eq(outcome(a), ACKED);
     ck_assert_uint_eq(gauges().messages, 1);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(deliveries(a), 1);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -126,11 +100,11 @@ END_TEST
 
 START_TEST(qos_2_is_stored_always_and_sent_only_when_that_is_committed)
 {
-    come();
+    world_come(w);
     const uint32_t a = publish(A, 2);
     ck_assert_int_eq(outcome(a), OPEN);
     ck_assert_uint_eq(with_connection(), 0);
-    commit();
+    world_commit(w);
     ck_assert_int_eq(outcome(a), ACKED);
     ck_assert_uint_eq(w->wire.twice.n, 1);
     world_settle(w);
@@ -147,9 +121,9 @@ START_TEST(a_short_outage_does_not_read_from_the_store)
     for (unsigned i = 0; i < 1000; i++) {
         const uint32_t a = publish(i % 3, 1);
         first = i == 0 ? a : first;
-        commit();
+        world_commit(w);
     }
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 1000);
     ck_assert_uint_eq(w->fetches, 0);
@@ -186,22 +160,22 @@ END_TEST
 
 START_TEST(what_comes_back_goes_before_what_was_sent_since)
 {
-    come();
+    world_come(w);
     const uint32_t first = publish(A, 1);
     const uint32_t second = publish(A, 1);
     wire_break(w);
     wire_notice(w);
     ck_assert(wire_hear(w)); /* UP_DISCONNECTED, and the answers are still to come */
     const uint32_t third = publish(A, 1);
-    commit();
+    world_commit(w);
     ck_assert_int_eq(outcome(third), ACKED);
     ck_assert_int_eq(outcome(first), OPEN);
     while (wire_hear(w))
         ;
-    commit();
+    world_commit(w);
     ck_assert_int_eq(outcome(second), ACKED);
     ck_assert_uint_eq(gauges().messages, 3);
-    come();
+    world_come(w);
     world_settle(w); /* the judge looks at the order */
     ck_assert_uint_eq(w->delivered, 3);
 }
@@ -211,12 +185,12 @@ END_TEST
 /* In the moment after it broke the connection refuses, before it tells so. */
 START_TEST(what_is_refused_before_the_loss_is_heard_waits_for_what_was_lost)
 {
-    come();
+    world_come(w);
     publish(A, 1);
     wire_break(w);
     const uint32_t second = publish(A, 1);
     ck_assert(wire_hear(w)); /* the refusal */
-    commit();
+    world_commit(w);
     ck_assert_int_eq(outcome(second), ACKED);
     wire_notice(w);
     wire_connect(w, false);
@@ -230,8 +204,8 @@ START_TEST(a_client_with_a_backlog_queues_behind_it_and_others_pass)
 {
     for (unsigned i = 0; i < 3; i++)
         publish(A, 1);
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     const uint32_t behind = publish(A, 1);
     const uint32_t passes = publish(B, 1);
     ck_assert_uint_eq(gauges().messages, 4);
@@ -251,8 +225,8 @@ END_TEST
 START_TEST(a_client_stays_behind_what_the_broker_has_not_acknowledged)
 {
     publish(A, 1);
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     ck_assert_uint_eq(with_connection(), 1);
     publish(A, 1);
     ck_assert_uint_eq(gauges().messages, 2);
@@ -264,12 +238,12 @@ END_TEST
 
 START_TEST(qos_2_and_the_rest_of_a_client_never_travel_together)
 {
-    come();
+    world_come(w);
     publish(A, 1); /* live */
     publish(A, 2);
     publish(A, 2);
     publish(A, 1);
-    commit();
+    world_commit(w);
     ck_assert_uint_eq(w->wire.plain.n, 1);
     ck_assert_uint_eq(w->wire.twice.n, 0);
     while (wire_step(w))
@@ -293,8 +267,8 @@ START_TEST(clients_take_turns_within_the_window)
         publish(A, 1);
     publish(B, 1);
     publish(C, 1);
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     ck_assert_uint_eq(with_connection(), 6);
     ck_assert_uint_eq(gauges().in_flight, 6);
     bool others[3] = {false};
@@ -315,12 +289,12 @@ START_TEST(after_a_lost_connection_qos_1_is_repeated_in_order_and_qos_2_is_not)
         publish(A, 1);
         publish(B, 2);
     }
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     wire_reach(w, PASSED);
     ck_assert_uint_eq(w->delivered, 6);
-    go();
-    come();
+    world_go(w);
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 9);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -336,11 +310,11 @@ START_TEST(a_will_of_any_qos_is_taken_while_the_connection_is_away)
         world_publish(w, A, qos, true);
         world_carry(w);
     }
-    commit();
+    world_commit(w);
     ck_assert_uint_eq(gauges().messages, 3);
     ck_assert(row_at(w, 1)->will);
     ck_assert_uint_eq(row_at(w, 1)->client, A + 1);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 3);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -351,8 +325,8 @@ END_TEST
 START_TEST(a_will_does_not_overtake_what_its_client_had_published)
 {
     publish(A, 1);
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     world_publish(w, A, 0, true);
     world_carry(w);
     ck_assert_uint_eq(with_connection(), 1);
@@ -395,173 +369,13 @@ START_TEST(qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request)
     ck_assert_uint_eq(gauges().messages, 1);
     begin_anew(config);
     const uint32_t kept = publish(A, 0);
-    commit();
-    come();
+    world_commit(w);
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(deliveries(kept), 1);
     ck_assert_uint_eq(gauges().messages, 0);
     publish(A, 0);
     ck_assert_uint_eq(gauges().spooled, 1);
-}
-
-END_TEST
-
-/* ---- bounds ---------------------------------------------------------------------------------- */
-
-START_TEST(a_full_spool_refuses_or_drops_the_oldest)
-{
-    for (int drop = 0; drop < 2; drop++) {
-        struct spool_config config = spool_defaults();
-        config.max_messages = 10;
-        config.full = drop ? SPOOL_DROP_OLDEST : SPOOL_REFUSE;
-        begin_anew(config);
-        uint32_t all[15];
-        for (unsigned i = 0; i < 15; i++) {
-            all[i] = publish(A, 1);
-            commit();
-        }
-        ck_assert_uint_eq(gauges().messages, 10);
-        ck_assert_uint_eq(gauges().refused, drop ? 0 : 5);
-        ck_assert_uint_eq(gauges().dropped, drop ? 5 : 0);
-        come();
-        world_settle(w);
-        for (unsigned i = 0; i < 15; i++)
-            ck_assert_uint_eq(deliveries(all[i]), drop ? i >= 5 : i < 10);
-        ck_assert_uint_eq(gauges().messages, 0);
-    }
-}
-
-END_TEST
-
-START_TEST(a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing)
-{
-    struct spool_config config = spool_defaults();
-    config.max_bytes = 5 * 19; /* topic "t/1" and 16 octets */
-    config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
-    for (unsigned i = 0; i < 5; i++)
-        publish(A, 1);
-    ck_assert_uint_eq(gauges().bytes, config.max_bytes);
-    uint8_t much[200] = {0};
-    struct body *body = body_new(bytes_of(much, sizeof much));
-    spool_submit(w->s, w->now_ms,
-                 &(struct up_request){.type = UP_PUBLISH,
-                                      .token = 1 << UP_TOKEN_BITS | 99,
-                                      .topic = bytes_str("t/1"),
-                                      .body = body,
-                                      .qos = 1,
-                                      .client = 1});
-    body_unref(body);
-    ck_assert_uint_eq(gauges().messages, 5);
-    ck_assert_uint_eq(gauges().refused, 1);
-    world_carry(w);
-    publish(A, 1);
-    ck_assert_uint_eq(gauges().messages, 5);
-    ck_assert_uint_eq(gauges().dropped, 1);
-}
-
-END_TEST
-
-/* Nothing of it is in memory, so the oldest ones have to be fetched to be dropped. */
-START_TEST(the_oldest_are_dropped_though_they_are_on_disk_only)
-{
-    struct spool_config config = spool_defaults();
-    config.max_messages = 100;
-    config.max_memory_bytes = 1000;
-    config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
-    for (unsigned i = 0; i < 400; i++) {
-        publish(A, 1);
-        commit();
-    }
-    ck_assert_uint_eq(gauges().messages, 100);
-    ck_assert_uint_ge(gauges().dropped, 290);
-    ck_assert_uint_eq(gauges().dropped + gauges().refused, 300);
-    come();
-    world_settle(w);
-    ck_assert_uint_eq(w->delivered, 100);
-    ck_assert_uint_eq(deliveries(399), 1);
-}
-
-END_TEST
-
-START_TEST(qos_2_that_is_with_the_connection_is_not_dropped)
-{
-    struct spool_config config = spool_defaults();
-    config.max_messages = 2;
-    config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
-    come();
-    publish(A, 2);
-    publish(A, 2);
-    commit();
-    wire_reach(w, SENT);
-    go();
-    const uint32_t third = publish(A, 2);
-    ck_assert_int_eq(outcome(third), REFUSED);
-    ck_assert_uint_eq(gauges().dropped, 0);
-    come();
-    world_settle(w);
-    ck_assert_uint_eq(w->delivered, 2);
-}
-
-END_TEST
-
-START_TEST(what_is_too_old_is_dropped_when_its_turn_comes)
-{
-    struct spool_config config = spool_defaults();
-    config.max_age_ms = 10000;
-    begin_anew(config);
-    const uint32_t old = publish(A, 1);
-    commit();
-    world_pass(w, 6000);
-    const uint32_t young = publish(A, 1);
-    commit();
-    world_crash(w); /* time goes on counting */
-    world_pass(w, 5000);
-    ck_assert_uint_eq(gauges().messages, 2);
-    come();
-    world_settle(w);
-    ck_assert_uint_eq(deliveries(old), 0);
-    ck_assert_uint_eq(deliveries(young), 1);
-    ck_assert_uint_eq(gauges().expired, 1);
-    ck_assert_uint_eq(gauges().messages, 0);
-    const struct log_record *line = log_peek(spool_log(w->s));
-    ck_assert(line == NULL); /* the world wants errors only */
-}
-
-END_TEST
-
-START_TEST(what_the_broker_refuses_is_dropped_and_counted)
-{
-    w->faults.refuse = true; /* attempt 0 */
-    publish(A, 1);
-    const uint32_t good = publish(A, 1);
-    commit();
-    come();
-    world_settle(w);
-    ck_assert_uint_eq(gauges().refused, 1);
-    ck_assert_uint_eq(gauges().messages, 0);
-    ck_assert_uint_eq(deliveries(0), 0);
-    ck_assert_uint_eq(deliveries(good), 1);
-}
-
-END_TEST
-
-START_TEST(a_connection_that_takes_nothing_is_not_asked_without_end)
-{
-    publish(A, 1);
-    commit();
-    come();
-    w->wire.plain.n = 0; /* it is refused, though the connection stays */
-    const struct up_event busy = {.type = UP_PUBLISHED, .spooled = 1, .result = UP_BUSY, .qos = 1};
-    spool_upstream(w->s, w->now_ms, &busy);
-    struct up_request r;
-    ck_assert(!spool_peek_request(w->s, &r));
-    w->now_ms = spool_next_deadline(w->s);
-    spool_advance(w->s, w->now_ms);
-    ck_assert(spool_peek_request(w->s, &r));
-    ck_assert_uint_eq(r.spooled, 1);
 }
 
 END_TEST
@@ -590,15 +404,5 @@ int main(void)
     tcase_add_test(order, a_will_does_not_overtake_what_its_client_had_published);
     tcase_add_test(order, qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request);
     suite_add_tcase(suite, order);
-    TCase *bounds = tcase_create("bounds");
-    tcase_add_checked_fixture(bounds, setup, teardown);
-    tcase_add_test(bounds, a_full_spool_refuses_or_drops_the_oldest);
-    tcase_add_test(bounds, a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing);
-    tcase_add_test(bounds, the_oldest_are_dropped_though_they_are_on_disk_only);
-    tcase_add_test(bounds, qos_2_that_is_with_the_connection_is_not_dropped);
-    tcase_add_test(bounds, what_is_too_old_is_dropped_when_its_turn_comes);
-    tcase_add_test(bounds, what_the_broker_refuses_is_dropped_and_counted);
-    tcase_add_test(bounds, a_connection_that_takes_nothing_is_not_asked_without_end);
-    suite_add_tcase(suite, bounds);
     return run_suite(suite);
 }

@@ -39,38 +39,14 @@ static uint32_t publish(unsigned node, uint8_t qos)
     return i;
 }
 
-static void commit(void)
-{
-    world_turn(w);
-    while (rows_step(w))
-        ;
-    rows_answer(w);
-    world_carry(w);
-}
-
 static void publish_many(unsigned n, uint8_t qos)
 {
     for (unsigned i = 0; i < n; i++) {
         publish(i % 3, qos);
         if (i % 50 == 0)
-            commit();
+            world_commit(w);
     }
-    commit();
-}
-
-static void come(void)
-{
-    wire_connect(w, false);
-    while (wire_hear(w))
-        ;
-}
-
-static void go(void)
-{
-    wire_break(w);
-    wire_notice(w);
-    while (wire_hear(w))
-        ;
+    world_commit(w);
 }
 
 /* ---- beyond the memory ----------------------------------------------------------------------- */
@@ -80,7 +56,7 @@ START_TEST(a_backlog_beyond_the_memory_comes_from_the_store_in_order)
     publish_many(3000, 1);
     ck_assert_uint_eq(gauges().messages, 3000);
     ck_assert_uint_le(w->most_memory, SMALL);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 3000);
     ck_assert_uint_gt(w->fetches, 10);
@@ -88,9 +64,9 @@ START_TEST(a_backlog_beyond_the_memory_comes_from_the_store_in_order)
 
     /* In memory again. */
     const uint64_t fetches = w->fetches;
-    go();
+    world_go(w);
     publish_many(5, 1);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 3005);
     ck_assert_uint_eq(w->fetches, fetches);
@@ -103,7 +79,7 @@ START_TEST(without_any_memory_everything_comes_from_the_store)
     teardown();
     begin(0);
     publish_many(500, 2);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 500);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -115,7 +91,7 @@ END_TEST
 START_TEST(messages_that_arrive_during_a_fetch_are_not_missed)
 {
     publish_many(300, 1);
-    come();
+    world_come(w);
     for (unsigned i = 0; i < 600; i++) {
         publish(i % 3, 1 + i % 2);
         world_turn(w); /* asks, and hears later */
@@ -154,13 +130,13 @@ START_TEST(what_is_done_with_during_a_fetch_is_not_taken_from_its_answer)
 {
     for (unsigned i = 0; i < 14; i++) {
         publish(B, 1);
-        commit();
+        world_commit(w);
     }
-    come();
+    world_come(w);
     const uint32_t live = publish(A, 1); /* numbered behind those that are on disk only */
-    go();
-    commit();
-    come();
+    world_go(w);
+    world_commit(w);
+    world_come(w);
     put_last(A);
     wire_reach(w, SENT);
     const size_t before = w->wire.plain.n;
@@ -197,13 +173,13 @@ START_TEST(a_million_messages_need_no_memory_and_keep_their_order)
     for (unsigned i = 0; i < MANY; i++) {
         world_publish(w, i % 9, 1, false);
         if (i % 256 == 0)
-            commit();
+            world_commit(w);
     }
-    commit();
+    world_commit(w);
     ck_assert_uint_eq(gauges().messages, MANY);
     ck_assert_uint_eq(gauges().refused, 0);
     const clock_t full = clock();
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, MANY);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -224,7 +200,7 @@ START_TEST(a_restart_goes_on_with_what_was_committed)
     world_crash(w);
     ck_assert_uint_eq(gauges().messages, 200);
     ck_assert_uint_eq(gauges().bytes, 200 * 19);
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 200);
     ck_assert_uint_eq(gauges().messages, 0);
@@ -235,9 +211,9 @@ END_TEST
 START_TEST(a_client_with_a_backlog_queues_behind_it_after_a_restart)
 {
     const uint32_t first = publish(A, 1);
-    commit();
+    world_commit(w);
     world_crash(w);
-    come();
+    world_come(w);
     const uint32_t second = publish(A, 1);
     ck_assert_uint_eq(w->wire.plain.n, 0);
     world_settle(w);
@@ -252,9 +228,9 @@ END_TEST
 
 static void leave_with_connection(enum stage stage)
 {
-    come();
+    world_come(w);
     publish(A, 2);
-    commit();
+    world_commit(w);
     ck_assert_uint_eq(w->wire.twice.n, 1);
     wire_reach(w, stage);
     world_crash(w);
@@ -272,7 +248,7 @@ START_TEST(qos_2_that_was_with_the_connection_before_a_restart_stays_there)
         wire_connect(w, false);
         ck_assert(wire_hear(w));
         const uint32_t behind = publish(A, 1); /* waits for it */
-        commit();
+        world_commit(w);
         ck_assert_uint_eq(w->wire.plain.n, 0);
         world_settle(w);
         ck_assert_uint_eq(w->delivered, 2);
@@ -291,7 +267,7 @@ START_TEST(a_broker_that_has_forgotten_it_gets_it_from_the_store)
         setup();
         leave_with_connection((enum stage)stage);
         const uint32_t behind = publish(A, 2);
-        commit();
+        world_commit(w);
         wire_connect(w, true);
         world_settle(w);
         ck_assert_uint_eq(w->delivered, 2);
@@ -331,12 +307,12 @@ START_TEST(without_a_usable_store_messages_pass_or_are_refused)
     world_usable(w, false);
     const uint32_t away = publish(A, 1);
     ck_assert_int_eq(attempt_at(w, away)->outcome, REFUSED);
-    come();
+    world_come(w);
     publish(A, 1);
     publish(B, 2);
     ck_assert_uint_eq(w->wire.plain.n, 1);
     ck_assert_uint_eq(w->wire.twice.n, 1);
-    go();
+    world_go(w);
     ck_assert_uint_eq(gauges().messages, 0);
     ck_assert_uint_eq(w->rows.last, 0);
 }
@@ -346,9 +322,9 @@ END_TEST
 START_TEST(without_a_usable_store_a_client_with_a_backlog_waits)
 {
     publish(A, 1);
-    commit();
+    world_commit(w);
     world_usable(w, false);
-    come();
+    world_come(w);
     const uint32_t behind = publish(A, 1);
     ck_assert_int_eq(attempt_at(w, behind)->outcome, REFUSED);
     const uint32_t other = publish(B, 1);
@@ -378,10 +354,10 @@ static void fail_a_fetch(void)
 START_TEST(a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass)
 {
     const uint32_t stuck = publish(A, 1);
-    commit();
+    world_commit(w);
     world_crash(w);
     world_usable(w, false);
-    come();
+    world_come(w);
     w->no_judging = true; /* order gives way */
     const int64_t start_ms = w->now_ms;
     while (w->now_ms - start_ms < 60000) {
@@ -409,7 +385,7 @@ START_TEST(what_the_store_has_lost_is_counted_and_nobody_waits_for_it)
     for (uint64_t i = 0; i <= w->rows.last; i++)
         row_at(w, i)->there = false;
     w->no_judging = true;
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered + gauges().lost, 100);
     ck_assert_uint_gt(gauges().lost, 0);
@@ -454,7 +430,7 @@ START_TEST(everything_in_memory_is_recorded_anew)
         spool_done_record(w->s);
     }
     ck_assert(!spool_peek_record(w->s, &r));
-    come();
+    world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 3);
 }
