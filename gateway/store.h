@@ -43,7 +43,8 @@ struct store_options {
     uint64_t max_bytes; /* of the database; store_room() tells. Default 1 GiB */
     int64_t linger_ms;  /* a commit waits so long for more, if another one was as lately as
                                   that; nobody waits in vain who blocks. Default 5 ms */
-    int64_t lazy_ms;    /* a batch that binds nobody (deletions, ROUTED, DELIVERY that waits:
+    int64_t lazy_ms;    /* a batch that binds nobody (deletions but SESSION_GONE, which a
+                                  node that takes leave waits for; ROUTED, DELIVERY that waits:
                                   lost in a crash, it only makes things happen twice that may) waits
                                   so long for another one. What goes meanwhile is never written.
                                   Default 500 ms */

@@ -330,7 +330,6 @@ static void enqueue_in_trouble(struct store *s, struct store_ops *ops)
 static bool binds(const struct store_op *op)
 {
     switch (op->kind) {
-    case SN_REC_SESSION_GONE:
     case SN_REC_TOPIC_GONE:
     case SN_REC_EXCHANGE_GONE:
     case SN_REC_DELIVERY_GONE:

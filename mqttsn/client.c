@@ -139,11 +139,42 @@ static bool take_slot(struct sn_engine *e, struct sn_client *c)
         if (e->n_slots == e->cap_slots && !slots_grow(e))
             return false;
         slot = e->n_slots++;
-        e->generations[slot] = 0;
+        e->generations[slot] = e->journal.first_generation;
     }
     e->slots[slot] = c;
     c->key = fresh_key(e, slot);
     return true;
+}
+
+static bool take_slot_of(struct sn_engine *e, struct sn_client *c, uint64_t key)
+{
+    const uint32_t slot = sn_client_slot(key);
+    const uint32_t generation = (uint32_t)(key >> SN_CLIENT_SLOT_BITS);
+    while (e->cap_slots <= slot) {
+        if (!slots_grow(e))
+            return false;
+    }
+    for (; e->n_slots <= slot; e->n_slots++)
+        e->slots[e->n_slots] = NULL;
+    e->slots[slot] = c;
+    e->generations[slot] = generation;
+    if (e->journal.first_generation < generation)
+        e->journal.first_generation = generation;
+    c->key = key;
+    return true;
+}
+
+/* Who had the other slots before is not known any more, only that no session had a later
+ * generation. */
+void sn_slots_restored(struct sn_engine *e)
+{
+    e->n_free = 0;
+    for (uint32_t slot = e->n_slots; slot-- > 0;) {
+        if (e->slots[slot] != NULL)
+            continue;
+        e->generations[slot] = e->journal.first_generation;
+        e->free_slots[e->n_free++] = slot;
+    }
 }
 
 static void release_slot(struct sn_engine *e, const struct sn_client *c)
@@ -155,15 +186,16 @@ static void release_slot(struct sn_engine *e, const struct sn_client *c)
 
 /* ---- life cycle ------------------------------------------------------------------------------ */
 
-struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
-                                const struct sn_profile *profile)
+/* With `key` 0 under a new one. */
+static struct sn_client *client_new(struct sn_engine *e, struct bytes client_id,
+                                    const struct sn_profile *profile, uint64_t key)
 {
     if (e->clients_by_id.count >= e->config.max_clients)
         return NULL;
     struct sn_client *c = sn_alloc(e, sizeof *c + client_id.len);
     if (c == NULL)
         return NULL;
-    if (!take_slot(e, c)) {
+    if (key != SN_NO_CLIENT ? !take_slot_of(e, c, key) : !take_slot(e, c)) {
         sn_free(e, c, sizeof *c + client_id.len);
         return NULL;
     }
@@ -176,6 +208,18 @@ struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
     memcpy(c->id, client_id.data, client_id.len);
     hmap_insert(&e->clients_by_id, &c->by_id, hash_bytes(&e->config.hash_seed, client_id));
     return c;
+}
+
+struct sn_client *sn_client_new(struct sn_engine *e, struct bytes client_id,
+                                const struct sn_profile *profile)
+{
+    return client_new(e, client_id, profile, SN_NO_CLIENT);
+}
+
+struct sn_client *sn_client_restore(struct sn_engine *e, struct bytes client_id,
+                                    const struct sn_profile *profile, uint64_t key)
+{
+    return client_new(e, client_id, profile, key);
 }
 
 void sn_client_unbind(struct sn_engine *e, struct sn_client *c)
@@ -199,6 +243,7 @@ bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer 
     sn_client_unbind(e, c);
     c->peer = copy;
     hmap_insert(&e->clients_by_peer, &c->by_peer, hash_bytes(&e->config.hash_seed, peer_key(peer)));
+    sn_journal_session(e, c);
     return true;
 }
 
@@ -217,8 +262,10 @@ static void drop_content(struct sn_engine *e, struct sn_client *c)
  * answered first. */
 static void ask_close(struct sn_engine *e, struct sn_client *c, enum sn_close_how how, bool discard)
 {
-    if (discard)
+    if (discard) {
+        sn_journal_discarded(e, c);
         sn_down_clear(e, c);
+    }
     sn_ask(e,
            &(struct sn_request){
                .type = SN_REQ_CLOSE, .client = c->key, .close = {.how = how, .discard = discard}
@@ -240,6 +287,7 @@ void sn_client_reset(struct sn_engine *e, struct sn_client *c)
 
 void sn_client_free(struct sn_engine *e, struct sn_client *c)
 {
+    sn_journal_discarded(e, c);
     drop_content(e, c);
     deadline_disarm(&e->deadlines, &c->supervise);
     sn_client_unbind(e, c);
@@ -248,10 +296,11 @@ void sn_client_free(struct sn_engine *e, struct sn_client *c)
     sn_free(e, c, sizeof *c + c->id_len);
 }
 
-uint16_t sn_client_msg_id(struct sn_client *c)
+uint16_t sn_client_msg_id(struct sn_engine *e, struct sn_client *c)
 {
     if (++c->next_msg_id == 0)
         c->next_msg_id = 1;
+    sn_journal_msg_id(e, c);
     return c->next_msg_id;
 }
 
@@ -309,6 +358,7 @@ void sn_client_trust(struct sn_engine *e, struct sn_client *c)
     if (!c->in_doubt)
         return;
     c->in_doubt = false;
+    sn_journal_state(e, c);
     sn_client_supervise(e, c);
 }
 
@@ -335,7 +385,10 @@ void sn_client_due(struct sn_engine *e, struct sn_client *c)
         sn_client_supervise(e, c);
         return;
     }
-    if (sn_client_connected(c))
+    if (c->reopening) /* nobody would publish its will yet */
+        deadline_arm(&e->deadlines, &c->supervise,
+                     time_add(e->now_ms, e->config.retry_interval_ms));
+    else if (sn_client_connected(c))
         sn_client_apply(e, c, SN_CE_SILENCE);
     else
         expire(e, c);
@@ -403,10 +456,16 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
             return false;
         }
     }
-    if (!is_connected)
+    if (!is_connected) {
         sn_subs_clear(e, c); /* their answers would find another connection */
+        sn_reopening_over(e, c);
+    }
     if (new != SN_ST_ACTIVE &&new != SN_ST_AWAKE)
         sn_down_pause(e, c);
+    if (event == SN_CE_ACCEPTED)
+        sn_journal_accepted(e, c);
+    else
+        sn_journal_state(e, c);
     c->heard_ms = e->now_ms;
     sn_client_supervise(e, c);
     return true;
@@ -423,4 +482,5 @@ void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const s
     if (holder->state != SN_ST_ASLEEP && !sn_client_apply(e, holder, event))
         return;
     sn_client_unbind(e, holder);
+    sn_journal_session(e, holder);
 }

@@ -46,7 +46,7 @@ static void refuse(struct sn_engine *e, const struct peer *from, struct bytes id
 {
     sn_count(e, SN_STAT_CONNECTS_REFUSED);
     log_refusal(e, from, id, why);
-    sn_reply_code(e, from, SN_CONNACK, code);
+    sn_send(e, from, &(struct sn_packet){.type = SN_CONNACK, .return_code = code}, 0);
 }
 
 static uint32_t print_of(const struct sn_engine *e, struct bytes raw)
@@ -87,7 +87,7 @@ static void open_session(struct sn_engine *e, struct sn_client *c)
         watch_step(e, c);
         return;
     }
-    sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+    sn_reply_code(e, c, SN_CONNACK, SN_CONGESTION);
     sn_client_apply(e, c, SN_CE_REFUSED);
 }
 
@@ -111,15 +111,18 @@ static void start(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     /* A clean session ends with its connection; that of a sleeper has not ended (figure 4). */
     if (!resumes && (p->clean || (c->clean && !sleeps)))
         sn_client_reset(e, c);
-    if (!resumes || !p->clean)
-        c->clean = p->clean;
+    const bool clean = resumes && p->clean ? c->clean : p->clean;
+    const bool changes = c->clean != clean || c->keep_alive_s != p->duration_s;
+    c->clean = clean;
     c->keep_alive_s = p->duration_s;
     c->idle = false;
     if (!sn_client_apply(e, c, SN_CE_CONNECT))
         return;
+    if (changes)
+        sn_journal_session(e, c);
     c->connecting = sn_alloc(e, sizeof *c->connecting);
     if (c->connecting == NULL) {
-        sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+        sn_reply_code(e, c, SN_CONNACK, SN_CONGESTION);
         sn_client_apply(e, c, SN_CE_REFUSED);
         return;
     }
@@ -176,7 +179,7 @@ static void again(struct sn_engine *e, struct sn_client *c)
     sn_count(e, SN_STAT_CONNECTS_REPEATED);
     if (!is_copy(e, c)) /* a repetition, which may have copies of its own */
         c->connack_again_ms = e->now_ms;
-    sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+    sn_reply_code(e, c, SN_CONNACK, SN_ACCEPTED);
     if (c->state == SN_ST_ACTIVE)
         return;
     sn_client_apply(e, c, SN_CE_ROUSE);
@@ -281,7 +284,7 @@ void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_
     if (topic == NULL) {
         log_refusal(e, c->peer, sn_client_id(c), valid ? "out of memory" : "invalid will topic");
         sn_count(e, SN_STAT_CONNECTS_REFUSED);
-        sn_reply_code(e, c->peer, SN_CONNACK, valid ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        sn_reply_code(e, c, SN_CONNACK, valid ? SN_CONGESTION : SN_NOT_SUPPORTED);
         sn_client_apply(e, c, SN_CE_REFUSED);
         return;
     }
@@ -300,7 +303,7 @@ void sn_on_will_msg(struct sn_engine *e, struct sn_client *c, const struct sn_pa
 {
     if (c->state == SN_ST_ACTIVE) { /* our CONNACK was lost */
         if (c->idle && c->will != NULL)
-            sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+            sn_reply_code(e, c, SN_CONNACK, SN_ACCEPTED);
         return;
     }
     struct sn_connecting *k = c->connecting;
@@ -324,7 +327,7 @@ void sn_connect_due(struct sn_engine *e, struct sn_client *c)
         sn_count(e, SN_STAT_GAVE_UP);
         const bool by_node = k->step != SN_STEP_BROKER;
         if (!by_node)
-            sn_reply_code(e, c->peer, SN_CONNACK, SN_CONGESTION);
+            sn_reply_code(e, c, SN_CONNACK, SN_CONGESTION);
         sn_client_apply(e, c, by_node ? SN_CE_SILENCE : SN_CE_REFUSED);
         return;
     }
@@ -358,6 +361,10 @@ static void adopt_will(struct sn_engine *e, struct sn_client *c)
 
 void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
+    if (c->reopening && !sn_on_reopened(e, c, event)) {
+        sn_on_closed(e, c);
+        return;
+    }
     if (c->state != SN_ST_CONNECTING || c->connecting->step != SN_STEP_BROKER ||
         c->connecting->token != event->token)
         return;
@@ -366,7 +373,7 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
         sn_count(e, SN_STAT_CONNECTS_REFUSED);
         log_refusal(e, c->peer, sn_client_id(c),
                     busy ? "the broker can't be reached" : "refused by the broker");
-        sn_reply_code(e, c->peer, SN_CONNACK, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
+        sn_reply_code(e, c, SN_CONNACK, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
         sn_client_apply(e, c, SN_CE_REFUSED);
         return;
     }
@@ -379,7 +386,7 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
     c->idle = true;
     sn_count(e, SN_STAT_CONNECTS);
     sn_client_apply(e, c, SN_CE_ACCEPTED);
-    sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+    sn_reply_code(e, c, SN_CONNACK, SN_ACCEPTED);
     sn_down_resume(e, c);
     sn_down_run(e, c);
 }

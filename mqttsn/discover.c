@@ -96,7 +96,7 @@ static void send_to_group(struct sn_engine *e, const struct sn_beacon *b, uint8_
                           const struct sn_packet *p)
 {
     struct peer_room room;
-    sn_send(e, peer_make_group(&room, b->link, radius), p);
+    sn_send(e, peer_make_group(&room, b->link, radius), p, 0);
 }
 
 void sn_advertise_due(struct sn_engine *e, struct sn_beacon *b)
@@ -136,9 +136,9 @@ static void answer(struct sn_engine *e, const struct peer *to, uint8_t radius)
         return;
     }
     sn_count(e, SN_STAT_GWINFOS);
-    sn_send(
-        e, to,
-        &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id, .radius = radius});
+    sn_send(e, to,
+            &(struct sn_packet){.type = SN_GWINFO, .gw_id = e->config.gateway_id, .radius = radius},
+            0);
 }
 
 /* One answer serves all that have asked by then; it reaches as far as the farthest asked for. When

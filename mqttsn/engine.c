@@ -129,6 +129,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
     limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
     deadlines_init(&e->deadlines);
     sn_outbox_init(e);
+    sn_journal_init(e);
     if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
         sn_profiles_init(e) < 0 || sn_discover_init(e) < 0 || sn_air_init(e) < 0) {
         sn_engine_free(e);
@@ -144,12 +145,14 @@ void sn_engine_free(struct sn_engine *e)
 {
     if (e == NULL)
         return;
+    e->config.journal = false; /* what is freed here is not over */
     for (uint32_t slot = 0; slot < e->n_slots; slot++) {
         if (e->slots[slot] != NULL)
             sn_client_free(e, e->slots[slot]);
     }
     sn_discover_deinit(e);
     sn_outbox_deinit(e);
+    sn_journal_deinit(e);
     sn_profiles_deinit(e);
     assert(e->memory_bytes == 0);
     assert(e->deadlines.count == 0);
@@ -221,7 +224,8 @@ void sn_unknown_talker(struct sn_engine *e, const struct peer *from)
 {
     sn_count(e, SN_STAT_UNKNOWN_TALKER);
     if (sn_limiter_allow(e, from))
-        sn_send(e, from, &(struct sn_packet){.type = SN_DISCONNECT});
+        /* Who it was may just have been forgotten; but the store may not know yet. */
+        sn_send(e, from, &(struct sn_packet){.type = SN_DISCONNECT}, e->journal.bound);
 }
 
 /* Any message is one, whatever becomes of it. In the middle of a will dialogue none is: supervision
@@ -456,6 +460,8 @@ static void on_upstream(struct sn_engine *e, bool up)
 {
     e->upstream_up = up;
     sn_discover_refresh(e);
+    if (up)
+        sn_reopen_all(e);
 }
 
 static bool listens(const struct sn_client *c)
@@ -463,10 +469,11 @@ static bool listens(const struct sn_client *c)
     return c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE;
 }
 
-static void on_closed(struct sn_engine *e, struct sn_client *c)
+void sn_on_closed(struct sn_engine *e, struct sn_client *c)
 {
     if (c->connecting != NULL && c->connecting->step == SN_STEP_BROKER)
         return; /* it has crossed our OPEN, whose answer is still to come */
+    sn_journal_leaving(e, c, 0);
     /* A sleeper does not hear: it gets DISCONNECT, like any stranger, when it says something. */
     if (listens(c))
         sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
@@ -499,7 +506,7 @@ void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event 
         break;
     case SN_EV_CLOSED:
         if (c != NULL)
-            on_closed(e, c);
+            sn_on_closed(e, c);
         break;
     }
 }

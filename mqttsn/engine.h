@@ -149,8 +149,14 @@ int sn_engine_restore(struct sn_engine *e, const struct sn_record *record);
  * ever has (keep alive or sleep, with tolerance) to be heard of: then its will is due. */
 void sn_engine_restored(struct sn_engine *e, int64_t now_ms);
 
-/* Records taken from now on belong to that batch, packets that depend on them name it. */
+/* Records taken from now on belong to that batch, packets that depend on them name it. Those of the
+ * batch before should have been taken. */
 void sn_engine_batch(struct sn_engine *e, uint64_t batch);
+
+/* Does the broker side store a PUBLISH of QoS 2 in the batch in which it is asked for it (spool.h)?
+ * Yes, until this says no: then the exchange is recorded when the broker side has answered only. To
+ * be told whenever that changes, before the next input. */
+void sn_engine_spooling(struct sn_engine *e, bool spooling);
 
 /* Emits everything there is to record. O(everything). */
 void sn_engine_record_all(struct sn_engine *e);

@@ -10,7 +10,8 @@
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
  *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
  *   discover.c      ADVERTISE, SEARCHGW, GWINFO             air.c       what a radio tells
- *   round_trip.c    how long a node has to answer
+ *   round_trip.c    how long a node has to answer           journal.c   records for the store,
+ *   restore.c       ... and what comes back from it
  *
  * `c` may be freed by sn_client_apply(); functions that can end a session say so by returning false
  * when it is gone.
@@ -26,6 +27,7 @@
 #include "base/rng.h"
 
 #include "mqttsn/engine.h"
+#include "mqttsn/journal.h"
 #include "mqttsn/packet.h"
 
 struct sn_client;
@@ -171,6 +173,7 @@ struct sn_up_entry {
     uint16_t token;
     uint16_t connection; /* in which it came */
     uint8_t qos;
+    bool recorded;
     uint64_t print;      /* of topic and data: tells a repetition from a reused msg id */
     int64_t answered_ms; /* by PUBREC, PUBACK or PUBCOMP, latest */
 };
@@ -186,6 +189,8 @@ struct sn_message {
     struct list link;
     struct sn_name *name;
     struct body *body;
+    uint64_t number;  /* of its row in the store; 0: it has none */
+    uint64_t journal; /* number under which the broker side has stored it, or 0 */
     uint32_t delivery_id;
     uint8_t qos;
     bool retain;
@@ -246,6 +251,7 @@ struct sn_client {
     int64_t connack_ms;       /* of this connection */
     int64_t connack_again_ms; /* the latest, for CONNECT or its repetition */
     uint64_t key;             /* mqttsn/port.h */
+    uint64_t barrier;         /* batch that must be committed before it hears of us */
     struct peer *peer;        /* NULL while its address is unknown */
     const struct sn_profile *profile;
     struct sn_will *will;
@@ -264,13 +270,18 @@ struct sn_client {
     uint16_t sleep_s;
     uint16_t connection; /* counts connections, never 0 */
     uint16_t next_msg_id;
+    uint16_t kept_msg_id;  /* as recorded: the store tells of msg ids up to here */
+    uint16_t kept_sleep_s; /* as recorded */
     uint16_t next_sub_token;
     uint16_t next_open_token;
     uint16_t last_sub_msg_id; /* latest finished SUBSCRIBE, to repeat its SUBACK */
     uint16_t last_sub_topic_id;
     uint8_t last_sub_qos;
     bool has_last_sub;
-    uint8_t state; /* enum sn_state; only sn_client_apply() writes it */
+    uint8_t state;      /* enum sn_state; only sn_client_apply() writes it */
+    uint8_t kept_state; /* enum sn_kept_state, as recorded */
+    bool recorded;      /* the store has it */
+    bool reopening;     /* since the restart the broker side has not taken it yet */
     uint8_t n_subs;
     uint8_t undecided; /* packets to it of which the radio has not told the outcome */
     bool clean;
@@ -362,6 +373,7 @@ struct sn_engine {
     struct deadlines deadlines;
     struct parcels outbox;
     struct sn_requests requests;
+    struct sn_journal journal;
     struct sn_limiter limiter;
     struct sn_discover discover;
     struct sn_stats stats;
@@ -438,7 +450,7 @@ void sn_client_supervise(struct sn_engine *e, struct sn_client *c);
 /* Its supervision deadline fired. */
 void sn_client_due(struct sn_engine *e, struct sn_client *c);
 /* Takes the next msg id for a request of ours; never 0. */
-uint16_t sn_client_msg_id(struct sn_client *c);
+uint16_t sn_client_msg_id(struct sn_engine *e, struct sn_client *c);
 
 static inline bool sn_client_connected(const struct sn_client *c)
 {
@@ -447,12 +459,13 @@ static inline bool sn_client_connected(const struct sn_client *c)
 
 /* ---- outbox.c -------------------------------------------------------------------------------- */
 
-/* Queues a packet. False: dropped, counted, because the outbox is full. */
-bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p);
-/* To the client, if its address is known. */
+/* Queues a packet that may leave when batch `after` is committed. False: dropped, counted, because the
+ * outbox is full. */
+bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p, uint64_t after);
+/* To the client, if its address is known, behind all that it was told before. */
 void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p);
-/* A message of type and return code only. */
-void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code);
+/* A message of type and return code only, to a client whose address is known. */
+void sn_reply_code(struct sn_engine *e, const struct sn_client *c, enum sn_type type, uint8_t code);
 /* Largest packet (envelopes not counted) that may go to this client. */
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c);
 bool sn_packet_fits(const struct sn_engine *e, const struct sn_client *c,
@@ -499,15 +512,17 @@ unsigned sn_gateways_alive(const struct sn_engine *e);
 
 /* ---- queue.c --------------------------------------------------------------------------------- */
 
-/* Appends by the client's overflow policy. False: not kept, `why` says why. */
-bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
-                   struct body *body, const struct sn_recipient *r, enum sn_stat *why);
+/* Appends a copy of `m`, with references of its own, by the client's overflow policy. NULL: not kept,
+ * `why` says why. */
+struct sn_message *sn_queue_add(struct sn_engine *e, struct sn_client *c,
+                                const struct sn_message *m, enum sn_stat *why);
 /* A message for the client, or for one that is gone (NULL), is lost: counted, logged, and reported
  * to the broker side. */
 void sn_message_dropped(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
                         uint32_t delivery_id, enum sn_stat why);
 /* The queue must not be empty. */
 struct sn_message *sn_queue_head(const struct sn_down *d);
+struct sn_message *sn_queue_at(struct list *link);
 /* The head has reached the node, or is given up: counted, reported, removed. */
 void sn_queue_delivered(struct sn_engine *e, struct sn_down *d);
 void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why);

@@ -9,8 +9,10 @@ void *sn_alloc_quietly(struct sn_engine *e, size_t n)
     if (!sn_charge(e, n))
         return NULL;
     void *ptr = calloc(1, n);
-    if (ptr == NULL)
+    if (ptr == NULL) {
         sn_refund(e, n);
+        e->journal.exhausted = true;
+    }
     return ptr;
 }
 

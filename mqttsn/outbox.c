@@ -18,6 +18,7 @@ enum {
 
 /* In front of each packet: the peer follows, then the octets. */
 struct parcel {
+    uint64_t after;
     uint32_t peer_size;
     uint32_t len;
 };
@@ -72,7 +73,7 @@ static bool write_envelopes(const struct peer *to, uint8_t radius, struct writer
     return !w->failed;
 }
 
-bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p)
+bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet *p, uint64_t after)
 {
     const size_t len = sn_encode(p, NULL, 0);
     const size_t front = sizeof(struct parcel) + peer_size(to);
@@ -92,7 +93,8 @@ bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
     if (to->path_len > 0)
         write_envelopes(to, envelope_radius(p), &w);
     w.len += sn_encode(p, w.buf + w.len, w.cap - w.len);
-    const struct parcel parcel = {.peer_size = (uint32_t)peer_size(to), .len = (uint32_t)w.len};
+    const struct parcel parcel = {
+        .after = after, .peer_size = (uint32_t)peer_size(to), .len = (uint32_t)w.len};
     memcpy(at, &parcel, sizeof parcel);
     memcpy(at + sizeof parcel, to, parcel.peer_size);
     parcels_add(&e->outbox, front + w.len);
@@ -109,13 +111,13 @@ bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
 
 void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    if (c->peer != NULL && sn_send(e, c->peer, p))
+    if (c->peer != NULL && sn_send(e, c->peer, p, c->barrier))
         sn_air_sent(e, c);
 }
 
-void sn_reply_code(struct sn_engine *e, const struct peer *to, enum sn_type type, uint8_t code)
+void sn_reply_code(struct sn_engine *e, const struct sn_client *c, enum sn_type type, uint8_t code)
 {
-    sn_send(e, to, &(struct sn_packet){.type = type, .return_code = code});
+    sn_send(e, c->peer, &(struct sn_packet){.type = type, .return_code = code}, c->barrier);
 }
 
 bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)
@@ -128,6 +130,7 @@ bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)
     at += sizeof parcel;
     out->to = (const struct peer *)(const void *)at;
     out->bytes = bytes_of(at + parcel.peer_size, parcel.len);
+    out->after = sn_journal_after(e, parcel.after);
     return true;
 }
 
@@ -158,9 +161,10 @@ static bool requests_reserve(struct sn_requests *q)
 static bool copy_open(struct sn_queued_request *q)
 {
     const struct bytes id = q->request.open.client_id;
+    const struct peer *peer = q->request.open.peer;
     q->client_id = malloc(id.len);
-    q->peer = peer_dup(q->request.open.peer);
-    if (q->client_id == NULL || q->peer == NULL) {
+    q->peer = peer != NULL ? peer_dup(peer) : NULL;
+    if (q->client_id == NULL || (peer != NULL && q->peer == NULL)) {
         free(q->client_id);
         free(q->peer);
         return false;

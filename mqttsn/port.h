@@ -43,7 +43,9 @@ struct sn_will_view {
 /* ---- engine -> broker side ------------------------------------------------------------------- */
 
 enum sn_request_type {
-    SN_REQ_OPEN,      /* answered by SN_EV_OPENED; when refused, CLOSE follows all the same */
+    SN_REQ_OPEN,      /* answered by SN_EV_OPENED; when refused, CLOSE follows all the same. Of a
+                       * restored session (sn_engine_restored()) it comes again instead, when the
+                       * broker is reachable */
     SN_REQ_PUBLISH,   /* QoS 1, 2: answered by SN_EV_PUBLISHED. QoS 0: answered only when refused */
     SN_REQ_SUBSCRIBE, /* answered by SN_EV_SUBSCRIBED */
     SN_REQ_UNSUBSCRIBE, /* answered by SN_EV_UNSUBSCRIBED, always */
@@ -71,7 +73,7 @@ struct sn_request {
             uint16_t keep_alive_s;
             uint32_t max_subscriptions; /* more filters than this are refused as busy */
             struct sn_will_view will;
-            const struct peer *peer; /* for identities and logs */
+            const struct peer *peer; /* for identities and logs; NULL: unknown */
         } open;
 
         struct {

@@ -122,10 +122,13 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
                                .msg_id = d->msg_id,
                                .topic = sn_name_bytes(m->name)};
     } else if (d->phase != SN_DN_PUBCOMP) {
+        const bool first = d->publish_id == 0;
         p = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
         p.msg_id = d->msg_id;
-        p.dup = d->publish_id != 0 && d->client->profile->options.dup != SN_NO;
+        p.dup = !first && d->client->profile->options.dup != SN_NO;
         d->publish_id = d->msg_id;
+        if (first && m->qos == SN_QOS_2)
+            sn_journal_phase(e, d->client);
     }
     sn_reply(e, d->client, &p);
     d->held = false;
@@ -144,14 +147,16 @@ static void enter(struct sn_engine *e, struct sn_down *d, enum sn_down_phase pha
     if (phase != SN_DN_REGISTER && d->publish_id != 0)
         d->msg_id = d->publish_id;
     else
-        d->msg_id = sn_client_msg_id(d->client);
+        d->msg_id = sn_client_msg_id(e, d->client);
     if (d->msg_id == d->publish_id && phase == SN_DN_REGISTER)
-        d->msg_id = sn_client_msg_id(d->client);
+        d->msg_id = sn_client_msg_id(e, d->client);
     d->repeated = phase != SN_DN_PUBCOMP && d->msg_id == d->publish_id;
     d->phase = phase;
     d->tries = 0;
     d->stalled = false;
     d->sent_ms = e->now_ms;
+    if (phase == SN_DN_PUBCOMP)
+        sn_journal_phase(e, d->client);
     send_phase(e, d, m, t);
 }
 
@@ -161,8 +166,14 @@ static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struc
     struct sn_topic *t = sn_topic_find(e, c, name);
     if (t == NULL)
         t = sn_topic_get(e, c, sn_name_bytes(name));
-    if (t == NULL || (t->kind == SN_TOPIC_NORMAL && !sn_topic_assign_id(e, c, t)))
+    if (t == NULL)
         return NULL;
+    if (t->kind == SN_TOPIC_NORMAL && t->id == 0) {
+        if (!sn_topic_assign_id(e, c, t))
+            return NULL;
+        sn_journal_topic(e, c, t);
+        sn_journal_bind(e, c);
+    }
     sn_topic_used(c, t);
     return t;
 }
@@ -237,8 +248,8 @@ static void again(struct sn_engine *e, struct sn_down *d)
 {
     const struct sn_message *m = sn_queue_head(d);
     const struct sn_topic *t = sn_topic_find(e, d->client, m->name);
-    assert(t != NULL);
     const bool publishes = d->phase == SN_DN_PUBACK || d->phase == SN_DN_PUBREC;
+    assert(t != NULL || d->phase == SN_DN_PUBCOMP); /* which may have come back without its topic */
     if (publishes && !understands(d->client, t)) {
         deadline_disarm(&e->deadlines, &d->retry);
         d->phase = SN_DN_IDLE;
@@ -332,6 +343,13 @@ void sn_down_due(struct sn_engine *e, struct sn_down *d)
 
 /* ---- a message arrives for nodes ------------------------------------------------------------- */
 
+/* A message on its way to the queues. */
+struct sn_arrival {
+    struct sn_name *name;
+    struct body *body;
+    uint64_t journal;
+};
+
 /* The common case costs no queueing: QoS 0 to a node that listens and knows the topic. */
 static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,
                             struct body *body, const struct sn_recipient *r)
@@ -361,9 +379,25 @@ static bool waits_at_qos_0(const struct sn_client *c)
     return c->state != SN_ST_DISCONNECTED && c->state != SN_ST_LOST;
 }
 
-static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body,
+static bool queue(struct sn_engine *e, struct sn_client *c, const struct sn_arrival *a,
+                  const struct sn_recipient *r, enum sn_stat *why)
+{
+    const struct sn_message as = {.name = a->name,
+                                  .body = a->body,
+                                  .journal = a->journal,
+                                  .delivery_id = r->delivery_id,
+                                  .qos = r->qos,
+                                  .retain = r->retain};
+    struct sn_message *m = sn_queue_add(e, c, &as, why);
+    if (m != NULL)
+        sn_journal_queued(e, c, m);
+    return m != NULL;
+}
+
+static void deliver(struct sn_engine *e, const struct sn_arrival *a,
                     const struct sn_recipient *asked)
 {
+    struct sn_name *name = a->name;
     struct sn_client *c = sn_client_by_key(e, asked->client);
     if (c == NULL) {
         sn_message_dropped(e, NULL, name, 0, SN_STAT_DROP_CLIENT_GONE);
@@ -374,11 +408,11 @@ static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body
     const uint8_t max_qos = c->profile->options.max_qos;
     if (max_qos != 0 && recipient.qos > max_qos - 1)
         recipient.qos = (uint8_t)(max_qos - 1);
-    if (deliver_at_once(e, c, name, body, r))
+    if (deliver_at_once(e, c, name, a->body, r))
         return;
     enum sn_stat why = SN_STAT_DROP_CLIENT_GONE;
     const bool wanted = r->qos != SN_QOS_0 || waits_at_qos_0(c);
-    if (!wanted || !sn_queue_push(e, c, name, body, r, &why)) {
+    if (!wanted || !queue(e, c, a, r, &why)) {
         sn_message_dropped(e, c, name, r->delivery_id, why);
         return;
     }
@@ -388,10 +422,12 @@ static void deliver(struct sn_engine *e, struct sn_name *name, struct body *body
 void sn_on_message(struct sn_engine *e, const struct sn_event *event)
 {
     struct sn_name *name = sn_name_get(e, event->message.topic);
+    const struct sn_arrival arrival = {
+        .name = name, .body = event->message.body, .journal = event->message.journal};
     for (size_t i = 0; i < event->message.n_recipients; i++) {
         const struct sn_recipient *r = &event->message.recipients[i];
         if (name != NULL) {
-            deliver(e, name, event->message.body, r);
+            deliver(e, &arrival, r);
         } else {
             const struct sn_client *c = sn_client_by_key(e, r->client);
             if (c != NULL)

@@ -35,11 +35,12 @@ void sn_up_clear(struct sn_engine *e, struct sn_client *c)
 /* ---- what the topic id means ----------------------------------------------------------------- */
 
 /* The node uses the id, so it may go on using it: that is as good as having asked for it. */
-static struct sn_name *used_by_node(struct sn_client *c, struct sn_topic *t)
+static struct sn_name *used_by_node(struct sn_engine *e, struct sn_client *c, struct sn_topic *t)
 {
     if (!t->given) {
         t->given = true;
         sn_topic_settle(c, t);
+        sn_journal_topic(e, c, t);
     }
     return sn_name_ref(t->name);
 }
@@ -52,7 +53,7 @@ static struct sn_name *resolve(struct sn_engine *e, struct sn_client *c, const s
     switch (p->topic_kind) {
     case SN_TOPIC_NORMAL: {
         struct sn_topic *t = sn_topic_by_id(e, c, p->topic_id);
-        return t != NULL ? used_by_node(c, t) : NULL;
+        return t != NULL ? used_by_node(e, c, t) : NULL;
     }
     case SN_TOPIC_PREDEFINED: {
         struct sn_name *name = sn_profile_alias(c->profile, p->topic_id);
@@ -261,10 +262,30 @@ static bool answered_again(struct sn_engine *e, struct sn_client *c, struct sn_u
     return true;
 }
 
+bool sn_up_restore(struct sn_engine *e, struct sn_client *c, const struct sn_record *row)
+{
+    struct sn_up_entry *x =
+        find(c->up, row->exchange.msg_id, SN_QOS_2) == NULL ? place(e, c) : NULL;
+    if (x == NULL)
+        return false;
+    *x = (struct sn_up_entry){
+        .state = SN_UP_RECEIVED,
+        .msg_id = row->exchange.msg_id,
+        .topic_id = row->exchange.topic_id,
+        .connection = c->connection,
+        .qos = SN_QOS_2,
+        .recorded = true,
+        .print = row->exchange.print,
+        .answered_ms = e->now_ms,
+    };
+    return true;
+}
+
 static uint64_t print_of(const struct sn_engine *e, const struct sn_packet *p)
 {
     const uint64_t topic = (uint64_t)p->topic_kind << 17 | (uint64_t)p->retain << 16 | p->topic_id;
-    return hash_bytes(&e->config.hash_seed, p->data) ^ (topic * 0x9E3779B97F4A7C15U);
+    const struct hash_seed *seed = e->config.journal ? &e->config.print_seed : &e->config.hash_seed;
+    return hash_bytes(seed, p->data) ^ (topic * 0x9E3779B97F4A7C15U);
 }
 
 /* QoS 1 and 2. */
@@ -281,6 +302,7 @@ static void publish_acknowledged(struct sn_engine *e, struct sn_client *c,
         refuse(e, c, (uint8_t)p->qos, p->topic_id, p->msg_id, SN_CONGESTION);
         return;
     }
+    sn_journal_exchange_gone(e, c, x);
     *x = (struct sn_up_entry){
         .state = SN_UP_PENDING,
         .msg_id = p->msg_id,
@@ -293,7 +315,9 @@ static void publish_acknowledged(struct sn_engine *e, struct sn_client *c,
     if (!forward(e, c->key, x->token, name, p, (uint8_t)p->qos)) {
         x->state = SN_UP_FREE;
         refuse(e, c, (uint8_t)p->qos, p->topic_id, p->msg_id, SN_CONGESTION);
+        return;
     }
+    sn_journal_forwarded(e, c, x);
 }
 
 void sn_on_publish(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
@@ -360,6 +384,7 @@ static void published(struct sn_engine *e, struct sn_client *c, struct sn_up_ent
     x->answered_ms = e->now_ms;
     if (x->qos == SN_QOS_2) {
         x->state = SN_UP_RECEIVED;
+        sn_journal_received(e, c, x);
         pubrec(e, c, x->msg_id);
         return;
     }
@@ -384,6 +409,7 @@ void sn_on_published(struct sn_engine *e, struct sn_client *c, const struct sn_e
         return;
     }
     x->state = SN_UP_FREE;
+    sn_journal_exchange_gone(e, c, x);
     refuse(e, c, x->qos, x->topic_id, x->msg_id,
            event->outcome == SN_REFUSED_NEVER ? SN_NOT_SUPPORTED : SN_CONGESTION);
 }
@@ -395,6 +421,7 @@ void sn_on_pubrel(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     if (x != NULL && x->state == SN_UP_RECEIVED) {
         x->state = SN_UP_DONE;
         x->answered_ms = e->now_ms;
+        sn_journal_exchange_gone(e, c, x);
     }
     sn_reply(e, c, &(struct sn_packet){.type = SN_PUBCOMP, .msg_id = p->msg_id});
 }

@@ -22,7 +22,7 @@ static uint32_t cost_of(const struct sn_message *m)
     return (uint32_t)(sizeof *m + m->name->len + body_bytes(m->body).len);
 }
 
-static struct sn_message *message_at(struct list *link)
+struct sn_message *sn_queue_at(struct list *link)
 {
     return container_of(link, struct sn_message, link);
 }
@@ -44,6 +44,7 @@ void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t del
 static void message_remove(struct sn_engine *e, struct sn_down *d, struct sn_message *m)
 {
     const uint32_t cost = cost_of(m);
+    sn_journal_message_gone(e, d->client, m);
     list_unlink(&m->link);
     d->n_queued--;
     d->queued_bytes -= cost;
@@ -98,7 +99,7 @@ static void message_drop(struct sn_engine *e, struct sn_down *d, struct sn_messa
 struct sn_message *sn_queue_head(const struct sn_down *d)
 {
     assert(d->n_queued > 0);
-    return message_at(d->queue.next);
+    return sn_queue_at(d->queue.next);
 }
 
 void sn_queue_delivered(struct sn_engine *e, struct sn_down *d)
@@ -174,7 +175,7 @@ static void drop_waiting(struct sn_engine *e, struct sn_down *d, struct list *li
                          enum sn_stat why)
 {
     const bool was_head = link == d->queue.next;
-    message_drop(e, d, message_at(link), why);
+    message_drop(e, d, sn_queue_at(link), why);
     if (was_head)
         sn_down_idle(e,
                      d); /* what was remembered of an earlier sending concerned the dropped one */
@@ -183,7 +184,7 @@ static void drop_waiting(struct sn_engine *e, struct sn_down *d, struct list *li
 static void supersede(struct sn_engine *e, struct sn_down *d, const struct sn_name *name)
 {
     for (struct list *link = first_waiting(d); link != &d->queue; link = link->next) {
-        if (message_at(link)->name == name) {
+        if (sn_queue_at(link)->name == name) {
             drop_waiting(e, d, link, SN_STAT_DROP_SUPERSEDED);
             return; /* there is never more than one */
         }
@@ -232,36 +233,33 @@ static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
     }
 }
 
-bool sn_queue_push(struct sn_engine *e, struct sn_client *c, struct sn_name *name,
-                   struct body *body, const struct sn_recipient *r, enum sn_stat *why)
+struct sn_message *sn_queue_add(struct sn_engine *e, struct sn_client *c,
+                                const struct sn_message *as, enum sn_stat *why)
 {
     struct sn_down *d = down_of(e, c);
     *why = SN_STAT_DROP_NO_MEMORY;
     struct sn_message *m = d != NULL ? malloc(sizeof *m) : NULL;
     if (m == NULL)
-        return false;
-    *m = (struct sn_message){.name = name,
-                             .body = body,
-                             .delivery_id = r->delivery_id,
-                             .qos = r->qos,
-                             .retain = r->retain};
+        return NULL;
+    *m = *as;
     const uint32_t cost = cost_of(m);
     const bool fits = can_fit(e, d, cost);
-    if (fits && c->profile->options.overflow == SN_LATEST_PER_TOPIC)
-        supersede(e, d, name);
+    const bool is_new = as->number == 0; /* else it was in this queue before, with all others */
+    if (fits && is_new && c->profile->options.overflow == SN_LATEST_PER_TOPIC)
+        supersede(e, d, m->name);
     if (fits)
         make_room(e, d, cost);
     *why = shortage_now(e, d, cost);
     if (*why != SN_STAT_COUNT || !sn_charge(e, cost)) {
         free(m);
-        return false;
+        return NULL;
     }
-    sn_name_ref(name);
-    body_ref(body);
+    sn_name_ref(m->name);
+    body_ref(m->body);
     list_init(&m->link);
     list_push_back(&d->queue, &m->link);
     d->n_queued++;
     d->queued_bytes += cost;
     e->queued++;
-    return true;
+    return m;
 }

@@ -81,6 +81,7 @@ void sn_on_disconnect(struct sn_engine *e, struct sn_client *c, const struct sn_
         sn_count(e, SN_STAT_IGNORED_STATE); /* repeated, it finds the node connected */
         return;
     }
+    sn_journal_leaving(e, c, p->duration_s);
     sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
     if (p->duration_s == 0) { /* a zero duration is none */
         sn_client_apply(e, c, SN_CE_DISCONNECT);

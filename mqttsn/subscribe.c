@@ -43,11 +43,16 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
         note_refusal(e, c, SN_REGISTER, p->topic,
                      ack.return_code == SN_CONGESTION ? "max_topics" : "invalid_name");
     } else {
+        const bool was_given = t->given;
         t->given = true;
         t->refused_in = 0;
         t->known_in = c->connection;
         sn_topic_settle(c, t);
         ack.topic_id = t->id;
+        if (!was_given) {
+            sn_journal_topic(e, c, t);
+            sn_journal_bind(e, c);
+        }
     }
     sn_reply(e, c, &ack);
 }
@@ -169,8 +174,11 @@ static bool prepare_topic(struct sn_engine *e, struct sn_client *c, const struct
     if (t == NULL)
         return false;
     if (p->topic_kind == SN_TOPIC_NORMAL) {
+        const bool is_new = t->id == 0;
         if (!sn_topic_assign_id(e, c, t))
             return false;
+        if (is_new)
+            sn_journal_topic(e, c, t);
         s->topic_id = t->id;
     } else {
         s->topic_id = p->topic_id;
@@ -277,10 +285,12 @@ void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn
         sn_name_unref(e, name);
 }
 
-/* Messages of the topic come by the kind of the latest SUBSCRIBE that was accepted. */
-static void adopt_kind(const struct sn_client *c, const struct sn_sub *s)
+/* Messages of the topic come by the kind of the latest SUBSCRIBE that was accepted. The store knows
+ * topics by their normal id: with it, each gets one. */
+static void adopt_kind(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s)
 {
     struct sn_topic *t = s->topic;
+    const struct sn_topic before = *t;
     t->refused_in = 0;
     t->kind = s->kind;
     if (s->kind == SN_TOPIC_NORMAL) {
@@ -288,14 +298,21 @@ static void adopt_kind(const struct sn_client *c, const struct sn_sub *s)
         t->known_in = c->connection;
     } else {
         t->alias = s->topic_id;
+        sn_topic_assign_id(e, c, t);
     }
+    if (t->kind != before.kind || t->given != before.given || t->alias != before.alias ||
+        t->id != before.id)
+        sn_journal_topic(e, c, t);
 }
 
 /* The alias goes with its subscription; a message that still comes is registered like any other. */
 static void unsubscribed(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s)
 {
-    if (s->topic != NULL)
+    if (s->topic != NULL && s->topic->kind != SN_TOPIC_NORMAL) {
         s->topic->kind = SN_TOPIC_NORMAL;
+        sn_journal_topic(e, c, s->topic);
+    }
+    sn_journal_bind_to_all(e, c);
     sn_reply(e, c, &(struct sn_packet){.type = SN_UNSUBACK, .msg_id = s->msg_id});
 }
 
@@ -311,7 +328,8 @@ static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn
         return;
     }
     if (s->topic != NULL)
-        adopt_kind(c, s);
+        adopt_kind(e, c, s);
+    sn_journal_bind_to_all(e, c);
     sn_count(e, SN_STAT_SUBSCRIBES);
     c->has_last_sub = true;
     c->last_sub_msg_id = s->msg_id;

@@ -73,6 +73,7 @@ void sn_topic_used(struct sn_client *c, struct sn_topic *t)
 
 static void topic_free(struct sn_engine *e, struct sn_client *c, struct sn_topic *t)
 {
+    sn_journal_topic_gone(e, c, t);
     if (t->id != 0) {
         hmap_remove(&e->topics_by_id, &t->by_id);
         c->n_topic_ids--;
@@ -136,6 +137,21 @@ static uint16_t next_id(const struct sn_engine *e, struct sn_client *c)
     return (uint16_t)((e->first_topic_id - 1U + index) % IDS + 1U);
 }
 
+static void set_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t, uint16_t id)
+{
+    t->id = id;
+    hmap_insert(&e->topics_by_id, &t->by_id, id_hash(t->slot, id));
+    c->n_topic_ids++;
+}
+
+void sn_topic_set_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t, uint16_t id)
+{
+    const uint32_t behind = (id + (uint32_t)IDS - e->first_topic_id) % IDS + 1U;
+    set_id(e, c, t, id);
+    if (c->next_topic_index < behind)
+        c->next_topic_index = (uint16_t)behind;
+}
+
 bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t)
 {
     if (t->id != 0)
@@ -145,9 +161,7 @@ bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topi
     uint16_t id = next_id(e, c);
     while (sn_topic_by_id(e, c, id) != NULL)
         id = next_id(e, c);
-    t->id = id;
-    hmap_insert(&e->topics_by_id, &t->by_id, id_hash(t->slot, id));
-    c->n_topic_ids++;
+    set_id(e, c, t, id);
     sn_count(e, SN_STAT_REGISTRATIONS);
     return true;
 }

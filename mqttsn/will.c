@@ -71,12 +71,21 @@ static uint8_t update_message(struct sn_engine *e, struct sn_client *c, const st
     return publish_change(e, c) ? SN_ACCEPTED : SN_CONGESTION;
 }
 
+static void answer(struct sn_engine *e, struct sn_client *c, enum sn_type type, uint8_t code)
+{
+    if (code != SN_NOT_SUPPORTED) { /* it may be another one now */
+        sn_journal_session(e, c);
+        sn_journal_bind(e, c);
+    }
+    sn_reply_code(e, c, type, code);
+}
+
 void sn_on_will_topic_upd(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    sn_reply_code(e, c->peer, SN_WILLTOPICRESP, update_topic(e, c, p));
+    answer(e, c, SN_WILLTOPICRESP, update_topic(e, c, p));
 }
 
 void sn_on_will_msg_upd(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    sn_reply_code(e, c->peer, SN_WILLMSGRESP, update_message(e, c, p));
+    answer(e, c, SN_WILLMSGRESP, update_message(e, c, p));
 }
