@@ -303,6 +303,8 @@ static void start(struct story *s)
              STORY_START_MS);
     s->world.log = story_log;
     s->world.log_arg = s;
+    s->world.commit_ms = s->config.commit_ms;
+    sn_engine_spooling(s->world.engine, !s->config.live);
 }
 
 static void on_broker(struct story *s, const struct story_line *line)
@@ -440,17 +442,19 @@ static void on_action(struct story *s, const struct story_line *line)
         const char *word;
         void (*handle)(struct story *s, const struct story_line *line);
     } actions[] = {
-        {"after",    on_after   },
-        {"within",   on_within  },
-        {"group",    on_group   },
-        {"logged",   on_logged  },
-        {"broker",   on_broker  },
-        {"count",    on_count   },
-        {"gauge",    on_gauge   },
-        {"deadline", on_deadline},
-        {"forget",   on_forget  },
-        {"outcome",  on_outcome },
-        {"carries",  on_carries },
+        {"after",    on_after     },
+        {"within",   on_within    },
+        {"group",    on_group     },
+        {"logged",   on_logged    },
+        {"broker",   on_broker    },
+        {"count",    on_count     },
+        {"gauge",    on_gauge     },
+        {"deadline", on_deadline  },
+        {"forget",   on_forget    },
+        {"outcome",  on_outcome   },
+        {"carries",  on_carries   },
+        {"restart",  story_restart},
+        {"written",  story_written},
     };
 
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
@@ -498,6 +502,7 @@ static void play(struct story *s, struct bytes text)
             at = on_end(s, at);
         else if (!story_config_line(s, line))
             on_action(s, line);
+        story_check_store(s, false);
     }
     if (!s->failed && s->n_loops > 0)
         story_fail(s, "end is missing");
@@ -505,7 +510,7 @@ static void play(struct story *s, struct bytes text)
         story_fail(s, "nothing happens in this story");
 }
 
-bool story_play(const char *file, struct bytes text, FILE *out)
+bool story_play(const char *file, struct bytes text, bool stored, FILE *out)
 {
     struct story *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -513,9 +518,11 @@ bool story_play(const char *file, struct bytes text, FILE *out)
     s->file = file;
     s->out = out;
     story_config_init(&s->config);
+    s->config.engine.journal = stored;
     play(s, text);
     if (s->started) {
         check_nothing_left(s);
+        story_check_store(s, true);
         sim_deinit(&s->world);
     }
     const bool passed = !s->failed;

@@ -25,7 +25,7 @@
  *
  * `$name` takes a number from an expected line when it is not yet set, and stands for it
  * afterwards; `*` accepts any number. `repeat N` ... `end` repeats its lines with `$n` counting
- * from 1. Other lines: gauge, deadline, forget, outcome, carries,
+ * from 1. Other lines: restart and written (story_store.c), gauge, deadline, forget, outcome, carries,
  * logged EVENT NUMBER (how often that record was logged), logged KEY=VALUE NUMBER (records with it).
  */
 #ifndef SENNET_TESTS_SIM_STORY_H
@@ -36,8 +36,9 @@
 
 #include "base/bytes.h"
 
-/* Plays one story. False when it failed: `out` then has the reason as FILE:LINE: ..., the packets
+/* Plays one story. With `stored` there is a store, though the header may not say so: it changes nothing
+ * of what nodes and broker see. False when it failed: `out` then has the reason as FILE:LINE: ..., the packets
  * so far and the engine's log. `file` is only a name. */
-bool story_play(const char *file, struct bytes text, FILE *out);
+bool story_play(const char *file, struct bytes text, bool stored, FILE *out);
 
 #endif

@@ -346,6 +346,7 @@ struct told {
     bool retain;
     struct bytes topic;
     struct body *data;
+    uint64_t journal;
     struct sn_recipient to[MOST_RECIPIENTS];
     unsigned n_to;
 };
@@ -362,6 +363,8 @@ static void told_field(struct story *s, const struct story_word *w, struct told 
         d->topic = w->value;
     } else if (strcmp(w->key, "bytes") == 0) {
         set_filler(s, &d->data, w);
+    } else if (strcmp(w->key, "journal") == 0) {
+        story_number(s, w, UINT32_MAX, &d->journal);
     } else if (strcmp(w->key, "qos") == 0 && story_number(s, w, 2, &n)) {
         d->qos = (uint8_t)n;
         d->says_qos = true;
@@ -459,6 +462,7 @@ static void tell_engine(struct story *s, const struct told *d, enum sn_event_typ
     if (type == SN_EV_MESSAGE) {
         event.message.topic = d->topic;
         event.message.body = d->data;
+        event.message.journal = d->journal;
         event.message.recipients = d->to;
         event.message.n_recipients = d->n_to;
     }

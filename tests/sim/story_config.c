@@ -3,6 +3,8 @@
  * The header of a story:
  *
  *     broker scripted | shared
+ *     store [TIME]                  there is one; commits take so long
+ *     spooling yes|no
  *     option KEY VALUE              of the engine, or a default for all clients
  *     topics ID NAME [for=GLOB]     a predefined topic
  *     client GLOB key=value ...     a [client GLOB] section
@@ -383,11 +385,13 @@ bool story_config_line(struct story *s, const struct story_line *line)
         void (*handle)(struct story *s, const struct story_line *line);
         bool any_time;
     } lines[] = {
-        {"option", on_option, false},
-        {"topics", on_topics, false},
-        {"client", on_client, false},
-        {"link",   on_link,   false},
-        {"node",   on_node,   true },
+        {"option",   on_option,             false},
+        {"topics",   on_topics,             false},
+        {"client",   on_client,             false},
+        {"link",     on_link,               false},
+        {"node",     on_node,               true },
+        {"store",    story_header_store,    false},
+        {"spooling", story_header_spooling, false},
     };
 
     const bool broker_kind =

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sennet-story FILE...: plays story files; 0 when all came out as told. */
+/* sennet-story FILE...: plays story files, each without a store and with one; 0 when all came out as
+ * told. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,8 @@ static bool play_file(const char *path)
     }
     const size_t len = fread(text, 1, STORY_FILE_MAX, f);
     fclose(f);
-    const bool passed = story_play(path, bytes_of(text, len), stderr);
+    const bool passed = story_play(path, bytes_of(text, len), false, stderr) &&
+                        story_play(path, bytes_of(text, len), true, stderr);
     free(text);
     return passed;
 }

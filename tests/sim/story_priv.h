@@ -7,6 +7,7 @@
  *   story_words.c    a line into words, variables, numbers
  *   story_packet.c   packets as words
  *   story_broker.c   requests and events of both seams as words
+ *   story_store.c    what is stored, and survives a restart
  *   story_report.c   what happened so far, and what went wrong
  *
  * Errors are sticky: story_fail() keeps the first, everything after it does nothing.
@@ -120,6 +121,8 @@ struct story_config {
     struct sn_predefined predefined[STORY_SECTIONS][STORY_TOPICS];
     struct sn_link_limits links[STORY_LINKS];
     bool has_shared;
+    int64_t commit_ms;
+    bool live;        /* nobody takes over QoS 2 */
     void *texts[256]; /* free() them */
     unsigned n_texts;
 };
@@ -129,6 +132,14 @@ void story_config_deinit(struct story_config *c);
 /* True when the line belongs to the header (and was taken, or failed). */
 bool story_config_line(struct story *s, const struct story_line *line);
 struct story_node *story_node(struct story *s, const struct story_word *w);
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+void story_header_store(struct story *s, const struct story_line *line);
+void story_header_spooling(struct story *s, const struct story_line *line);
+void story_check_store(struct story *s, bool at_last);
+void story_restart(struct story *s, const struct story_line *line);
+void story_written(struct story *s, const struct story_line *line);
 
 /* ---- the story ------------------------------------------------------------------------------- */
 
@@ -174,6 +185,7 @@ struct story {
     uint64_t n_past;
     char logged[STORY_PAST][STORY_PAST_LINE];
     uint64_t n_logged;
+    uint64_t written;        /* records, as said last */
     struct story_line words; /* of the line being played */
     struct story_packet packet;
     uint8_t octets[2 * SN_PACKET_MAX]; /* of that */

@@ -25,7 +25,7 @@ static bool play(const char *text, char **report)
     size_t size = 0;
     FILE *out = open_memstream(report, &size);
     ck_assert_ptr_nonnull(out);
-    const bool passed = story_play("s.sn", bytes_str(text), out);
+    const bool passed = story_play("s.sn", bytes_str(text), false, out);
     fclose(out);
     return passed;
 }

@@ -23,8 +23,9 @@ static void collect_packet(struct sim_world *w, const struct sn_outgoing *out)
     struct sim_packet *p = must(calloc(1, sizeof *p));
     p->to = must(peer_dup(out->to));
     p->bytes = copy_bytes(out->bytes);
+    p->after = out->after;
     list_init(&p->link);
-    list_push_back(&w->packets, &p->link);
+    list_push_back(p->after <= w->table.committed ? &w->packets : &w->held, &p->link);
 }
 
 static void take_will(struct sim_ask *a, const struct sn_will_view *will)
@@ -135,15 +136,66 @@ static bool exchange(struct sim_world *w)
     return moved;
 }
 
+/* ---- the store ------------------------------------------------------------------------------- */
+
+struct sim_commit {
+    struct list link;
+    uint64_t batch;
+    int64_t at_ms;
+};
+
+/* The session's first: what it records of a client that is discarded comes before that. */
+static void record(struct sim_world *w)
+{
+    struct sn_record r;
+    const uint64_t before = w->table.written;
+    for (; w->shared != NULL && shared_peek_record(w->shared, &r); shared_done_record(w->shared))
+        table_put(&w->table, w->batch, &r);
+    for (; sn_engine_peek_record(w->engine, &r); sn_engine_done_record(w->engine))
+        table_put(&w->table, w->batch, &r);
+    if (w->table.written == before)
+        return;
+    struct sim_commit *commit = must(calloc(1, sizeof *commit));
+    *commit = (struct sim_commit){.batch = w->batch, .at_ms = w->now_ms + w->commit_ms};
+    list_init(&commit->link);
+    list_push_back(&w->commits, &commit->link);
+    sn_engine_batch(w->engine, ++w->batch);
+}
+
+static struct sim_commit *next_commit(const struct sim_world *w)
+{
+    struct list *link = list_first(&w->commits);
+    return link != NULL ? container_of(link, struct sim_commit, link) : NULL;
+}
+
+static void commit_due(struct sim_world *w)
+{
+    for (struct sim_commit *c = next_commit(w); c != NULL && c->at_ms <= w->now_ms;
+         c = next_commit(w)) {
+        table_commit(&w->table, c->batch);
+        list_unlink(&c->link);
+        free(c);
+    }
+    list_foreach_safe (link, next, &w->held) {
+        if (container_of(link, struct sim_packet, link)->after > w->table.committed)
+            continue;
+        list_unlink(link);
+        list_push_back(&w->packets, link);
+    }
+}
+
 static void pump(struct sim_world *w)
 {
     while (exchange(w))
         ;
+    if (w->batch != 0)
+        record(w);
     struct sn_outgoing out;
     while (sn_engine_peek_packet(w->engine, &out)) {
         collect_packet(w, &out);
         sn_engine_done_packet(w->engine);
     }
+    commit_due(w);
     struct up_request request;
     while (w->shared != NULL && shared_peek_upstream(w->shared, &request)) {
         collect_ask(w, ask_of_session(&request));
@@ -156,15 +208,39 @@ static void pump(struct sim_world *w)
 
 /* ---- life cycle and inputs ------------------------------------------------------------------- */
 
+static void make_machines(struct sim_world *w, bool shared)
+{
+    w->engine = must(sn_engine_new(&w->engine_config, w->now_ms));
+    w->shared = shared ? must(shared_new(&w->shared_config, w->now_ms)) : NULL;
+    if (w->batch != 0)
+        sn_engine_batch(w->engine, w->batch);
+}
+
 void sim_init(struct sim_world *w, const struct sn_engine_config *config,
               const struct shared_config *shared, int64_t now_ms)
 {
-    *w = (struct sim_world){.now_ms = now_ms};
-    w->engine = must(sn_engine_new(config, now_ms));
+    *w = (struct sim_world){.now_ms = now_ms, .engine_config = *config};
     if (shared != NULL)
-        w->shared = must(shared_new(shared, now_ms));
+        w->shared_config = *shared;
+    w->shared_config.journal = config->journal;
+    w->batch = config->journal ? 1 : 0;
     list_init(&w->packets);
     list_init(&w->asks);
+    list_init(&w->held);
+    list_init(&w->commits);
+    table_init(&w->table);
+    make_machines(w, shared != NULL);
+}
+
+static void forget_held(struct sim_world *w)
+{
+    for (struct sim_commit *c = next_commit(w); c != NULL; c = next_commit(w)) {
+        list_unlink(&c->link);
+        free(c);
+    }
+    for (struct list *link = list_pop_front(&w->held); link != NULL;
+         link = list_pop_front(&w->held))
+        sim_packet_free(container_of(link, struct sim_packet, link));
 }
 
 void sim_deinit(struct sim_world *w)
@@ -175,10 +251,85 @@ void sim_deinit(struct sim_world *w)
         sim_packet_free(p);
     for (struct sim_ask *a = sim_take_ask(w); a != NULL; a = sim_take_ask(w))
         sim_ask_free(a);
+    forget_held(w);
+    table_deinit(&w->table);
     sn_engine_free(w->engine);
     shared_free(w->shared);
     w->engine = NULL;
     w->shared = NULL;
+}
+
+static void restore_rows(const struct sim_table *t, struct sn_engine *engine, struct shared *shared)
+{
+    struct sim_row **rows = table_sorted(t);
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct sn_record *r = &rows[i]->record;
+        if (r->type != SN_REC_SUBSCRIPTION && sn_engine_restore(engine, r) < 0)
+            abort();
+        if (r->type == SN_REC_SUBSCRIPTION && shared != NULL && shared_restore(shared, r) < 0)
+            abort();
+    }
+    free(rows);
+}
+
+void sim_restart(struct sim_world *w)
+{
+    assert(w->batch != 0);
+    const bool shared = w->shared != NULL;
+    sn_engine_free(w->engine);
+    shared_free(w->shared);
+    forget_held(w);
+    table_crash(&w->table);
+    make_machines(w, shared);
+    restore_rows(&w->table, w->engine, w->shared);
+    sn_engine_restored(w->engine, w->now_ms);
+    pump(w);
+}
+
+static void record_all(struct sn_engine *engine, struct shared *shared, struct sim_table *out)
+{
+    struct sn_record r;
+    table_init(out);
+    sn_engine_record_all(engine);
+    for (; sn_engine_peek_record(engine, &r); sn_engine_done_record(engine))
+        table_put(out, 1, &r);
+    if (shared != NULL)
+        shared_record_all(shared);
+    for (; shared != NULL && shared_peek_record(shared, &r); shared_done_record(shared))
+        table_put(out, 1, &r);
+    table_commit(out, 1);
+}
+
+static void copy_table(const struct sim_table *from, struct sim_table *to)
+{
+    table_init(to);
+    list_foreach (link, &from->all)
+        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
+    list_foreach (link, &from->pending)
+        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
+    table_commit(to, 1);
+}
+
+bool sim_stored_well(const struct sim_world *w, char *why, size_t size)
+{
+    const bool shared = w->shared != NULL;
+    struct sim_table stored, live, again;
+    struct sim_world fresh = {
+        .now_ms = w->now_ms, .engine_config = w->engine_config, .shared_config = w->shared_config};
+    copy_table(&w->table, &stored);
+    record_all(w->engine, w->shared, &live);
+    make_machines(&fresh, shared);
+    restore_rows(&stored, fresh.engine, fresh.shared);
+    record_all(fresh.engine, fresh.shared, &again);
+    const bool well = table_orderly(&stored, why, size) &&
+                      table_same(&stored, &live, shared, why, size) &&
+                      table_same(&stored, &again, shared, why, size);
+    table_deinit(&stored);
+    table_deinit(&live);
+    table_deinit(&again);
+    sn_engine_free(fresh.engine);
+    shared_free(fresh.shared);
+    return well;
 }
 
 void sim_input(struct sim_world *w, const struct peer *from, struct bytes datagram)
@@ -215,13 +366,17 @@ void sim_upstream(struct sim_world *w, const struct up_event *event)
 
 int64_t sim_next_deadline(const struct sim_world *w)
 {
-    const int64_t engine = sn_engine_next_deadline(w->engine);
-    return w->shared != NULL ? time_min(engine, shared_next_deadline(w->shared)) : engine;
+    int64_t next = sn_engine_next_deadline(w->engine);
+    if (w->shared != NULL)
+        next = time_min(next, shared_next_deadline(w->shared));
+    const struct sim_commit *commit = next_commit(w);
+    return commit != NULL ? time_min(next, commit->at_ms) : next;
 }
 
 bool sim_advance(struct sim_world *w, int64_t now_ms)
 {
     w->now_ms = now_ms;
+    commit_due(w);
     sn_engine_advance(w->engine, now_ms);
     if (w->shared != NULL)
         shared_advance(w->shared, now_ms);

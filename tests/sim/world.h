@@ -3,6 +3,10 @@
  * The engine in virtual time, with or without the shared session behind it. Whatever leaves a
  * machine is collected here until the test takes it: packets for nodes, and what the broker side is
  * asked for (by the engine, or by the shared session when there is one).
+ *
+ * With `journal` in the engine's configuration there is a store, too. What one call of these
+ * functions records is a batch, committed at once or `commit_ms` later; packets wait for it. The
+ * machines may be killed at any moment, and made anew from what was committed.
  */
 #ifndef SENNET_TESTS_SIM_WORLD_H
 #define SENNET_TESTS_SIM_WORLD_H
@@ -11,10 +15,12 @@
 
 #include "broker/shared.h"
 #include "mqttsn/engine.h"
+#include "sim/table.h"
 
 /* A packet on its way to a node. */
 struct sim_packet {
     struct list link;
+    uint64_t after; /* batch */
     struct peer *to;
     struct body *bytes;
 };
@@ -56,11 +62,19 @@ struct sim_world {
     int64_t now_ms;
     struct list packets; /* struct sim_packet */
     struct list asks;    /* struct sim_ask */
+    struct sn_engine_config engine_config;
+    struct shared_config shared_config;
+    struct sim_table table;
+    uint64_t batch; /* of what is recorded now; 0: there is no store */
+    int64_t commit_ms;
+    struct list held;    /* struct sim_packet: their batch is not committed yet */
+    struct list commits; /* struct sim_commit */
     void (*log)(void *arg, const struct log_record *record);
     void *log_arg;
 };
 
-/* The shared session is made when `shared` is not NULL. Asserts on out of memory, like all here. */
+/* The shared session is made when `shared` is not NULL. Asserts on out of memory, like all here. The
+ * lists that the configuration mentions must outlive the world. */
 void sim_init(struct sim_world *w, const struct sn_engine_config *config,
               const struct shared_config *shared, int64_t now_ms);
 /* Frees the machines, which assert that they gave back all memory; outputs not taken are lost. */
@@ -72,6 +86,13 @@ void sim_input_group(struct sim_world *w, const struct peer *from, struct bytes 
 void sim_group(struct sim_world *w, uint16_t link, bool joined);
 void sim_event(struct sim_world *w, const struct sn_event *event);    /* without shared session */
 void sim_upstream(struct sim_world *w, const struct up_event *event); /* with it */
+
+/* kill -9, and a new start: the machines are made from what was committed, and all that has not left
+ * them is lost. The broker side is to be told (upstream) that there is a connection. */
+void sim_restart(struct sim_world *w);
+/* What the store holds, or will, is in order, and the same as the machines would record if they were
+ * asked for everything, and as a restart would find. If not, `why` says what is wrong. */
+bool sim_stored_well(const struct sim_world *w, char *why, size_t size);
 
 /* The earliest deadline of the machines. */
 int64_t sim_next_deadline(const struct sim_world *w);
