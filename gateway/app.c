@@ -257,7 +257,7 @@ void app_on_signal(uv_signal_t *handle, int number)
     app_turn_begin(a);
     switch (number) {
     case SIGUSR1:
-        report_counters(&a->log, &a->pump);
+        report_counters(&a->log, &a->pump, a->config);
         break;
     case SIGHUP:
         if (log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported")) {

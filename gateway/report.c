@@ -59,10 +59,10 @@ static void put_engine(struct log_ring *lg, const struct sn_engine *engine)
     page_end(&page);
 }
 
-static void put_link(struct log_ring *lg, const struct link *l)
+static void put_link(struct log_ring *lg, const char *name, const struct link *l)
 {
     const struct link_counters *c = l->driver->counters(l);
-    struct page page = {.lg = lg, .event = "stats.link", .subject = l->driver->where(l)};
+    struct page page = {.lg = lg, .event = "stats.link", .subject = name};
     page_put(&page, "packets_in", c->packets_in);
     page_put(&page, "packets_out", c->packets_out);
     page_put(&page, "group_in", c->group_in);
@@ -88,15 +88,17 @@ static const char *state_name(enum stick_state state)
     return names[state];
 }
 
-static void put_stick(struct log_ring *lg, const char *where, const struct stick *stick)
+static void put_stick(struct log_ring *lg, const char *name, struct link *l)
 {
+    const struct stick *stick = l->driver->stick(l);
     const struct stick_counters *c = stick_counters(stick);
     if (log_begin(lg, LOG_NOTICE, "stats.stick_state")) {
-        log_text(lg, "link", where);
+        log_text(lg, "link", name);
+        log_text(lg, "where", l->driver->where(l));
         log_word(lg, "state", state_name(stick_state(stick)));
         log_end(lg);
     }
-    struct page page = {.lg = lg, .event = "stats.stick", .subject = where};
+    struct page page = {.lg = lg, .event = "stats.stick", .subject = name};
     page_put(&page, "frames_in", c->frames_in);
     page_put(&page, "frames_out", c->frames_out);
     page_put(&page, "bad_frames", c->bad_frames);
@@ -119,12 +121,12 @@ static void put_stick(struct log_ring *lg, const char *where, const struct stick
     page_end(&page);
 }
 
-static void put_node(struct log_ring *lg, const char *where, const struct stick_node_info *node,
+static void put_node(struct log_ring *lg, const char *name, const struct stick_node_info *node,
                      int64_t now_ms)
 {
     if (!log_begin(lg, LOG_NOTICE, "stats.node"))
         return;
-    log_text(lg, "link", where);
+    log_text(lg, "link", name);
     struct peer_room room = node->peer;
     log_peer(lg, "node", peer_in(&room));
     if (node->short_address != 0xFFFE)
@@ -140,11 +142,11 @@ static void put_node(struct log_ring *lg, const char *where, const struct stick_
     log_end(lg);
 }
 
-static void put_nodes(struct log_ring *lg, struct pump *p, const char *where, struct stick *stick)
+static void put_nodes(struct log_ring *lg, struct pump *p, const char *name, struct stick *stick)
 {
     struct stick_node_info node;
     for (size_t i = 0; stick_node(stick, i, &node); i++) {
-        put_node(lg, where, &node, p->now_ms);
+        put_node(lg, name, &node, p->now_ms);
         if (lg->count > lg->capacity / 2)
             pump_take_logs(p);
     }
@@ -178,18 +180,19 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page_end(&page);
 }
 
-void report_counters(struct log_ring *lg, struct pump *p)
+void report_counters(struct log_ring *lg, struct pump *p, const struct config *config)
 {
     put_engine(lg, p->engine);
     for (size_t i = 0; i < p->n_links; i++) {
         struct link *l = p->links[i];
+        const char *name = config->links[i].name;
         if (l == NULL)
             continue;
-        put_link(lg, l);
+        put_link(lg, name, l);
         if (l->driver->stick == NULL)
             continue;
-        put_stick(lg, l->driver->where(l), l->driver->stick(l));
-        put_nodes(lg, p, l->driver->where(l), l->driver->stick(l));
+        put_stick(lg, name, l);
+        put_nodes(lg, p, name, l->driver->stick(l));
     }
     put_broker(lg, p);
     struct page page = {.lg = lg, .event = "stats.gateway"};

@@ -12,9 +12,9 @@
 #include "config.h"
 #include "pump.h"
 
-/* All counters and gauges, by their stable names, in as many records as they need; of sticks also
- * what is known of each node. O(nodes of sticks). */
-void report_counters(struct log_ring *lg, struct pump *p);
+/* All counters and gauges, by their stable names, in as many records as they need; links by the names
+ * that they have in `config`; of sticks also what is known of each node. O(nodes of sticks). */
+void report_counters(struct log_ring *lg, struct pump *p, const struct config *config);
 
 /* link.kernel_drops: what the link lost since `*said`, which is brought up to date. */
 void report_kernel_drops(struct log_ring *lg, const char *name, const struct link *l,

@@ -140,7 +140,9 @@ static const char *phase_text(const struct sim *sim)
 {
     switch (sim->phase) {
     case RUN_WAITING:
-        return "waiting for the broker";
+        return sim->stick != NULL && !stick_is_ready(sim, sim->stick)
+                   ? "waiting for the gateway to start the stick"
+                   : "waiting for the broker";
     case RUN_GOING:
         return "running, Ctrl-C ends";
     case RUN_DRAINING:
@@ -156,10 +158,11 @@ static void put_head(const struct sim *sim, struct sim_table *t)
 {
     const struct ledger_totals up = ledger_sum(&sim->up);
     const struct ledger_totals down = ledger_sum(&sim->down);
-    put_line(t, "sennet-sim  %.0f s  gateway %s  broker %s  [%s]",
+    put_line(t, "sennet-sim  %.0f s  %s %s  broker %s  [%s]",
              sim->start_us > 0 ? (double)(sim->now_us - sim->start_us) / 1e6 : 0.0,
-             sim->options.gateway, sim->options.broker != NULL ? sim->options.broker : "-",
-             phase_text(sim));
+             sim->stick != NULL ? "stick" : "gateway",
+             sim->stick != NULL ? sim->options.stick.kind : sim->options.gateway,
+             sim->options.broker != NULL ? sim->options.broker : "-", phase_text(sim));
     put_line(t,
              "nodes %" PRIu32 "/%" PRIu32 "  sent %" PRIu64 "  acked %" PRIu64 "  arrived %" PRIu64
              "  refused %" PRIu64 "  unseen %" PRIu64 "  down %" PRIu64 "/%" PRIu64

@@ -147,7 +147,8 @@ START_TEST(a_stick_that_is_missing_at_the_start_is_waited_for)
     observer_expect(observer, "ab", "on", 1);
     kill(gateway.pid, SIGUSR1);
     daemon_wait_log(&gateway, "state=running", PATIENCE_MS);
-    daemon_wait_log(&gateway, "stats.node", PATIENCE_MS);
+    daemon_wait_log(&gateway, "stats.stick_state link=stick where=", PATIENCE_MS);
+    daemon_wait_log(&gateway, "stats.node link=stick ", PATIENCE_MS);
     daemon_wait_log(&gateway, "node=serial", PATIENCE_MS);
     stop();
 }
