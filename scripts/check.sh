@@ -27,7 +27,7 @@ clang_format=${CLANG_FORMAT:-clang-format-14}
 clang_tidy=${CLANG_TIDY:-clang-tidy-14}
 
 c_files() {
-    find gateway mqttsn radio tools tests -name '*.[ch]' ! -path '*/corpus/*' | sort
+    find gateway mqttsn radio tools tests docs -name '*.[ch]' ! -path '*/corpus/*' | sort
 }
 
 scripts() {

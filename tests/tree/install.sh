@@ -70,6 +70,7 @@ if [ -z "$rules" ]; then
 elif sed '/^#/d; /^$/d' "$rules" | grep -vq '='; then
     complain "the udev rules have a line that is none"
 fi
+find "$root" -path '*/docs/radio.md' | grep -q . || complain "docs/radio.md is missing"
 find "$root" -name gateway.conf.example | grep -q . || complain "gateway.conf.example is missing"
 find "$root" -name gateway.conf | grep -q . &&
     complain "gateway.conf was installed: it would overwrite the one of the machine"
