@@ -279,4 +279,8 @@ kill -0 "$gateway_pid" 2>/dev/null || {
     tail -n 20 "$work/sennetd.log" >&2
     fail "sennetd ended on its own"
 }
+[ "$result" -eq 0 ] || {
+    echo "demo.sh: the end of the gateway's log:" >&2
+    tail -n 20 "$work/sennetd.log" >&2
+}
 exit $result
