@@ -185,6 +185,7 @@ void app_on_wake(uv_async_t *wake)
 {
     struct app *a = wake->data;
     app_turn_begin(a);
+    pump_store(&a->pump);
     app_turn_end(a);
 }
 
@@ -202,17 +203,37 @@ void app_on_broker(void *owner, const struct up_event *event)
         app_say_status(a);
 }
 
+void app_on_store_state(void *owner, const char *why)
+{
+    struct app *a = owner;
+    const bool failing = why != NULL;
+    if (!log_begin(&a->log, failing ? LOG_ERROR : LOG_NOTICE,
+                   failing ? "store.failing" : "store.recovered"))
+        return;
+    if (failing) {
+        log_text(&a->log, "why", why);
+        log_text(
+            &a->log, "text",
+            "nothing is stored until this is put right: a crash now loses sessions and messages, "
+            "and nodes are told congestion while the broker is away");
+    }
+    log_end(&a->log);
+}
+
 /* ---- timer and signals ----------------------------------------------------------------------- */
 
 static void beat_watchdog(struct app *a)
 {
+    const int64_t now_ms = a->pump.now_ms;
     const int64_t worker_ms = mqtt_heartbeat_ms(a->pump.mqtt);
-    a->watchdog_ms = time_add(a->pump.now_ms, notify_interval_ms(&a->notify));
-    if (notify_alive(&a->notify, a->pump.now_ms, worker_ms)) {
+    const int64_t store_ms = a->pump.store != NULL ? store_heartbeat_ms(a->pump.store) : now_ms;
+    const bool worker_alive = notify_alive(&a->notify, now_ms, worker_ms);
+    a->watchdog_ms = time_add(now_ms, notify_interval_ms(&a->notify));
+    if (worker_alive && notify_alive(&a->notify, now_ms, store_ms)) {
         notify_watchdog(&a->notify);
     } else if (log_begin(&a->log, LOG_ERROR, "gateway.stuck")) {
-        log_word(&a->log, "part", "mqtt-worker");
-        log_int(&a->log, "silent_ms", a->pump.now_ms - worker_ms);
+        log_word(&a->log, "part", worker_alive ? "store" : "mqtt-worker");
+        log_int(&a->log, "silent_ms", now_ms - (worker_alive ? store_ms : worker_ms));
         log_end(&a->log);
     }
 }
@@ -236,6 +257,7 @@ static void begin_stop(struct app *a, const char *why)
                                 .until_ms = time_add(now_ms, a->config->gateway.drain_ms),
                                 .step_ms = now_ms,
                                 .busy_ms = now_ms};
+    a->pump.stopping = true;
     notify_stopping(&a->notify, a->config->gateway.drain_ms);
     if (log_begin(&a->log, LOG_NOTICE, "gateway.stopping")) {
         log_word(&a->log, "why", why);

@@ -36,6 +36,7 @@ struct app {
     uint64_t *kernel_drops; /* by link, as last said */
     int64_t kernel_drops_ms;
     struct pump pump;
+    const char **link_names; /* as the store has them */
     struct logsink sink;
     struct log_ring log;
     struct capture_file capture;
@@ -66,6 +67,7 @@ void app_on_batch_end(void *owner);
 void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text);
 void app_on_wake(uv_async_t *wake);
 void app_on_broker(void *owner, const struct up_event *event);
+void app_on_store_state(void *owner, const char *why);
 void app_on_signal(uv_signal_t *handle, int number);
 void app_say_status(struct app *a);
 

@@ -50,10 +50,74 @@ static void start_log(struct app *a)
     logsink_init(&a->sink, &options);
 }
 
+/* Called from the store's thread, from Paho's and the worker's. */
+static void on_foreign_wake(void *arg)
+{
+    uv_async_send(arg);
+}
+
+static int start_store(struct app *a)
+{
+    const struct config *config = a->config;
+    const struct config_store *s = &config->store;
+    if (s->durability == 1 + STORE_OFF)
+        return 0;
+    a->link_names = calloc(config->n_links, sizeof *a->link_names);
+    if (a->link_names == NULL)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    for (size_t i = 0; i < config->n_links; i++)
+        a->link_names[i] = config->links[i].name;
+    struct store_options options = store_defaults();
+    options.dir = config->gateway.state_dir;
+    options.durability = (enum store_durability)(s->durability - 1);
+    options.max_bytes = s->max_bytes;
+    options.linger_ms = s->linger_ms;
+    options.links = a->link_names;
+    options.n_links = config->n_links;
+    char error[400];
+    const int rc =
+        store_open(&options, on_foreign_wake, &a->wake, &a->pump.store, error, sizeof error);
+    if (rc != 0)
+        return refuse(a, rc > 0 ? rc : EXIT_SYSTEM, "[store]", rc > 0 ? error : "out of memory");
+    const char *notice = store_notice(a->pump.store);
+    if (notice != NULL && log_begin(&a->log, LOG_ERROR, "store.notice")) {
+        log_text(&a->log, "text", notice);
+        log_end(&a->log);
+    }
+    return 0;
+}
+
+static struct spool *new_spool(struct app *a, const struct hash_seed *seed)
+{
+    const struct config_store *s = &a->config->store;
+    struct spool_config config = spool_defaults();
+    config.hash_seed = *seed;
+    config.log_level = a->config->gateway.log_level;
+    config.max_messages = s->spool_messages;
+    config.max_bytes = s->spool_bytes;
+    config.full = (enum spool_full)(s->spool_full - 1);
+    config.max_age_ms = s->spool_age_ms;
+    config.qos_0 = s->spool_qos_0 == SN_YES;
+    config.window = s->spool_window;
+    return spool_new(&config, a->pump.now_ms);
+}
+
+static int restore(struct app *a)
+{
+    if (a->pump.store == NULL)
+        return 0;
+    const int rc = pump_restore(&a->pump);
+    if (rc == -ENOMEM)
+        return refuse(a, EXIT_SYSTEM, "[store]", "out of memory");
+    report_restored(&a->log, &a->pump, rc == 0);
+    return 0;
+}
+
 static int start_machines(struct app *a)
 {
     const struct config *config = a->config;
-    struct hash_seed seeds[2];
+    const bool journal = a->pump.store != NULL;
+    struct hash_seed seeds[3];
     if (system_random(seeds, sizeof seeds) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
 
@@ -61,16 +125,24 @@ static int start_machines(struct app *a)
     if (config_engine(config, &engine) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "out of memory");
     engine.hash_seed = seeds[0];
+    engine.print_seed = seeds[0];
+    if (journal)
+        memcpy(&engine.print_seed, store_seed(a->pump.store), sizeof engine.print_seed);
+    engine.journal = journal;
     engine.log_level = config->gateway.log_level;
     a->pump.engine = sn_engine_new(&engine, a->pump.now_ms);
     config_engine_free(&engine);
 
     struct shared_config shared = shared_defaults();
     shared.hash_seed = seeds[1];
+    shared.journal = journal;
     shared.log_level = config->gateway.log_level;
     a->pump.shared = shared_new(&shared, a->pump.now_ms);
-    if (a->pump.engine == NULL || a->pump.shared == NULL)
+    if (journal)
+        a->pump.spool = new_spool(a, &seeds[2]);
+    if (a->pump.engine == NULL || a->pump.shared == NULL || (journal && a->pump.spool == NULL))
         return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    pump_init(&a->pump);
     return 0;
 }
 
@@ -168,12 +240,6 @@ static int start_capture(struct app *a)
     return 0;
 }
 
-/* Called from Paho's and the worker's threads. */
-static void on_foreign_wake(void *arg)
-{
-    uv_async_send(arg);
-}
-
 static int start_broker(struct app *a)
 {
     const struct config_broker *b = &a->config->broker;
@@ -189,6 +255,7 @@ static int start_broker(struct app *a)
     options.max_queued_bytes = b->max_queued_bytes;
     options.backoff_min_ms = b->reconnect_min_ms;
     options.backoff_max_ms = b->reconnect_max_ms;
+    options.store = a->pump.store;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
     a->pump.mqtt = mqtt_start(&options, on_foreign_wake, &a->wake);
@@ -224,9 +291,13 @@ static int start(struct app *a)
         return refuse(a, EXIT_NO_STATE, "[gateway]", error);
     system_raise_file_limit();
     start_notify(a);
-    int rc = start_machines(a);
+    int rc = start_loop(a);
     if (rc == 0)
-        rc = start_loop(a);
+        rc = start_store(a);
+    if (rc == 0)
+        rc = start_machines(a);
+    if (rc == 0)
+        rc = restore(a);
     if (rc == 0)
         rc = start_links(a);
     if (rc == 0)
@@ -251,15 +322,29 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 /* The connection goes last but one: it may take a while, and during that a second signal must have
  * its default effect. */
-static void stop_broker(struct app *a, struct mqtt_gauges *left)
+static bool stop_broker(struct app *a, struct mqtt_gauges *left)
 {
     if (a->pump.mqtt == NULL)
-        return;
+        return true;
     for (size_t i = 0; i < APP_SIGNALS; i++)
         uv_signal_stop(&a->signals[i]);
     *left = mqtt_gauges(a->pump.mqtt);
-    mqtt_stop(a->pump.mqtt, DISCONNECT_MS);
+    const bool ended = mqtt_stop(a->pump.mqtt, DISCONNECT_MS);
     a->pump.mqtt = NULL;
+    return ended;
+}
+
+/* A thread of Paho's that was left behind may still come to the store. */
+static void stop_store(struct app *a, bool broker_ended)
+{
+    if (a->pump.store == NULL)
+        return;
+    store_flush(a->pump.store);
+    if (broker_ended)
+        store_close(a->pump.store);
+    else
+        store_sync(a->pump.store);
+    a->pump.store = NULL;
 }
 
 static void close_loop(struct app *a)
@@ -280,7 +365,7 @@ static void close_loop(struct app *a)
 static void finish(struct app *a)
 {
     struct mqtt_gauges left = {0};
-    stop_broker(a, &left);
+    stop_store(a, stop_broker(a, &left)); /* both wake the loop */
     capture_file_finish(&a->capture);
     if (a->stop.why != NULL)
         report_stopped(&a->log, &a->pump, a->stop.why, a->pump.now_ms - a->started_ms, &left);
@@ -290,10 +375,13 @@ static void finish(struct app *a)
     capture_file_free(&a->capture);
     free(a->pump.capture_ends);
     notify_close(&a->notify);
+    spool_free(a->pump.spool);
+    pump_deinit(&a->pump);
     shared_free(a->pump.shared);
     sn_engine_free(a->pump.engine);
     log_deinit(&a->log);
     free(a->links);
+    free(a->link_names);
     free(a->kernel_drops);
 }
 
@@ -322,6 +410,7 @@ int app_run(const struct config *config)
         return EXIT_SYSTEM;
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its writer, not the end */
     signal(SIGUSR1, SIG_IGN); /* until it is handled: asking too early must not be deadly */
     a->config = config;
     a->armed_ms = TIME_NEVER;
@@ -331,6 +420,7 @@ int app_run(const struct config *config)
     a->pump.sink = &a->sink;
     a->pump.log = &a->log;
     a->pump.broker = app_on_broker;
+    a->pump.store_state = app_on_store_state;
     a->pump.owner = a;
     const int code = run(a);
     free(a);

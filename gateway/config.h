@@ -14,8 +14,10 @@
 
 #include "base/log.h"
 
+#include "broker/spool.h"
 #include "mqttsn/engine.h"
 #include "radio/link.h"
+#include "store.h"
 
 struct config_broker {
     char *address;   /* mqtt://host:port */
@@ -66,6 +68,19 @@ struct config_link {
     unsigned line; /* of the section, for later errors */
 };
 
+/* Choices are one more than the value they stand for (enum store_durability, enum spool_full). */
+struct config_store {
+    uint8_t durability;
+    uint64_t max_bytes;
+    int64_t linger_ms;
+    uint64_t spool_messages;
+    uint64_t spool_bytes;
+    uint8_t spool_full;
+    int64_t spool_age_ms;
+    enum sn_switch spool_qos_0;
+    unsigned spool_window;
+};
+
 /* `glob` is NULL for plain [topics]. Layout-compatible lists for sn_engine_config are built by
  * config_engine(). */
 struct config_topics {
@@ -104,6 +119,7 @@ struct config {
         int64_t drain_ms; /* how long SIGTERM waits for what is under way */
     } gateway;
     struct config_broker broker;
+    struct config_store store;
     struct config_link *links; /* at least one */
     size_t n_links;
     struct config_topics *topics;

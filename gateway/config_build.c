@@ -180,6 +180,7 @@ static void check_argument(struct config_builder *b, const struct config_line *l
     switch (b->section) {
     case SECTION_GATEWAY:
     case SECTION_BROKER:
+    case SECTION_STORE:
         if (given)
             config_say2(r, line->value_at, SAY_SECTION_WITHOUT_NAME, section, line->value);
         break;
@@ -242,6 +243,8 @@ static void open_section(struct config_builder *b, const struct config_line *lin
         b->gateway.at = line->at;
     if (b->section == SECTION_BROKER && b->broker.at.line == 0)
         b->broker.at = line->at;
+    if (b->section == SECTION_STORE && b->store.at.line == 0)
+        b->store.at = line->at;
     if (b->section == SECTION_LINK)
         open_link(b, line);
     if (b->section == SECTION_CLIENT)
@@ -265,6 +268,9 @@ static void *open_object(struct config_builder *b, struct config_origin **origin
     case SECTION_BROKER:
         *origin = &b->broker;
         return &c->broker;
+    case SECTION_STORE:
+        *origin = &b->store;
+        return &c->store;
     case SECTION_LINK:
         *origin = &b->links[b->object];
         return &c->links[b->object];

@@ -206,6 +206,7 @@ static struct config_builder *builder_new(const char *path, bool may_open)
     c->file = config_copy(&b->report, bytes_str(path));
     config_fallbacks(&b->report, SECTION_GATEWAY, c);
     config_fallbacks(&b->report, SECTION_BROKER, &c->broker);
+    config_fallbacks(&b->report, SECTION_STORE, &c->store);
     return b;
 }
 

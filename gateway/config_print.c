@@ -64,6 +64,8 @@ void config_print(const struct config *c, FILE *out)
     print_keys(SECTION_GATEWAY, c, true, out);
     print_header(SECTION_BROKER, NULL, out);
     print_keys(SECTION_BROKER, &c->broker, true, out);
+    print_header(SECTION_STORE, NULL, out);
+    print_keys(SECTION_STORE, &c->store, true, out);
     if (c->broker.password != NULL)
         fputs("# password: *** (the content of password_file)\n", out);
     for (size_t i = 0; i < c->n_links; i++) {

@@ -201,6 +201,7 @@ bool config_lex_next(struct config_lexer *lx, struct config_line *out);
 enum config_section {
     SECTION_GATEWAY,
     SECTION_BROKER,
+    SECTION_STORE,
     SECTION_LINK,
     SECTION_TOPICS,
     SECTION_CLIENT,
@@ -225,11 +226,13 @@ enum config_type {
     TYPE_API,      /* 1 + API mode, 1: whatever it is */
     TYPE_FAMILY,   /* 1 + enum xbee_family */
     TYPE_FRAMING,  /* 1 + enum line_framing */
+    TYPE_DURABLE,  /* 1 + enum store_durability */
+    TYPE_FULL,     /* 1 + enum spool_full */
 };
 
 struct config_key {
     enum config_section section;
-    size_t offset; /* of the field in struct config, config_broker, config_link or config_client */
+    size_t offset; /* of the field in the struct of the section */
     size_t size;   /* 0: not kept (include_dir) */
     const char *name;
     enum config_type type;
@@ -320,6 +323,7 @@ struct config_builder {
     struct config_lexer lexer;
     struct config_origin gateway;
     struct config_origin broker;
+    struct config_origin store;
     struct config_origin *links; /* as config->links, and so on */
     struct config_origin *clients;
     struct config_topics_origin *topics;

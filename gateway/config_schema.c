@@ -12,6 +12,7 @@
 #define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
 #define GATEWAY(member)     SECTION_GATEWAY, FIELD(config, gateway.member)
 #define BROKER(member)      SECTION_BROKER, FIELD(config_broker, member)
+#define STORE(member)       SECTION_STORE, FIELD(config_store, member)
 #define LINK(member)        SECTION_LINK, FIELD(config_link, member)
 #define CLIENT(member)      SECTION_CLIENT, FIELD(config_client, options.member)
 
@@ -88,6 +89,25 @@ const struct config_key config_keys[] = {
      "first pause before the broker is tried again"},
     {BROKER(reconnect_max_ms), "reconnect_max", TYPE_DURATION, 10, HOUR, "60s", "ms",
      "longest pause; in between it doubles"},
+
+    {STORE(durability), "durability", TYPE_DURABLE, 0, 0, "process", "",
+     "what stored state survives: nothing (off), a crash of the gateway, or a power cut"},
+    {STORE(max_bytes), "max_size", TYPE_SIZE, 4 * MIB, 1024 * GIB, "1GiB", "octets",
+     "size that the store may reach on disk"},
+    {STORE(linger_ms), "commit_interval", TYPE_DURATION, 0, SECOND, "5ms", "ms",
+     "how long records gather for one write to the disk"},
+    {STORE(spool_messages), "spool_messages", TYPE_NUMBER, 1, 100000000, "1000000", "",
+     "messages of nodes that wait for the broker at once"},
+    {STORE(spool_bytes), "spool_bytes", TYPE_SIZE, 64 * KIB, 1024 * GIB, "256MiB", "octets",
+     "their topics and payloads"},
+    {STORE(spool_full), "spool_full", TYPE_FULL, 0, 0, "refuse", "",
+     "whether at these bounds new messages are refused or the oldest give way"},
+    {STORE(spool_age_ms), "spool_age", TYPE_DURATION, 0, 3650 * DAY, "7d", "ms",
+     "age at which they are not worth sending any more; 0: they always are"},
+    {STORE(spool_qos_0), "spool_qos_0", TYPE_SWITCH, 0, 0, "no", "",
+     "whether QoS 0 messages wait for the broker, too"},
+    {STORE(spool_window), "spool_window", TYPE_NUMBER, 1, 1000, "128", "",
+     "how many of them are under way to the broker at once"},
 
     {LINK(driver), "driver", TYPE_TEXT, 1, 32, NULL, "",
      "kind of the link (required)"},
@@ -179,8 +199,8 @@ _Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEYS_MAX,
                "config_origin has a place for every key");
 
 static const char *const section_names[N_CONFIG_SECTIONS] = {
-    [SECTION_GATEWAY] = "gateway", [SECTION_BROKER] = "broker", [SECTION_LINK] = "link",
-    [SECTION_TOPICS] = "topics",   [SECTION_CLIENT] = "client",
+    [SECTION_GATEWAY] = "gateway", [SECTION_BROKER] = "broker", [SECTION_STORE] = "store",
+    [SECTION_LINK] = "link",       [SECTION_TOPICS] = "topics", [SECTION_CLIENT] = "client",
 };
 
 const char *config_section_name(enum config_section s)
@@ -287,7 +307,7 @@ void config_suggest_section(const char *name, char *out, size_t size)
 {
     unsigned nearest = tolerance(name) + 1;
     snprintf(out, size,
-             "there are [gateway], [broker], [link NAME], [topics], [topics GLOB] and "
+             "there are [gateway], [broker], [store], [link NAME], [topics], [topics GLOB] and "
              "[client GLOB]");
     for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
         const unsigned d = distance(name, section_names[s]);

@@ -193,6 +193,8 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
+    case TYPE_DURABLE:
+    case TYPE_FULL:
         config_words_print(key->type, out, size);
         break;
     case TYPE_TEXT:
@@ -266,6 +268,8 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
+    case TYPE_DURABLE:
+    case TYPE_FULL:
         return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
@@ -307,6 +311,8 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
+    case TYPE_DURABLE:
+    case TYPE_FULL:
         fputs(config_word(key->type, (size_t)load_number(key, object)), out);
         break;
     }
@@ -517,6 +523,8 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_API:
     case TYPE_FAMILY:
     case TYPE_FRAMING:
+    case TYPE_DURABLE:
+    case TYPE_FULL:
         return read_word(&in, object);
     }
     return false;

@@ -29,6 +29,16 @@ static const char *const framing_words[] = {
     [1 + LINE_COBS] = "cobs",
 };
 
+static const char *const durable_words[] = {
+    [1 + STORE_OFF] = "off",
+    [1 + STORE_PROCESS] = "process",
+    [1 + STORE_POWER] = "power",
+};
+static const char *const full_words[] = {
+    [1 + SPOOL_REFUSE] = "refuse",
+    [1 + SPOOL_DROP_OLDEST] = "drop-oldest",
+};
+
 struct words {
     const char *const *list;
     size_t n;
@@ -43,7 +53,8 @@ static const struct words word_lists[] = {
     [TYPE_OVERFLOW] = WORDS(overflow_words), [TYPE_QOS] = WORDS(qos_words),
     [TYPE_FLOW] = WORDS(flow_words),         [TYPE_PIN] = WORDS(pin_words),
     [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
-    [TYPE_FRAMING] = WORDS(framing_words),
+    [TYPE_FRAMING] = WORDS(framing_words),   [TYPE_DURABLE] = WORDS(durable_words),
+    [TYPE_FULL] = WORDS(full_words),
 };
 
 enum { N_LISTS = sizeof word_lists / sizeof word_lists[0] };

@@ -185,6 +185,7 @@ struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *a
         list_init(lists[i]);
     init_threading(m);
     atomic_store(&m->heartbeat_ms, mqtt_now_ms());
+    keep_init(m, options->store);
     if (!copy_options(m, options) || !start_worker(m)) {
         mqtt_free(m);
         return NULL;
@@ -209,6 +210,7 @@ void mqtt_free(struct mqtt *m)
     items_free(&m->in_flight);
     items_free(&m->orphans);
     items_free(&m->inbox);
+    keep_deinit(m);
     free_text(m->options.address);
     free_text(m->options.client_id);
     free_text(m->options.username);
@@ -226,10 +228,10 @@ static struct timespec timespec_of(int64_t at_ms)
     return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
 }
 
-void mqtt_stop(struct mqtt *m, int64_t drain_ms)
+bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
 {
     if (m == NULL)
-        return;
+        return true;
     const int64_t stop_at_ms = time_add(mqtt_now_ms(), drain_ms > 0 ? drain_ms : 0);
     const struct timespec give_up = timespec_of(time_add(stop_at_ms, STOP_GRACE_MS));
 
@@ -253,6 +255,7 @@ void mqtt_stop(struct mqtt *m, int64_t drain_ms)
         pthread_join(m->thread, NULL);
         mqtt_free(m);
     }
+    return finished;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -328,18 +331,20 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
     const enum up_result result = admit(m, request, cost);
     it->event = (struct up_event){.type = answer_type(request->type),
                                   .token = request->token,
+                                  .spooled = request->spooled,
                                   .result = result,
                                   .qos = request->qos,
-                                  .retain = request->retain};
+                                  .retain = request->retain,
+                                  .topic = bytes_of(it->text, request->topic.len),
+                                  .body = body_ref(request->body)};
     it->request = request->type;
     it->cost = cost;
+    if (request->topic.len > 0)
+        memcpy(it->text, request->topic.data, request->topic.len);
     if (result != UP_OK) {
         refuse(m, it, result);
         return;
     }
-    it->event.body = body_ref(request->body);
-    if (request->topic.len > 0)
-        memcpy(it->text, request->topic.data, request->topic.len);
     list_push_back(&m->staged[item_lane(it)], &it->link);
 }
 

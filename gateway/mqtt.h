@@ -8,7 +8,11 @@
  *
  * The worker connects, reconnects with capped exponential backoff and full jitter, keeps its own
  * send window, and never blocks the loop. While the connection is away submissions are refused at
- * once with UP_BUSY events.
+ * once with UP_BUSY events; a PUBLISH comes back with it, message and all.
+ *
+ * With a store, messages of QoS 1 and 2 are committed before they are acknowledged to the broker,
+ * and exchanges of QoS 2 go on in the next process (mqtt_keep.h); the broker's session is kept over
+ * restarts. Without, what an earlier process left at the broker is wiped.
  */
 #ifndef SENNET_GATEWAY_MQTT_H
 #define SENNET_GATEWAY_MQTT_H
@@ -18,6 +22,8 @@
 #include <stdint.h>
 
 #include "broker/upstream.h"
+
+struct store;
 
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
@@ -37,6 +43,7 @@ struct mqtt_options {
     int64_t backoff_min_ms;  /* default 1 s */
     int64_t backoff_max_ms;  /* default 60 s */
     uint64_t seed;           /* of the jitter */
+    struct store *store;     /* of what must survive the process, or NULL; must outlive this */
 };
 
 struct mqtt_options mqtt_defaults(void);
@@ -63,8 +70,9 @@ bool mqtt_next_event(struct mqtt *m, struct up_event *out);
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
  * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s: when Paho does not
  * return by then (a resolver that hangs), the worker is left behind and frees everything itself,
- * should Paho ever return. `wake` is never called after this. */
-void mqtt_stop(struct mqtt *m, int64_t drain_ms);
+ * should Paho ever return. `wake` is never called after this. False: that has happened, and the
+ * store must not be closed. */
+bool mqtt_stop(struct mqtt *m, int64_t drain_ms);
 
 /* Any thread. Monotonic milliseconds (of uv_hrtime's clock) at which the worker last proved to be
  * alive; for the watchdog. */

@@ -12,6 +12,7 @@
 
 #include "mqtt_priv.h"
 #include "paho_calls.h"
+#include "store.h"
 
 enum {
     /* An inbox this many times over its bounds takes no QoS 1 and 2 message either. */
@@ -217,6 +218,10 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
 
     list_unlink(&it->link);
     it->event.result = result;
+    if (result != UP_BUSY) {
+        body_unref(it->event.body);
+        it->event.body = NULL;
+    }
     if (item_lane(it) == LANE_QOS2)
         m->qos2_count--;
     switch (it->state) {
@@ -257,17 +262,19 @@ void on_answer(void *context, MQTTAsync_successData *data)
     item_free(unwanted);
 }
 
-static enum up_result failure_result(const struct item *it, const MQTTAsync_failureData *data)
+static enum up_result failure_result(struct item *it, const MQTTAsync_failureData *data)
 {
     enum { SUBACK_FAILURE = 0x80 };
 
     if (it->request == UP_SUBSCRIBE && data != NULL && data->code == SUBACK_FAILURE)
         return UP_REFUSED;
+    if (it->request != UP_PUBLISH || it->event.qos != 2)
+        return UP_BUSY;
+    if (it->event.spooled != 0)
+        return keep_failed(it->m, it);
     /* In doubt, and the broker has lost the session: nobody will ever know. A QoS 2 message that
      * Paho gave up while connected can't be told from one that it will still deliver. */
-    if (it->request == UP_PUBLISH && it->event.qos == 2)
-        return UP_REFUSED;
-    return UP_BUSY;
+    return UP_REFUSED;
 }
 
 void on_failure(void *context, MQTTAsync_failureData *data)
@@ -327,6 +334,24 @@ static int refuse_message(struct mqtt *m, int qos)
     return qos == 2 && cut ? 0 : 1;
 }
 
+/* Blocks until it is committed: Paho acknowledges when we return. Only this thread adds messages, so
+ * the room that there is now will be there. */
+static void journal(struct mqtt *m, struct item *it, const MQTTAsync_message *message)
+{
+    if (m->keep.store == NULL || message->qos == 0)
+        return;
+    pthread_mutex_lock(&m->lock);
+    const bool room = inbox_has_room(m, it);
+    pthread_mutex_unlock(&m->lock);
+    char key[16];
+    const char *const packet =
+        message->qos == 2 && room ? keep_received_key(m, message->msgid, key) : NULL;
+    if (room)
+        it->event.journal =
+            store_message(m->keep.store, it->event.topic, body_bytes(it->event.body), it->event.qos,
+                          it->event.retain, packet);
+}
+
 int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *message)
 {
     struct mqtt *const m = context;
@@ -334,6 +359,8 @@ int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *mes
     struct item *it = message_item(m, topic, len, message);
     int taken = 1;
 
+    if (it != NULL)
+        journal(m, it, message);
     pthread_mutex_lock(&m->lock);
     if (it != NULL && inbox_has_room(m, it)) {
         m->inbox_messages++;

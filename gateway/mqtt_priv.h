@@ -7,6 +7,8 @@
  * worker never calls Paho with `lock` held, and nothing is called with `lock` held but wake(),
  * which may only be uv_async_send().
  *
+ * With a store, Paho calls mqtt_keep.c too; that has no lock but the store's own.
+ *
  * One request is one allocation (struct item) from mqtt_submit() until the loop has seen its
  * answer:
  *
@@ -31,6 +33,7 @@
 
 #include "broker/backoff.h"
 #include "mqtt.h"
+#include "mqtt_keep.h"
 
 enum { WHY_MAX = 200 };
 
@@ -47,12 +50,14 @@ enum lane { LANE_PLAIN, LANE_QOS2, LANES };
 struct item {
     struct list link;
     struct mqtt *m;
-    struct up_event event; /* for the loop; of a request, the body until it is given to Paho */
+    struct up_event
+        event; /* for the loop; of a PUBLISH with topic and body until it has gone well */
     enum up_request_type request;
     enum item_state state;
-    bool refused; /* for want of room or a connection, when it was submitted */
-    size_t cost;  /* octets of topic and body, charged to the queue or the inbox */
-    char text[];  /* topic, filter or reason; terminated */
+    unsigned packet_id; /* of a spooled PUBLISH of QoS 2 inside Paho */
+    bool refused;       /* for want of room or a connection, when it was submitted */
+    size_t cost;        /* octets of topic and body, charged to the queue or the inbox */
+    char text[];        /* topic, filter or reason; terminated */
 };
 
 /* What Paho's callbacks have to tell the worker. */
@@ -70,6 +75,7 @@ struct mqtt {
     void (*wake)(void *arg);
     void *wake_arg;
     pthread_t thread;
+    struct keep keep;
 
     /* Loop thread. */
     struct list staged[LANES]; /* submitted since the last flush */

@@ -6,9 +6,9 @@
  *        ^                |                       |            |
  *        +----------------+------- failed --------+--- lost ---+
  *
- * The first connection of a process is a clean one and only wipes what an earlier process left at
- * the broker; after that the session is kept (cleansession 0), so that QoS 1 and 2 survive a broken
- * connection. It is also used when too many orphans are stranded inside Paho: Paho never answers a
+ * The first connection is a clean one and only wipes what somebody else left at the broker: an earlier
+ * process, if there is no store. After that the session is kept (cleansession 0), so that QoS 1 and
+ * 2 survive a broken connection. A clean one is also used when too many orphans are stranded inside Paho: Paho never answers a
  * SUBSCRIBE that was open when the connection broke, and keeps it, until the session is cleaned.
  */
 #include <errno.h>
@@ -79,18 +79,17 @@ static void refuse_queue(struct mqtt *m)
         for (struct list *link; (link = list_pop_front(&m->queue[lane])) != NULL;) {
             struct item *const it = container_of(link, struct item, link);
             discharge(m, it);
-            body_unref(it->event.body);
-            it->event.body = NULL;
             it->event.result = UP_BUSY;
             inbox_push(m, it);
         }
     }
 }
 
-/* Lock held. `it` stays behind as an orphan, because Paho has its address; `answer` goes to the
- * loop. */
-static void orphan(struct mqtt *m, struct item *it, struct item *answer)
+/* Lock held. `it` stays behind as an orphan, because Paho has its address; a copy goes to the loop.
+ * Out of memory: only when Paho answers. */
+static void orphan(struct mqtt *m, struct item *it)
 {
+    struct item *const answer = item_new(m, it->event.topic.len);
     const bool resumes = it->request == UP_PUBLISH && it->event.qos > 0;
     const bool doubt = it->request == UP_PUBLISH && it->event.qos == 2;
 
@@ -102,35 +101,31 @@ static void orphan(struct mqtt *m, struct item *it, struct item *answer)
         m->resuming++;
     else
         m->stranded++;
+    if (answer == NULL)
+        return;
     answer->event = it->event;
     answer->event.result = doubt ? UP_IN_DOUBT : UP_BUSY;
+    answer->event.topic = bytes_of(answer->text, it->event.topic.len);
+    memcpy(answer->text, it->text, it->event.topic.len);
+    if (doubt)
+        answer->event.body = NULL; /* `it` keeps it, should it have to come back */
+    else
+        it->event.body = NULL;
     inbox_push(m, answer);
 }
 
-/* The connection is gone: the loop hears that, and the answer to everything that is open, at once.
- * Only the worker adds to in_flight, so it can only shrink while the answers are allocated. */
+/* The connection is gone: the loop hears that, and the answer to everything that is open, at once. */
 static void answer_everything(struct mqtt *m, const char *why)
 {
-    struct list spare;
-    list_init(&spare);
-    for (unsigned n = atomic_load(&m->in_flight_count); n > 0; n--) {
-        struct item *it = item_new(m, 0);
-        if (it != NULL)
-            list_push_back(&spare, &it->link);
-    }
     struct item *const news = disconnected_item(m, why);
 
     pthread_mutex_lock(&m->lock);
     if (news != NULL)
         inbox_push(m, news);
-    struct list *link;
-    while ((link = list_first(&m->in_flight)) != NULL && !list_empty(&spare)) {
-        struct list *const answer = list_pop_front(&spare);
-        orphan(m, container_of(link, struct item, link), container_of(answer, struct item, link));
-    }
+    for (struct list *link; (link = list_first(&m->in_flight)) != NULL;)
+        orphan(m, container_of(link, struct item, link));
     refuse_queue(m);
     pthread_mutex_unlock(&m->lock);
-    items_free(&spare);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
@@ -149,11 +144,16 @@ static int create_handle(struct worker *w)
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
     options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
-    const struct mqtt_options *const o = &w->m->options;
+    options.persistQoS0 = 0;
+    struct mqtt *const m = w->m;
+    const struct mqtt_options *const o = &m->options;
+    const bool kept = m->keep.store != NULL;
     int rc = MQTTAsync_createWithOptions(&w->handle, o->address, o->client_id,
-                                         MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+                                         kept ? MQTTCLIENT_PERSISTENCE_USER
+                                              : MQTTCLIENT_PERSISTENCE_NONE,
+                                         kept ? &m->keep.calls : NULL, &options);
     if (rc == MQTTASYNC_SUCCESS)
-        rc = MQTTAsync_setCallbacks(w->handle, w->m, on_lost, on_message, NULL);
+        rc = MQTTAsync_setCallbacks(w->handle, m, on_lost, on_message, keep_on_delivered);
     return rc;
 }
 
@@ -162,6 +162,10 @@ static void start_connecting(struct worker *w, bool purge)
     struct mqtt *const m = w->m;
     const struct mqtt_options *const o = &m->options;
 
+    if (purge) {
+        w->purged = false; /* until that has worked */
+        keep_wipe(m);
+    }
     pthread_mutex_lock(&m->lock);
     m->purging = purge;
     m->cut_why[0] = '\0';
@@ -286,10 +290,10 @@ static void give_to_paho(struct worker *w, struct item *it)
     options.onFailure = on_failure;
     options.context = it;
 
-    struct body *const body = it->event.body;
-    it->event.body = NULL;
+    struct body *const body = body_ref(it->event.body);
     const struct bytes payload = body_bytes(body);
     int rc = MQTTASYNC_FAILURE;
+    keep_giving(w->m, it);
     switch (it->request) {
     case UP_PUBLISH:
         rc = MQTTAsync_send(w->handle, it->text, (int)payload.len,
@@ -303,6 +307,7 @@ static void give_to_paho(struct worker *w, struct item *it)
         rc = MQTTAsync_unsubscribe(w->handle, it->text, &options);
         break;
     }
+    keep_giving(w->m, NULL);
     body_unref(body);
     if (rc != MQTTASYNC_SUCCESS)
         not_taken(w->m, it, rc);
@@ -434,6 +439,7 @@ static void release_socket(struct mqtt *m)
 static void after_purge(struct worker *w)
 {
     w->purged = true;
+    keep_begin(w->m);
     release_socket(w->m);
     start_connecting(w, false);
 }
@@ -531,6 +537,8 @@ void *mqtt_worker(void *arg)
     char why[WHY_MAX];
 
     backoff_init(&w.backoff, m->options.backoff_min_ms, m->options.backoff_max_ms, m->options.seed);
+    w.purged = keep_recall(m);
+    m->resumable = w.purged;
     while (may_go_on(&w)) {
         const struct notes notes = wait_for_work(&w, why);
         const int64_t now_ms = mqtt_now_ms();

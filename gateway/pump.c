@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pump.h"
-
 #include "base/clock.h"
+
+#include "pump_priv.h"
 
 /* Engine and session answer each other a few times per input; a conversation that does not end is a
  * bug, and must not take the loop with it. */
@@ -14,17 +14,25 @@ static void capture(struct pump *p, bool to_node, const struct peer *peer, struc
                          packet);
 }
 
+void pump_send(struct pump *p, const struct peer *to, struct bytes packet)
+{
+    struct link *l = to->link < p->n_links ? p->links[to->link] : NULL;
+    capture(p, true, to, packet);
+    if (l != NULL)
+        l->driver->send(l, to, packet);
+    else
+        p->no_link++;
+}
+
 static bool carry_packets(struct pump *p)
 {
     struct sn_outgoing out;
     bool moved = false;
     while (sn_engine_peek_packet(p->engine, &out)) {
-        struct link *l = out.to->link < p->n_links ? p->links[out.to->link] : NULL;
-        capture(p, true, out.to, out.bytes);
-        if (l != NULL)
-            l->driver->send(l, out.to, out.bytes);
+        if (out.after <= p->committed)
+            pump_send(p, out.to, out.bytes);
         else
-            p->no_link++;
+            pump_hold(p, &out);
         sn_engine_done_packet(p->engine);
         moved = true;
     }
@@ -60,7 +68,10 @@ static bool carry_upstream(struct pump *p)
     struct up_request request;
     bool moved = false;
     while (shared_peek_upstream(p->shared, &request)) {
-        mqtt_submit(p->mqtt, &request);
+        if (p->spool != NULL)
+            spool_submit(p->spool, p->now_ms, &request);
+        else
+            mqtt_submit(p->mqtt, &request);
         shared_done_upstream(p->shared);
         moved = true;
     }
@@ -69,14 +80,15 @@ static bool carry_upstream(struct pump *p)
 
 void pump_take_logs(struct pump *p)
 {
-    struct log_ring *const rings[] = {p->log, sn_engine_log(p->engine), shared_log(p->shared)};
+    struct log_ring *const rings[] = {p->log, sn_engine_log(p->engine), shared_log(p->shared),
+                                      p->spool != NULL ? spool_log(p->spool) : NULL};
     for (size_t i = 0; i < sizeof rings / sizeof rings[0]; i++) {
-        if (log_peek(rings[i]) != NULL)
+        if (rings[i] != NULL && log_peek(rings[i]) != NULL)
             logsink_take(p->sink, p->now_ms, p->wall_ms, rings[i], &p->lost_logs[i]);
     }
 }
 
-static void carry(struct pump *p)
+void pump_carry(struct pump *p)
 {
     unsigned rounds = 0;
     bool moved = true;
@@ -85,12 +97,16 @@ static void carry(struct pump *p)
         moved |= carry_requests(p);
         moved |= carry_events(p);
         moved |= carry_upstream(p);
+        if (p->spool != NULL)
+            moved |= pump_carry_spool(p);
     }
     if (moved && log_begin(p->log, LOG_ERROR, "gateway.restless")) {
         log_int(p->log, "rounds", ROUNDS_MAX);
         log_end(p->log);
     }
     p->unfinished = moved;
+    if (p->store != NULL)
+        pump_record(p);
     pump_take_logs(p);
 }
 
@@ -105,7 +121,7 @@ void pump_packet(struct pump *p, const struct peer *from, struct bytes packet)
 {
     capture(p, false, from, packet);
     sn_engine_input(p->engine, p->now_ms, from, packet);
-    carry(p);
+    pump_carry(p);
 }
 
 /* Two links may be in one group, so it need not be the link that heard it. */
@@ -127,13 +143,13 @@ void pump_group_packet(struct pump *p, const struct peer *from, struct bytes pac
     }
     capture(p, false, from, packet);
     sn_engine_input_group(p->engine, p->now_ms, from, packet);
-    carry(p);
+    pump_carry(p);
 }
 
 void pump_group(struct pump *p, uint16_t link, bool joined)
 {
     sn_engine_group(p->engine, p->now_ms, link, joined);
-    carry(p);
+    pump_carry(p);
 }
 
 static enum sn_air air_of(enum stick_outcome outcome)
@@ -153,25 +169,37 @@ static enum sn_air air_of(enum stick_outcome outcome)
 void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outcome)
 {
     sn_engine_outcome(p->engine, p->now_ms, to, air_of(outcome));
-    carry(p);
+    pump_carry(p);
 }
 
 void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes)
 {
     sn_engine_link_limit(p->engine, p->now_ms, link, max_packet_bytes);
-    carry(p);
+    pump_carry(p);
+}
+
+/* What the spool has no part in passes it by. */
+static void take_event(struct pump *p, const struct up_event *event)
+{
+    if (event->type == UP_CONNECTED || event->type == UP_DISCONNECTED)
+        p->broker(p->owner, event);
+    const bool spools = event->type == UP_CONNECTED || event->type == UP_DISCONNECTED ||
+                        event->type == UP_PUBLISHED;
+    if (p->spool != NULL && spools)
+        spool_upstream(p->spool, p->now_ms, event);
+    else
+        shared_upstream(p->shared, p->now_ms, event);
+    pump_carry(p);
+    if (event->type == UP_MESSAGE && event->journal != 0)
+        pump_routed(p, event->journal);
 }
 
 unsigned pump_broker(struct pump *p)
 {
     struct up_event event;
     unsigned n = 0;
-    for (; n < PUMP_EVENTS_PER_TURN && mqtt_next_event(p->mqtt, &event); n++) {
-        if (event.type == UP_CONNECTED || event.type == UP_DISCONNECTED)
-            p->broker(p->owner, &event);
-        shared_upstream(p->shared, p->now_ms, &event);
-        carry(p);
-    }
+    for (; n < PUMP_EVENTS_PER_TURN && mqtt_next_event(p->mqtt, &event); n++)
+        take_event(p, &event);
     return n;
 }
 
@@ -179,12 +207,16 @@ void pump_advance(struct pump *p)
 {
     sn_engine_advance(p->engine, p->now_ms);
     shared_advance(p->shared, p->now_ms);
-    carry(p);
+    if (p->spool != NULL)
+        spool_advance(p->spool, p->now_ms);
+    pump_carry(p);
     logsink_advance(p->sink, p->now_ms, p->wall_ms);
 }
 
 void pump_flush(struct pump *p)
 {
+    if (p->store != NULL)
+        pump_end_batch(p);
     for (size_t i = 0; i < p->n_links; i++) {
         if (p->links[i] != NULL)
             p->links[i]->driver->flush(p->links[i]);
@@ -199,7 +231,9 @@ int64_t pump_next_deadline(const struct pump *p)
 {
     if (p->unfinished)
         return p->now_ms;
-    const int64_t machines =
+    int64_t machines =
         time_min(sn_engine_next_deadline(p->engine), shared_next_deadline(p->shared));
+    if (p->spool != NULL)
+        machines = time_min(machines, spool_next_deadline(p->spool));
     return time_min(machines, logsink_next_deadline(p->sink));
 }

@@ -2,10 +2,13 @@
 /*
  * The pump: carries the outputs of one machine to the inputs of the next until all are quiet.
  *
- *     links --packets--> engine --requests--> shared session --requests--> MQTT connection
- *     links <--packets-- engine <---events--- shared session <---events--- MQTT connection
+ *     links --packets--> engine --requests--> shared session --requests--> spool --> MQTT connection
+ *     links <--packets-- engine <---events--- shared session <---events--- spool <-- MQTT connection
+ *               |                                |                           |
+ *               +------------records-------------+---------------------------+--> store
  *
- * It owns nothing and decides nothing. What costs a system call (handing packets to the system,
+ * It owns nothing and decides nothing, but for packets that must not leave before the store has
+ * committed what they tell: these it holds back. Without a store there is no spool either. What costs a system call (handing packets to the system,
  * waking the connection's worker, writing the log) waits for pump_flush(), once per turn of the
  * loop.
  */
@@ -18,14 +21,17 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/parcels.h"
 #include "base/peer.h"
 
 #include "broker/shared.h"
+#include "broker/spool.h"
 #include "capture_file.h"
 #include "logsink.h"
 #include "mqtt.h"
 #include "mqttsn/engine.h"
 #include "radio/link.h"
+#include "store.h"
 
 enum { PUMP_EVENTS_PER_TURN = 1024 };
 
@@ -33,6 +39,8 @@ enum { PUMP_EVENTS_PER_TURN = 1024 };
 struct pump {
     struct sn_engine *engine;
     struct shared *shared;
+    struct spool *spool; /* NULL without a store */
+    struct store *store; /* NULL: nothing is stored */
     struct mqtt *mqtt;
     struct link **links; /* by index; NULL where a link is gone */
     size_t n_links;
@@ -43,19 +51,38 @@ struct pump {
 
     /* Sees what the connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
     void (*broker)(void *owner, const struct up_event *event);
+    /* The store fails, or works again; `why` is for people, NULL in the latter case. */
+    void (*store_state)(void *owner, const char *why);
     void *owner;
 
     /* The pump's. */
+    struct parcels held; /* packets that wait for the store */
+    uint64_t committed;  /* batches */
+    uint64_t held_drops; /* packets for which there was no room to wait */
+    bool usable;         /* as the spool was told */
+    bool accepting;      /* as the session was told */
+    bool stopping;       /* nothing more of the spool is given to the connection */
     int64_t now_ms;
     int64_t wall_ms;
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
-    uint64_t lost_logs[3]; /* as said, per ring */
+    uint64_t lost_logs[4]; /* as said, per ring */
 };
 
 /* The time of this turn, monotonic (never decreasing) and since 1970. Call first in every turn. */
 void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
+
+/* Once, when all parts are there, and when they are gone. */
+void pump_init(struct pump *p);
+void pump_deinit(struct pump *p);
+
+/* Once, before anything else is carried: brings the machines to where the store says they were. 0,
+ * -ENOMEM, or -EIO: it could not be read (said in its notice), and they begin anew. */
+int pump_restore(struct pump *p);
+
+/* Takes what the store has to tell. */
+void pump_store(struct pump *p);
 
 /* One packet from a link. */
 void pump_packet(struct pump *p, const struct peer *from, struct bytes packet);

@@ -180,6 +180,38 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page_end(&page);
 }
 
+static void put_store(struct log_ring *lg, const struct pump *p)
+{
+    if (p->store == NULL)
+        return;
+    const struct store_gauges g = store_gauges(p->store);
+    struct page page = {.lg = lg, .event = "stats.store"};
+    page_put(&page, "failing", g.failing);
+    page_put(&page, "commits", g.commits);
+    page_put(&page, "records", g.records);
+    page_put(&page, "records_lost", g.records_lost);
+    page_put(&page, "errors", g.errors);
+    page_put(&page, "queued_bytes", g.queued_bytes);
+    page_put(&page, "file_bytes", g.file_bytes);
+    page_put(&page, "commit_max_us", g.commit_max_us);
+    page_put(&page, "held_drops", p->held_drops);
+    page_end(&page);
+
+    const struct spool_gauges s = spool_gauges(p->spool);
+    page.event = "stats.spool";
+    page_put(&page, "messages", s.messages);
+    page_put(&page, "bytes", s.bytes);
+    page_put(&page, "in_flight", s.in_flight);
+    page_put(&page, "spooled", s.spooled);
+    page_put(&page, "sent", s.sent);
+    page_put(&page, "refused", s.refused);
+    page_put(&page, "expired", s.expired);
+    page_put(&page, "dropped", s.dropped);
+    page_put(&page, "lost", s.lost);
+    page_put(&page, "memory_bytes", s.memory_bytes);
+    page_end(&page);
+}
+
 void report_counters(struct log_ring *lg, struct pump *p, const struct config *config)
 {
     put_engine(lg, p->engine);
@@ -195,6 +227,7 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
         put_nodes(lg, p, name, l->driver->stick(l));
     }
     put_broker(lg, p);
+    put_store(lg, p);
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
     page_put(&page, "own_echoes", p->own_echoes);
@@ -236,6 +269,23 @@ void report_ready(struct log_ring *lg, const struct pump *p, const struct config
     log_int(lg, "id", config->gateway.id);
     log_text(lg, "links", links);
     log_text(lg, "broker", config->broker.address);
+    log_end(lg);
+}
+
+void report_restored(struct log_ring *lg, const struct pump *p, bool whole)
+{
+    if (!whole && log_begin(lg, LOG_ERROR, "store.unreadable")) {
+        log_text(lg, "text", "what was stored can't be read: the gateway begins without it");
+        log_end(lg);
+    }
+    const struct sn_gauges g = sn_engine_gauges(p->engine);
+    const struct spool_gauges spool = spool_gauges(p->spool);
+    if (!log_begin(lg, LOG_NOTICE, "store.restored"))
+        return;
+    log_int(lg, "clients", g.clients);
+    log_int(lg, "connected", g.connected);
+    log_int(lg, "waiting_for_nodes", (int64_t)g.queued);
+    log_int(lg, "waiting_for_broker", (int64_t)spool.messages);
     log_end(lg);
 }
 

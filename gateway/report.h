@@ -24,6 +24,9 @@ void report_kernel_drops(struct log_ring *lg, const char *name, const struct lin
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config);
 
 /* gateway.stopped: the sums of a life. `why` is the signal's name. */
+/* What came back from the store; `whole` false: it could not be read. */
+void report_restored(struct log_ring *lg, const struct pump *p, bool whole);
+
 void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,
                     const struct mqtt_gauges *mqtt);
 

@@ -200,7 +200,7 @@ static const char *objection(const struct sn_engine *e, const struct sn_packet *
     if (!bytes_is_utf8(p->client_id))
         return "client id is not valid UTF-8";
     *code = SN_CONGESTION;
-    if (!e->upstream_up)
+    if (!e->accepting)
         return "the broker can't be reached";
     return NULL;
 }

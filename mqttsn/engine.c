@@ -456,11 +456,12 @@ void sn_engine_group(struct sn_engine *e, int64_t now_ms, uint16_t link, bool jo
     sn_discover_group(e, link, joined);
 }
 
-static void on_upstream(struct sn_engine *e, bool up)
+static void on_upstream(struct sn_engine *e, bool up, bool accepting)
 {
     e->upstream_up = up;
+    e->accepting = up || accepting;
     sn_discover_refresh(e);
-    if (up)
+    if (e->accepting)
         sn_reopen_all(e);
 }
 
@@ -487,7 +488,7 @@ void sn_engine_event(struct sn_engine *e, int64_t now_ms, const struct sn_event 
     struct sn_client *c = sn_client_by_key(e, event->client);
     switch (event->type) {
     case SN_EV_UPSTREAM:
-        on_upstream(e, event->upstream.up);
+        on_upstream(e, event->upstream.up, event->upstream.accepting);
         break;
     case SN_EV_MESSAGE:
         sn_on_message(e, event);

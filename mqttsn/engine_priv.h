@@ -382,6 +382,7 @@ struct sn_engine {
     uint64_t queued;
     uint32_t connected;
     bool upstream_up;
+    bool accepting; /* sessions may be opened: the broker is there, or a spool in its stead */
     int64_t now_ms; /* of the entry being handled */
 };
 

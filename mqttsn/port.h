@@ -111,7 +111,7 @@ struct sn_request {
 /* ---- broker side -> engine ------------------------------------------------------------------- */
 
 enum sn_event_type {
-    SN_EV_UPSTREAM, /* the broker became reachable or unreachable */
+    SN_EV_UPSTREAM, /* the broker became reachable or unreachable, or what is done meanwhile */
     SN_EV_OPENED,
     SN_EV_PUBLISHED,
     SN_EV_SUBSCRIBED,
@@ -146,6 +146,7 @@ struct sn_event {
     union {
         struct {
             bool up;
+            bool accepting; /* though it is not: sessions and publications are taken */
         } upstream;
 
         struct {

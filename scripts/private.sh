@@ -53,9 +53,8 @@ driver = udp
 listen = 127.0.0.1:$udp_port
 $2
 CONF
-    # shellcheck disable=SC2154 # the caller names its build
-    "$bin/sennetd" -c "$work/gateway.conf" 2>"$work/log" &
-    daemon_pid=$!
+    : >"$work/log"
+    run_gateway
     local tries=0
     until grep -aq broker.connected "$work/log"; do
         tries=$((tries + 1))
@@ -65,6 +64,18 @@ CONF
         fi
         sleep 0.1
     done
+}
+
+# Starts the gateway with that configuration, again; does not wait.
+run_gateway() {
+    # shellcheck disable=SC2154 # the caller names its build
+    "$bin/sennetd" -c "$work/gateway.conf" 2>>"$work/log" &
+    daemon_pid=$!
+}
+
+# The gateway's counter NAME of EVENT, as it last said it.
+counter() {
+    grep -aE "$1( |.* )$2=" "$work/log" | tail -1 | grep -aoE " $2=[0-9]+" | cut -d= -f2
 }
 
 # Dumps the gateway's counters into its log, ends it and returns its exit status.

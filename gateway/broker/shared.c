@@ -271,14 +271,14 @@ void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *r
     }
 }
 
-/* The engine hears only whether the broker can be reached. */
 static void set_reach(struct shared *s, bool up, bool accepting)
 {
-    const bool before = is_reachable(s);
+    if (s->up == up && s->accepting == accepting)
+        return;
     s->up = up;
     s->accepting = accepting;
-    if (is_reachable(s) != before)
-        emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = is_reachable(s)}});
+    emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM,
+                               .upstream = {.up = up, .accepting = accepting}});
 }
 
 void shared_accepting(struct shared *s, int64_t now_ms, bool accepting)

@@ -114,6 +114,21 @@ void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms)
     }
 }
 
+static int wait_for_end(pid_t pid)
+{
+    const int64_t end_ms = test_now_ms() + END_MS;
+    int status;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (test_now_ms() > end_ms) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+            ck_abort_msg("the daemon did not end");
+        }
+        poll(NULL, 0, 10);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
 void daemon_start(struct daemon *d, uint16_t broker_port, const char *more)
 {
     memset(d, 0, sizeof *d);
@@ -131,10 +146,41 @@ void daemon_start(struct daemon *d, uint16_t broker_port, const char *more)
             "[link test]\ndriver = udp\nlisten = 127.0.0.1:%u\n%s",
             d->directory, broker_port, d->port, more);
     ck_assert_int_eq(fclose(f), 0);
+    daemon_again(d);
+}
+
+void daemon_again(struct daemon *d)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/gateway.conf", d->directory);
     char config_option[] = "-c";
     char name[] = "sennetd";
+    d->log_len = 0;
+    d->log[0] = '\0';
     d->pid = spawn((char *[]){name, config_option, path, NULL}, &d->log_fd);
     daemon_wait_log(d, "gateway.ready", START_MS);
+}
+
+void daemon_crash(struct daemon *d)
+{
+    kill(d->pid, SIGKILL);
+    wait_for_end(d->pid);
+    close(d->log_fd);
+}
+
+uint64_t daemon_written(const struct daemon *d)
+{
+    char path[64], line[128];
+    uint64_t octets = 0;
+    snprintf(path, sizeof path, "/proc/%d/io", (int)d->pid);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "write_bytes:", 12) == 0)
+            octets = strtoull(line + 12, NULL, 10);
+    }
+    fclose(f);
+    return octets;
 }
 
 unsigned daemon_descriptors(const struct daemon *d)
@@ -163,21 +209,6 @@ unsigned daemon_memory_kib(const struct daemon *d)
     }
     fclose(f);
     return kib;
-}
-
-static int wait_for_end(pid_t pid)
-{
-    const int64_t end_ms = test_now_ms() + END_MS;
-    int status;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (test_now_ms() > end_ms) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            ck_abort_msg("the daemon did not end");
-        }
-        poll(NULL, 0, 10);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 int daemon_end(struct daemon *d, int signal)

@@ -26,6 +26,12 @@ uint16_t free_udp_port(void);
  * and `more` appended; waits for gateway.ready. retry_interval is 400 ms. */
 void daemon_start(struct daemon *d, uint16_t broker_port, const char *more);
 
+/* Starts it once more, with the same configuration and state; the log begins anew. */
+void daemon_again(struct daemon *d);
+
+/* kill -9; everything else stays as it is. */
+void daemon_crash(struct daemon *d);
+
 /* Waits until the log contains `text`. */
 void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms);
 bool daemon_has_logged(struct daemon *d, const char *text);
@@ -39,6 +45,9 @@ int daemon_end(struct daemon *d, int signal);
 /* Runs sennetd to its end with these arguments (NULL-terminated); its exit status. Output of both
  * streams goes to `output`. */
 int daemon_run(char *const arguments[], char *output, size_t output_size);
+
+/* Octets that it has caused to be written to disks, of the kernel's count. */
+uint64_t daemon_written(const struct daemon *d);
 
 /* Open files, and resident memory. */
 unsigned daemon_descriptors(const struct daemon *d);

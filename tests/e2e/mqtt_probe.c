@@ -59,6 +59,14 @@ void probe_stop(struct probe *p, int64_t drain_ms)
     free(p->copies);
 }
 
+static void keep_text(char *to, size_t size, struct bytes from)
+{
+    const size_t len = from.len < size - 1 ? from.len : size - 1;
+    if (len > 0)
+        memcpy(to, from.data, len);
+    to[len] = '\0';
+}
+
 static void count(struct probe *p, const struct up_event *e)
 {
     ck_assert_uint_lt(e->token, PROBE_TOKENS);
@@ -67,10 +75,14 @@ static void count(struct probe *p, const struct up_event *e)
     case UP_OK:
         a->ok++;
         p->ok++;
+        p->spooled_ok = e->spooled;
         break;
     case UP_BUSY:
         a->busy++;
         p->busy++;
+        p->spooled_busy = e->spooled;
+        keep_text(p->busy_topic, sizeof p->busy_topic, e->topic);
+        keep_text(p->busy_body, sizeof p->busy_body, body_bytes(e->body));
         break;
     case UP_REFUSED:
         a->refused++;
@@ -81,14 +93,6 @@ static void count(struct probe *p, const struct up_event *e)
         p->doubt++;
         break;
     }
-}
-
-static void keep_text(char *to, size_t size, struct bytes from)
-{
-    const size_t len = from.len < size - 1 ? from.len : size - 1;
-    if (len > 0)
-        memcpy(to, from.data, len);
-    to[len] = '\0';
 }
 
 static void take_message(struct probe *p, const struct up_event *e)

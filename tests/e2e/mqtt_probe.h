@@ -33,6 +33,10 @@ struct probe {
     int64_t lost_at_ms;
     struct probe_answers *answers; /* PROBE_TOKENS, by token */
     unsigned ok, busy, refused, doubt;
+    uint64_t spooled_ok;   /* number of the latest spooled message answered so */
+    uint64_t spooled_busy; /* the same */
+    char busy_topic[128];  /* that came back with it, and the payload */
+    char busy_body[128];
     unsigned subscribed;
     uint8_t granted; /* of the latest SUBSCRIBED */
     unsigned messages;

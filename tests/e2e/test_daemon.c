@@ -130,10 +130,10 @@ START_TEST(messages_reach_subscribers_at_their_qos_with_register_where_needed)
     node_say(&n, "04 0E 00 02");
     node_say(&n, "0A 12 20 00 0C 63 6D 64 2F 2B"); /* cmd/+: retained cmd/b follows */
     node_expect(&n, "08 13 20 00 00 00 0C 00");
-    node_expect(&n, "0B 0A 00 07 00 03 63 6D 64 2F 62");
-    node_say(&n, "07 0B 00 07 00 03 00");
-    node_expect(&n, "0A 0C 30 00 07 00 04 6F 6C 64");
-    node_say(&n, "07 0D 00 07 00 04 00");
+    node_expect(&n, "0B 0A 00 08 00 03 63 6D 64 2F 62");
+    node_say(&n, "07 0B 00 08 00 03 00");
+    node_expect(&n, "0A 0C 30 00 08 00 04 6F 6C 64");
+    node_say(&n, "07 0D 00 08 00 04 00");
     observer_publish(o, "cmd/a", "3", 1, false); /* two filters match: once */
     node_expect(&n, "08 0C 20 00 06 00 05 33");
     node_say(&n, "07 0D 00 06 00 05 00");
@@ -186,7 +186,7 @@ START_TEST(without_a_broker_nodes_are_refused_at_once_and_accepted_when_it_comes
 {
     broker_start(&broker, NULL);
     broker_end(&broker, SIGTERM);
-    daemon_start(&gateway, broker.port, "");
+    daemon_start(&gateway, broker.port, "[store]\ndurability = off\n");
     struct node n;
     node_open(&n, gateway.port);
     const int64_t asked_ms = test_now_ms();
@@ -203,7 +203,7 @@ END_TEST
 
 START_TEST(a_broker_restart_is_survived_by_sessions_and_subscriptions)
 {
-    start_both("");
+    start_both("[store]\ndurability = off\n");
     struct node n;
     node_open(&n, gateway.port);
     node_connect(&n, "dev1");
@@ -241,7 +241,7 @@ END_TEST
 
 START_TEST(a_stopped_broker_is_noticed_within_one_and_a_half_keep_alives)
 {
-    start_both("");
+    start_both("[store]\ndurability = off\n");
     struct node n;
     node_open(&n, gateway.port);
     node_connect(&n, "dev1");

@@ -25,7 +25,8 @@ START_TEST(with_a_spool_sessions_and_publications_are_taken_though_the_broker_is
     life_look_away(&l);
     shared_accepting(l.s, l.now_ms, true);
     life_take(&l);
-    ck_assert(life_event_of(&l, SN_EV_UPSTREAM)->upstream.up);
+    ck_assert(life_event_of(&l, SN_EV_UPSTREAM)->upstream.accepting);
+    ck_assert(!life_event_of(&l, SN_EV_UPSTREAM)->upstream.up);
     life_open_node(&l, NODE, true);
     ck_assert_int_eq(life_event_of(&l, SN_EV_OPENED)->outcome, SN_OK);
     publish(&l, NODE, 1);
@@ -33,17 +34,20 @@ START_TEST(with_a_spool_sessions_and_publications_are_taken_though_the_broker_is
     ck_assert_uint_eq(l.requests[0].client, NODE);
     ck_assert(!l.requests[0].will);
 
-    /* The engine hears of no change as long as either is true. */
+    /* The engine hears of each change, and what is not said twice. */
     life_look_away(&l);
     life_connect_broker(&l, false);
-    shared_accepting(l.s, l.now_ms, false);
+    ck_assert(life_event_of(&l, SN_EV_UPSTREAM)->upstream.up);
+    life_look_away(&l);
     shared_accepting(l.s, l.now_ms, true);
-    life_hear(&l, &(struct up_event){.type = UP_DISCONNECTED});
     life_take(&l);
     ck_assert_ptr_null(life_event_of(&l, SN_EV_UPSTREAM));
+    life_hear(&l, &(struct up_event){.type = UP_DISCONNECTED});
+    ck_assert(!life_event_of(&l, SN_EV_UPSTREAM)->upstream.up);
+    life_look_away(&l);
     shared_accepting(l.s, l.now_ms, false);
     life_take(&l);
-    ck_assert(!life_event_of(&l, SN_EV_UPSTREAM)->upstream.up);
+    ck_assert(!life_event_of(&l, SN_EV_UPSTREAM)->upstream.accepting);
     life_look_away(&l);
     publish(&l, NODE, 1);
     ck_assert_int_eq(life_event_of(&l, SN_EV_PUBLISHED)->outcome, SN_REFUSED_BUSY);

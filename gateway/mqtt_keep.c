@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Paho's keys: s-ID a PUBLISH sent, sc-ID the PUBREL after it, r-ID a PUBLISH received, q-N a message
+ * that our callback has not taken, c-N a command. MQTT 5 has others, which are asked for, too.
+ *
+ * Paho asks for the removal of four keys at each acknowledgement, most of which were never put: sets
+ * of packet ids answer that without the store.
+ */
+#include "mqtt_keep.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mqtt_priv.h"
+#include "store.h"
+
+enum { PARTS_MAX = 8, KEY_ROOM = 32 };
+
+static const char session_key[] = "session";
+
+/* ---- sets of packet ids ---------------------------------------------------------------------- */
+
+static void set_add(struct id_set *set, unsigned id)
+{
+    atomic_fetch_or_explicit(&set->bits[id / 8], (unsigned char)(1U << id % 8),
+                             memory_order_relaxed);
+}
+
+/* Was it in? */
+static bool set_take(struct id_set *set, unsigned id)
+{
+    const unsigned char bit = (unsigned char)(1U << id % 8);
+    if ((atomic_load_explicit(&set->bits[id / 8], memory_order_relaxed) & bit) == 0)
+        return false;
+    return (atomic_fetch_and_explicit(&set->bits[id / 8], (unsigned char)~bit,
+                                      memory_order_relaxed) &
+            bit) != 0;
+}
+
+static bool set_has(const struct id_set *set, unsigned id)
+{
+    return (atomic_load_explicit(&set->bits[id / 8], memory_order_relaxed) >> id % 8 & 1) != 0;
+}
+
+static void set_clear(struct id_set *set)
+{
+    for (size_t i = 0; i < sizeof set->bits / sizeof set->bits[0]; i++)
+        atomic_store_explicit(&set->bits[i], 0, memory_order_relaxed);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+enum kind { KIND_OTHER, KIND_SENT, KIND_RELEASED, KIND_RECEIVED, KIND_QUEUED };
+
+struct key {
+    enum kind kind;
+    unsigned id;
+};
+
+static struct key parse(const char *text)
+{
+    static const struct {
+        const char *prefix;
+        enum kind kind;
+    } prefixes[] = {
+        {"s-",  KIND_SENT    },
+        {"sc-", KIND_RELEASED},
+        {"r-",  KIND_RECEIVED},
+        {"q-",  KIND_QUEUED  },
+    };
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        const size_t len = strlen(prefixes[i].prefix);
+        if (strncmp(text, prefixes[i].prefix, len) != 0)
+            continue;
+        char *end;
+        const unsigned long id = strtoul(text + len, &end, 10);
+        const bool valid = end != text + len && *end == '\0' &&
+                           (prefixes[i].kind == KIND_QUEUED || (id > 0 && id < PACKET_IDS));
+        return (struct key){.kind = valid ? prefixes[i].kind : KIND_OTHER, .id = (unsigned)id};
+    }
+    return (struct key){.kind = KIND_OTHER};
+}
+
+/* ---- what Paho calls -------------------------------------------------------------------------- */
+
+static int on_open(void **handle, const char *client_id, const char *server, void *context)
+{
+    (void)client_id;
+    (void)server;
+    *handle = context;
+    return 0;
+}
+
+static int on_close(void *handle)
+{
+    (void)handle;
+    return 0;
+}
+
+/* A command is kept in Paho's memory: that is what the error makes it do, and nothing else. The
+ * packet id that the message will have is learned in passing. */
+static int note_command(struct keep *k, int n, char *parts[], const int lens[])
+{
+    struct item *const it = k->giving;
+    if (it != NULL && it->event.spooled != 0 && it->event.qos == 2 && n > 1 &&
+        lens[1] == (int)sizeof(MQTTAsync_token)) {
+        MQTTAsync_token packet_id;
+        memcpy(&packet_id, parts[1], sizeof packet_id);
+        if (packet_id > 0 && packet_id < PACKET_IDS) {
+            it->packet_id = (unsigned)packet_id;
+            store_spool_sending(k->store, it->event.spooled, it->packet_id);
+        }
+    }
+    return MQTTCLIENT_PERSISTENCE_ERROR;
+}
+
+static bool is_qos_2(const char *packet, int len)
+{
+    return len > 0 && ((unsigned char)packet[0] >> 1 & 3) == 2;
+}
+
+/* What can't be stored is not promised, and goes on as without a store. */
+static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
+{
+    struct keep *const k = &((struct mqtt *)handle)->keep;
+    const struct key key = parse(text);
+    if (key.kind == KIND_OTHER)
+        return note_command(k, n, parts, lens);
+    if (n > PARTS_MAX || (key.kind == KIND_SENT && (n < 1 || !is_qos_2(parts[0], lens[0]))))
+        return 0;
+    struct bytes views[PARTS_MAX];
+    for (int i = 0; i < n; i++)
+        views[i] = bytes_of(parts[i], (size_t)lens[i]);
+    const int rc = store_packet_put(k->store, text, views, (size_t)n);
+    if (rc != 0)
+        return 0;
+    if (key.kind == KIND_SENT)
+        set_add(&k->sent, key.id);
+    else if (key.kind == KIND_RELEASED)
+        set_add(&k->released, key.id);
+    else if (key.kind == KIND_RECEIVED)
+        set_add(&k->received, key.id);
+    return 0;
+}
+
+static int on_remove(void *handle, char *text)
+{
+    struct keep *const k = &((struct mqtt *)handle)->keep;
+    const struct key key = parse(text);
+    if (atomic_load(&k->forgetting)) /* everything goes at once, by keep_begin() */
+        return 0;
+    switch (key.kind) {
+    case KIND_SENT:
+        if (set_take(&k->sent, key.id))
+            store_packet_remove(k->store, text, key.id);
+        break;
+    case KIND_RELEASED:
+        if (set_take(&k->released, key.id))
+            store_packet_remove(k->store, text, 0);
+        break;
+    case KIND_RECEIVED:
+        if (set_take(&k->received, key.id))
+            store_packet_remove(k->store, text, 0);
+        break;
+    case KIND_QUEUED:
+        store_packet_remove(k->store, text, 0);
+        break;
+    case KIND_OTHER:
+        break;
+    }
+    return 0;
+}
+
+/* Paho frees what it is given with its own free(). */
+static int on_get(void *handle, char *text, char **buffer, int *len)
+{
+    const struct keep *const k = &((struct mqtt *)handle)->keep;
+    void *data;
+    size_t n;
+    if (store_packet_get(k->store, text, &data, &n) != 0)
+        return MQTTCLIENT_PERSISTENCE_ERROR;
+    *buffer = MQTTAsync_malloc(n > 0 ? n : 1);
+    if (*buffer != NULL && n > 0)
+        memcpy(*buffer, data, n);
+    *len = (int)n;
+    free(data);
+    return *buffer != NULL ? 0 : MQTTCLIENT_PERSISTENCE_ERROR;
+}
+
+struct key_list {
+    char **keys;
+    int n, cap;
+};
+
+static int add_key(void *owner, const char *text)
+{
+    struct key_list *list = owner;
+    if (parse(text).kind == KIND_OTHER)
+        return 0;
+    if (list->n == list->cap) {
+        const int cap = list->cap > 0 ? list->cap * 2 : 64;
+        char **keys = MQTTAsync_malloc((size_t)cap * sizeof *keys);
+        if (keys == NULL)
+            return -ENOMEM;
+        if (list->n > 0) {
+            memcpy(keys, list->keys, (size_t)list->n * sizeof *keys);
+            MQTTAsync_free(list->keys);
+        }
+        list->keys = keys;
+        list->cap = cap;
+    }
+    char *copy = MQTTAsync_malloc(KEY_ROOM);
+    if (copy == NULL)
+        return -ENOMEM;
+    snprintf(copy, KEY_ROOM, "%s", text);
+    list->keys[list->n++] = copy;
+    return 0;
+}
+
+static int on_keys(void *handle, char ***keys, int *n)
+{
+    const struct keep *const k = &((struct mqtt *)handle)->keep;
+    struct key_list list = {0};
+    /* Without a list nothing is resumed; as an error it would keep us from connecting at all. */
+    if (store_packet_each(k->store, add_key, &list) != 0) {
+        while (list.n > 0)
+            MQTTAsync_free(list.keys[--list.n]);
+    }
+    *keys = list.keys;
+    *n = list.n;
+    return 0;
+}
+
+static int on_clear(void *handle)
+{
+    (void)handle; /* keep_begin() does that */
+    return 0;
+}
+
+/* Paho asks for PUBRELs only. 0: it is there. */
+static int on_contains(void *handle, char *text)
+{
+    const struct keep *const k = &((struct mqtt *)handle)->keep;
+    const struct key key = parse(text);
+    const bool there = (key.kind == KIND_RELEASED && set_has(&k->released, key.id)) ||
+                       (key.kind == KIND_SENT && set_has(&k->sent, key.id)) ||
+                       (key.kind == KIND_RECEIVED && set_has(&k->received, key.id));
+    return there ? 0 : MQTTCLIENT_PERSISTENCE_ERROR;
+}
+
+void keep_init(struct mqtt *m, struct store *store)
+{
+    m->keep.store = store;
+    m->keep.calls = (MQTTClient_persistence){
+        .context = m,
+        .popen = on_open,
+        .pclose = on_close,
+        .pput = on_put,
+        .pget = on_get,
+        .premove = on_remove,
+        .pkeys = on_keys,
+        .pclear = on_clear,
+        .pcontainskey = on_contains,
+    };
+}
+
+void keep_deinit(struct mqtt *m)
+{
+    free(m->keep.resumed);
+}
+
+/* ---- sessions of the broker ------------------------------------------------------------------- */
+
+/* The session is known by whose it is and where. */
+static int session_name(const struct mqtt *m, char *room, size_t size)
+{
+    return snprintf(room, size, "%s %s", m->options.client_id, m->options.address);
+}
+
+/* Lock held. */
+static bool add_resumed(struct keep *k, struct resumed one)
+{
+    const unsigned n = atomic_load(&k->n_resumed);
+    struct resumed *grown = realloc(k->resumed, (n + 1) * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    grown[n] = one;
+    k->resumed = grown;
+    atomic_store(&k->n_resumed, n + 1);
+    return true;
+}
+
+static int resume_key(void *owner, const char *text)
+{
+    struct mqtt *const m = owner;
+    struct keep *const k = &m->keep;
+    const struct key key = parse(text);
+    if (key.kind == KIND_RELEASED)
+        set_add(&k->released, key.id);
+    if (key.kind == KIND_RECEIVED)
+        set_add(&k->received, key.id);
+    if (key.kind != KIND_SENT)
+        return 0;
+    if (!add_resumed(k, (struct resumed){.packet_id = key.id}))
+        return -ENOMEM;
+    set_add(&k->sent, key.id);
+    return 0;
+}
+
+static void forget_resumed(struct mqtt *m)
+{
+    pthread_mutex_lock(&m->lock);
+    const unsigned n = atomic_load(&m->keep.n_resumed);
+    m->resuming -= n;
+    m->qos2_count -= n;
+    for (unsigned i = 0; i < n; i++) {
+        struct item *it = m->keep.resumed[i].spooled != 0 ? item_new(m, 0) : NULL;
+        if (it == NULL)
+            continue;
+        /* The broker has received it, or it is as if it had never been sent. */
+        const bool arrived = set_has(&m->keep.released, m->keep.resumed[i].packet_id);
+        it->event = (struct up_event){.type = UP_PUBLISHED,
+                                      .qos = 2,
+                                      .result = arrived ? UP_OK : UP_BUSY,
+                                      .spooled = m->keep.resumed[i].spooled};
+        inbox_push(m, it);
+    }
+    atomic_store(&m->keep.n_resumed, 0);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void forget(struct mqtt *m)
+{
+    forget_resumed(m);
+    store_packets_clear(m->keep.store);
+    set_clear(&m->keep.sent);
+    set_clear(&m->keep.released);
+    set_clear(&m->keep.received);
+}
+
+bool keep_recall(struct mqtt *m)
+{
+    struct keep *const k = &m->keep;
+    if (k->store == NULL)
+        return false;
+    void *stored = NULL;
+    size_t len = 0;
+    char name[1024];
+    const int n = session_name(m, name, sizeof name);
+    const bool ours = store_packet_get(k->store, session_key, &stored, &len) == 0 &&
+                      bytes_equal(bytes_of(stored, len), bytes_of(name, (size_t)n));
+    free(stored);
+    if (!ours || store_packet_each(k->store, resume_key, m) != 0) {
+        atomic_store(&k->n_resumed, 0);
+        forget(m);
+        return false;
+    }
+    pthread_mutex_lock(&m->lock);
+    for (unsigned i = 0; i < atomic_load(&k->n_resumed); i++)
+        k->resumed[i].spooled = store_spool_sent_as(k->store, k->resumed[i].packet_id);
+    m->resuming += atomic_load(&k->n_resumed);
+    m->qos2_count += atomic_load(&k->n_resumed);
+    pthread_mutex_unlock(&m->lock);
+    return true;
+}
+
+void keep_wipe(struct mqtt *m)
+{
+    atomic_store(&m->keep.forgetting, m->keep.store != NULL);
+}
+
+void keep_begin(struct mqtt *m)
+{
+    if (m->keep.store == NULL)
+        return;
+    char name[1024];
+    const int n = session_name(m, name, sizeof name);
+    const struct bytes part = bytes_of(name, (size_t)n);
+    forget(m);
+    atomic_store(&m->keep.forgetting, false);
+    store_packet_put(m->keep.store, session_key, &part, 1);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+void keep_giving(struct mqtt *m, struct item *it)
+{
+    m->keep.giving = it;
+}
+
+enum up_result keep_failed(struct mqtt *m, const struct item *it)
+{
+    struct keep *const k = &m->keep;
+    const unsigned id = it->packet_id;
+    if (atomic_load(&k->forgetting))
+        return set_has(&k->released, id) ? UP_OK : UP_BUSY;
+    if (!set_has(&k->sent, id) ||
+        !add_resumed(k, (struct resumed){.packet_id = id, .spooled = it->event.spooled}))
+        return UP_BUSY;
+    m->resuming++;
+    m->qos2_count++;
+    return UP_IN_DOUBT;
+}
+
+/* Of those that have an item, on_answer() tells. */
+void keep_on_delivered(void *context, MQTTAsync_token packet_id)
+{
+    struct mqtt *const m = context;
+    struct keep *const k = &m->keep;
+    if (atomic_load_explicit(&k->n_resumed, memory_order_relaxed) == 0)
+        return;
+    pthread_mutex_lock(&m->lock);
+    const unsigned n = atomic_load(&k->n_resumed);
+    for (unsigned i = 0; i < n; i++) {
+        if (k->resumed[i].packet_id != (unsigned)packet_id)
+            continue;
+        struct item *it = k->resumed[i].spooled != 0 ? item_new(m, 0) : NULL;
+        if (it != NULL) {
+            it->event = (struct up_event){
+                .type = UP_PUBLISHED, .qos = 2, .result = UP_OK, .spooled = k->resumed[i].spooled};
+            inbox_push(m, it);
+        }
+        k->resumed[i] = k->resumed[n - 1];
+        atomic_store(&k->n_resumed, n - 1);
+        m->resuming--;
+        m->qos2_count--;
+        pthread_cond_signal(&m->work);
+        break;
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+const char *keep_received_key(struct mqtt *m, int packet_id, char room[16])
+{
+    if (packet_id <= 0 || packet_id >= PACKET_IDS ||
+        !set_take(&m->keep.received, (unsigned)packet_id))
+        return NULL;
+    snprintf(room, 16, "r-%d", packet_id);
+    return room;
+}

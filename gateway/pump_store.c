@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pump and the store (docs/adr/0012): records go in batches, one per turn; packets that rest on a
+ * batch wait here until it is committed; the spool's fetches and the store's answers cross; and at
+ * the beginning everything comes back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+
+#include "pump_priv.h"
+
+enum {
+    HELD_MAX = 64 * 1024 * 1024,
+    SPOOL_MESSAGE = 1024, /* octets that must fit for the store to be usable */
+};
+
+/* ---- packets that wait ------------------------------------------------------------------------ */
+
+/* Followed by the peer and, behind its octets, the packet. */
+struct held {
+    uint64_t after;
+    uint32_t len;
+    _Alignas(struct peer) uint8_t peer[];
+};
+
+void pump_hold(struct pump *p, const struct sn_outgoing *out)
+{
+    const size_t peer = peer_size(out->to);
+    const size_t size = sizeof(struct held) + peer + out->bytes.len;
+    struct held *h = parcels_room(&p->held, size);
+    if (h == NULL) {
+        p->held_drops++;
+        return;
+    }
+    h->after = out->after;
+    h->len = (uint32_t)out->bytes.len;
+    memcpy(h->peer, out->to, peer);
+    if (out->bytes.len > 0)
+        memcpy(h->peer + peer, out->bytes.data, out->bytes.len);
+    parcels_add(&p->held, size);
+}
+
+static void release(struct pump *p)
+{
+    for (struct held *h; (h = parcels_first(&p->held)) != NULL && h->after <= p->committed;) {
+        const struct peer *to = (const struct peer *)(const void *)h->peer;
+        pump_send(p, to, bytes_of(h->peer + peer_size(to), h->len));
+        parcels_done(&p->held);
+    }
+}
+
+/* ---- records ---------------------------------------------------------------------------------- */
+
+void pump_record(struct pump *p)
+{
+    struct sn_record record;
+    while (sn_engine_peek_record(p->engine, &record)) {
+        store_put(p->store, &record);
+        sn_engine_done_record(p->engine);
+    }
+    while (shared_peek_record(p->shared, &record)) {
+        store_put(p->store, &record);
+        shared_done_record(p->shared);
+    }
+    while (spool_peek_record(p->spool, &record)) {
+        store_put(p->store, &record);
+        spool_done_record(p->spool);
+    }
+}
+
+void pump_routed(struct pump *p, uint64_t journal)
+{
+    store_put(p->store, &(struct sn_record){.type = SN_REC_ROUTED, .routed = {.journal = journal}});
+}
+
+static void tell_usable(struct pump *p)
+{
+    const bool usable = store_room(p->store, SPOOL_MESSAGE);
+    if (usable == p->usable)
+        return;
+    p->usable = usable;
+    spool_usable(p->spool, p->now_ms, usable);
+    sn_engine_spooling(p->engine, usable);
+}
+
+static void begin_batch(struct pump *p)
+{
+    const uint64_t batch = store_batch(p->store);
+    sn_engine_batch(p->engine, batch);
+    spool_batch(p->spool, batch);
+}
+
+void pump_end_batch(struct pump *p)
+{
+    store_flush(p->store);
+    begin_batch(p);
+    tell_usable(p);
+    uint64_t after;
+    unsigned n;
+    size_t bytes;
+    if (spool_wants_fetch(p->spool, &after, &n, &bytes))
+        store_fetch(p->store, after, n, bytes);
+}
+
+/* ---- the spool --------------------------------------------------------------------------------- */
+
+/* While the gateway stops, what is in the spool stays there. */
+static bool carry_spool_requests(struct pump *p)
+{
+    struct up_request request;
+    bool moved = false;
+    while (p->mqtt != NULL && spool_peek_request(p->spool, &request)) {
+        if (p->stopping && request.spooled != 0)
+            return moved;
+        mqtt_submit(p->mqtt, &request);
+        spool_done_request(p->spool);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool carry_spool_events(struct pump *p)
+{
+    struct up_event event;
+    bool moved = false;
+    while (spool_peek_event(p->spool, &event)) {
+        shared_upstream(p->shared, p->now_ms, &event);
+        spool_done_event(p->spool);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool tell_accepting(struct pump *p)
+{
+    const bool accepting = spool_accepting(p->spool);
+    if (accepting == p->accepting)
+        return false;
+    p->accepting = accepting;
+    shared_accepting(p->shared, p->now_ms, accepting);
+    return true;
+}
+
+bool pump_carry_spool(struct pump *p)
+{
+    bool moved = carry_spool_requests(p);
+    moved |= carry_spool_events(p);
+    return tell_accepting(p) || moved;
+}
+
+static void fetched(struct pump *p, const struct store_event *event)
+{
+    for (size_t i = 0; i < event->n; i++) {
+        const struct store_spooled *r = &event->rows[i];
+        spool_fetched(p->spool, p->now_ms,
+                      &(struct spool_row){.number = r->number,
+                                          .client = r->client,
+                                          .topic = r->topic,
+                                          .body = r->body,
+                                          .qos = r->qos,
+                                          .retain = r->retain,
+                                          .will = r->will,
+                                          .age_ms = r->age_ms});
+    }
+    spool_fetch_done(p->spool, p->now_ms, event->failed);
+}
+
+/* ---- what the store tells ---------------------------------------------------------------------- */
+
+static void resync(struct pump *p)
+{
+    pump_record(p); /* what belongs to the time before */
+    store_resync_begin(p->store);
+    sn_engine_record_all(p->engine);
+    shared_record_all(p->shared);
+    spool_record_all(p->spool);
+    pump_record(p);
+    store_resync_end(p->store);
+}
+
+static void take_store_event(struct pump *p, const struct store_event *event)
+{
+    switch (event->type) {
+    case STORE_FETCHED:
+        fetched(p, event);
+        break;
+    case STORE_FAILING:
+        p->store_state(p->owner, event->why);
+        break;
+    case STORE_RECOVERED:
+        p->store_state(p->owner, NULL);
+        break;
+    case STORE_RESYNC:
+        resync(p);
+        break;
+    }
+}
+
+void pump_store(struct pump *p)
+{
+    if (p->store == NULL)
+        return;
+    struct store_event event;
+    while (store_next_event(p->store, &event))
+        take_store_event(p, &event);
+    tell_usable(p);
+    const uint64_t committed = store_committed(p->store);
+    if (committed != p->committed) {
+        p->committed = committed;
+        release(p);
+        spool_committed(p->spool, p->now_ms, committed);
+    }
+    pump_carry(p);
+}
+
+/* ---- coming back ------------------------------------------------------------------------------- */
+
+/* A message from the broker that the process before had not passed on yet. */
+struct pending {
+    struct list link;
+    uint64_t journal;
+    struct body *body;
+    uint8_t qos;
+    bool retain;
+    size_t topic_len;
+    uint8_t topic[];
+};
+
+struct restoring {
+    struct pump *pump;
+    struct list messages;
+};
+
+static int on_record(void *owner, const struct sn_record *record)
+{
+    struct restoring *r = owner;
+    const int rc = record->type == SN_REC_SUBSCRIPTION ? shared_restore(r->pump->shared, record)
+                                                       : sn_engine_restore(r->pump->engine, record);
+    return rc < 0 ? rc : 0;
+}
+
+static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
+                      uint8_t qos, bool retain)
+{
+    struct restoring *r = owner;
+    struct pending *m = malloc(sizeof *m + topic.len);
+    if (m == NULL)
+        return -ENOMEM;
+    *m = (struct pending){.journal = journal,
+                          .body = body_ref(body),
+                          .qos = qos,
+                          .retain = retain,
+                          .topic_len = topic.len};
+    if (topic.len > 0)
+        memcpy(m->topic, topic.data, topic.len);
+    list_init(&m->link);
+    list_push_back(&r->messages, &m->link);
+    return 0;
+}
+
+static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number)
+{
+    struct restoring *r = owner;
+    return spool_restore(r->pump->spool, client, n, bytes, last_number);
+}
+
+static int on_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes)
+{
+    struct restoring *r = owner;
+    return spool_restore_sent(r->pump->spool, number, client, bytes);
+}
+
+static void pass_on(struct restoring *r)
+{
+    struct pump *p = r->pump;
+    for (struct list *link; (link = list_pop_front(&r->messages)) != NULL;) {
+        struct pending *m = container_of(link, struct pending, link);
+        shared_upstream(p->shared, p->now_ms,
+                        &(struct up_event){.type = UP_MESSAGE,
+                                           .qos = m->qos,
+                                           .retain = m->retain,
+                                           .topic = bytes_of(m->topic, m->topic_len),
+                                           .body = m->body,
+                                           .journal = m->journal});
+        pump_carry(p);
+        pump_routed(p, m->journal);
+        body_unref(m->body);
+        free(m);
+    }
+}
+
+int pump_restore(struct pump *p)
+{
+    struct restoring r = {.pump = p};
+    const struct store_visitor visitor = {
+        .owner = &r,
+        .record = on_record,
+        .message = on_message,
+        .sent = on_sent,
+        .spool = on_spool,
+    };
+    list_init(&r.messages);
+    begin_batch(p);
+    const int rc = store_load(p->store, &visitor);
+    if (rc == -ENOMEM)
+        return rc;
+    tell_usable(p);
+    tell_accepting(p); /* before the engine opens its sessions anew */
+    sn_engine_restored(p->engine, p->now_ms);
+    pump_carry(p);
+    pass_on(&r);
+    return rc;
+}
+
+void pump_init(struct pump *p)
+{
+    parcels_init(&p->held, HELD_MAX);
+    p->committed = p->store != NULL ? store_committed(p->store) : UINT64_MAX;
+}
+
+void pump_deinit(struct pump *p)
+{
+    parcels_deinit(&p->held);
+}

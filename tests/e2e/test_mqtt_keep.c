@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the MQTT connection keeps in the store: exchanges of QoS 2 go on in the next process, with a
+ * broker played by the test, octet by octet. A process ends as mqtt_stop() ends it, without time to
+ * finish anything; the store, in memory, outlives it.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "e2e/mqtt_probe.h"
+#include "store.h"
+
+enum { SOON_MS = 5000, TEST_TIMEOUT_S = 30, ROOM = 512 };
+
+static struct store *store;
+static struct probe probe;
+static int listener = -1, peer = -1;
+static uint16_t port;
+
+/* ---- the broker -------------------------------------------------------------------------------- */
+
+static void broker_open(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(listener, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(listener, 4), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    port = ntohs(a.sin_port);
+}
+
+static void hang_up(void)
+{
+    if (peer >= 0)
+        close(peer);
+    peer = -1;
+}
+
+static void broker_close(void)
+{
+    hang_up();
+    close(listener);
+}
+
+static void read_all(uint8_t *to, size_t n)
+{
+    for (size_t got = 0; got < n;) {
+        struct pollfd fd = {.fd = peer, .events = POLLIN};
+        ck_assert_msg(poll(&fd, 1, SOON_MS) == 1, "the gateway says nothing");
+        const ssize_t r = read(peer, to + got, n - got);
+        ck_assert_msg(r > 0, "the gateway has closed the connection");
+        got += (size_t)r;
+    }
+}
+
+/* One packet of less than 128 octets behind its header. */
+static size_t hear(uint8_t packet[ROOM])
+{
+    read_all(packet, 2);
+    ck_assert_uint_lt(packet[1], 128);
+    read_all(packet + 2, packet[1]);
+    return packet[1] + 2U;
+}
+
+static void say(const void *octets, size_t n)
+{
+    ck_assert_int_eq(write(peer, octets, n), (ssize_t)n);
+}
+
+#define SAY(...) say((const uint8_t[]){__VA_ARGS__}, sizeof(const uint8_t[]){__VA_ARGS__})
+
+#define EXPECT(...)                                                                                \
+    do {                                                                                           \
+        const uint8_t wanted_[] = {__VA_ARGS__};                                                   \
+        uint8_t heard_[ROOM];                                                                      \
+        const size_t n_ = hear(heard_);                                                            \
+        ck_assert_uint_eq(n_, sizeof wanted_);                                                     \
+        ck_assert_mem_eq(heard_, wanted_, n_);                                                     \
+    } while (0)
+
+/* Answers CONNECT, which must ask for a clean session or not. */
+static void welcome(bool clean, bool session_present)
+{
+    uint8_t packet[ROOM];
+    struct pollfd fd = {.fd = listener, .events = POLLIN};
+    ck_assert_msg(poll(&fd, 1, SOON_MS) == 1, "the gateway does not connect");
+    peer = accept(listener, NULL, NULL);
+    ck_assert_int_ge(peer, 0);
+    hear(packet);
+    ck_assert_uint_eq(packet[0], 0x10);
+    ck_assert_uint_eq(packet[9] >> 1 & 1, clean);
+    SAY(0x20, 2, session_present, 0);
+}
+
+/* The connection that wipes what is of somebody else. */
+static void welcome_purge(void)
+{
+    welcome(true, false);
+    EXPECT(0xE0, 0);
+    hang_up();
+}
+
+/* ---- the gateway ------------------------------------------------------------------------------- */
+
+static void ignore(void *arg)
+{
+    (void)arg;
+}
+
+static void open_store(void)
+{
+    struct store_options options = store_defaults();
+    char error[200];
+    options.durability = STORE_PROCESS;
+    ck_assert_int_eq(store_open(&options, ignore, NULL, &store, error, sizeof error), 0);
+    broker_open();
+}
+
+static void close_store(void)
+{
+    broker_close();
+    store_close(store);
+    store = NULL;
+}
+
+static void start_as(const char *client_id)
+{
+    struct mqtt_options o = probe_options(&probe, port);
+    o.client_id = client_id;
+    o.store = store;
+    probe_start(&probe, &o);
+}
+
+static void start(void)
+{
+    start_as("keeper");
+}
+
+static void stop(void)
+{
+    probe_stop(&probe, 0);
+    hang_up();
+}
+
+/* As the spool does it: stored first, then sent. */
+static void publish_spooled(uint64_t number)
+{
+    struct body *body = body_new(bytes_str("x"));
+    store_put(store,
+              &(struct sn_record){
+                  .type = SN_REC_SPOOL,
+                  .spool = {.number = number, .topic = bytes_str("t"), .body = body, .qos = 2}
+    });
+    store_flush(store);
+    mqtt_submit(probe.m, &(struct up_request){.type = UP_PUBLISH,
+                                              .token = 1,
+                                              .topic = bytes_str("t"),
+                                              .body = body,
+                                              .qos = 2,
+                                              .spooled = number});
+    mqtt_flush(probe.m);
+    body_unref(body);
+}
+
+/* Number of spooled messages that the store would give out now. */
+static size_t waiting(void)
+{
+    store_fetch(store, 0, 100, 1 << 20);
+    for (const int64_t until_ms = probe_now_ms() + SOON_MS; probe_now_ms() < until_ms;) {
+        struct store_event event;
+        if (!store_next_event(store, &event)) {
+            poll(NULL, 0, 5);
+            continue;
+        }
+        if (event.type == STORE_FETCHED)
+            return event.n;
+    }
+    ck_abort_msg("the store does not answer");
+    return 0;
+}
+
+static void first_connection(void)
+{
+    start();
+    welcome_purge();
+    welcome(false, false);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+}
+
+/* ---- from nodes -------------------------------------------------------------------------------- */
+
+START_TEST(a_session_of_ours_is_not_wiped_by_the_next_process)
+{
+    first_connection();
+    stop();
+    start();
+    welcome(false, true);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert(probe.session_present);
+    stop();
+}
+
+END_TEST
+
+START_TEST(another_client_id_means_another_session_which_is_wiped)
+{
+    first_connection();
+    stop();
+    start_as("other");
+    welcome_purge();
+    welcome(false, false);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id)
+{
+    first_connection();
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+    start();
+    welcome(false, true);
+    EXPECT(0x3C, 6, 0, 1, 't', 0, 1, 'x');
+    SAY(0x50, 2, 0, 1);
+    EXPECT(0x62, 2, 0, 1);
+    SAY(0x70, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 7, SOON_MS);
+    ck_assert_uint_eq(waiting(), 0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(after_pubrec_the_next_process_sends_pubrel_and_never_the_message)
+{
+    first_connection();
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    SAY(0x50, 2, 0, 1);
+    EXPECT(0x62, 2, 0, 1);
+    stop();
+    start();
+    welcome(false, true);
+    EXPECT(0x62, 2, 0, 1);
+    SAY(0x70, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 7, SOON_MS);
+    ck_assert_uint_eq(waiting(), 0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(what_the_next_process_sends_does_not_take_the_packet_id_of_a_resumed_message)
+{
+    first_connection();
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+    start();
+    welcome(false, true);
+    EXPECT(0x3C, 6, 0, 1, 't', 0, 1, 'x');
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    publish_spooled(8);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 2, 'x');
+    SAY(0x50, 2, 0, 2);
+    EXPECT(0x62, 2, 0, 2);
+    SAY(0x70, 2, 0, 2);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 8, SOON_MS);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_completed_message_is_gone_from_the_spool_with_its_packet)
+{
+    first_connection();
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    SAY(0x50, 2, 0, 1);
+    EXPECT(0x62, 2, 0, 1);
+    SAY(0x70, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 7, SOON_MS);
+    ck_assert_uint_eq(waiting(), 0);
+    stop();
+    start();
+    welcome(false, true);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    publish_spooled(8); /* the first packet: nothing was resumed */
+    uint8_t packet[ROOM];
+    hear(packet);
+    ck_assert_uint_eq(packet[0], 0x34);
+    stop();
+}
+
+END_TEST
+
+START_TEST(qos_1_is_not_kept_and_comes_back_when_the_connection_breaks)
+{
+    first_connection();
+    struct body *body = body_new(bytes_str("payload"));
+    mqtt_submit(
+        probe.m,
+        &(struct up_request){
+            .type = UP_PUBLISH, .token = 5, .topic = bytes_str("a/b"), .body = body, .qos = 1});
+    mqtt_flush(probe.m);
+    body_unref(body);
+    uint8_t packet[ROOM];
+    hear(packet);
+    ck_assert_uint_eq(packet[0], 0x32);
+    hang_up();
+    PROBE_UNTIL(&probe, probe.answers[5].busy == 1, SOON_MS);
+    ck_assert_str_eq(probe.busy_topic, "a/b");
+    ck_assert_str_eq(probe.busy_body, "payload");
+    stop();
+    start();
+    welcome(false, true);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    publish_spooled(8);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x'); /* nothing before it */
+    stop();
+}
+
+END_TEST
+
+/* ---- to nodes ---------------------------------------------------------------------------------- */
+
+START_TEST(a_message_is_stored_before_it_is_acknowledged)
+{
+    first_connection();
+    SAY(0x32, 6, 0, 1, 't', 0, 9, 'm');
+    EXPECT(0x40, 2, 0, 9);
+    PROBE_UNTIL(&probe, probe.messages == 1, SOON_MS);
+    ck_assert_uint_ne(probe.last.journal, 0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_received_qos_2_message_is_delivered_once_when_pubrel_comes_to_the_next_process)
+{
+    first_connection();
+    SAY(0x34, 6, 0, 1, 't', 0, 9, 'm');
+    EXPECT(0x50, 2, 0, 9);
+    stop();
+    start();
+    welcome(false, true);
+    SAY(0x62, 2, 0, 9);
+    EXPECT(0x70, 2, 0, 9);
+    PROBE_UNTIL(&probe, probe.messages == 1, SOON_MS);
+    ck_assert_str_eq(probe.last_body, "m");
+    stop();
+    start();
+    welcome(false, true);
+    SAY(0x62, 2, 0, 9); /* the PUBCOMP was lost */
+    EXPECT(0x70, 2, 0, 9);
+    probe_turn(&probe, 100);
+    ck_assert_uint_eq(probe.messages, 0);
+    stop();
+}
+
+END_TEST
+
+static void add_case(Suite *s, const char *name, const TTest *test)
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, TEST_TIMEOUT_S);
+    tcase_add_checked_fixture(t, open_store, close_store);
+    tcase_add_test(t, test);
+    suite_add_tcase(s, t);
+}
+
+#define ADD(s, test) add_case(s, #test, test)
+
+int main(void)
+{
+    Suite *s = suite_create("mqtt_keep");
+    ADD(s, a_session_of_ours_is_not_wiped_by_the_next_process);
+    ADD(s, another_client_id_means_another_session_which_is_wiped);
+    ADD(s, a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id);
+    ADD(s, after_pubrec_the_next_process_sends_pubrel_and_never_the_message);
+    ADD(s, what_the_next_process_sends_does_not_take_the_packet_id_of_a_resumed_message);
+    ADD(s, a_completed_message_is_gone_from_the_spool_with_its_packet);
+    ADD(s, qos_1_is_not_kept_and_comes_back_when_the_connection_breaks);
+    ADD(s, a_message_is_stored_before_it_is_acknowledged);
+    ADD(s, a_received_qos_2_message_is_delivered_once_when_pubrel_comes_to_the_next_process);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    const int bad = srunner_ntests_failed(r);
+    srunner_free(r);
+    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
