@@ -288,8 +288,6 @@ int spool_restore_sent(struct spool *s, uint64_t number, uint64_t client, uint64
             owner_settle(s, o);
         return -ENOMEM;
     }
-    if (number > s->last_number)
-        s->last_number = number;
     m->bytes = bytes;
     m->qos = 2;
     m->absent = true;

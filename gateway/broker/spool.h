@@ -114,8 +114,8 @@ struct spool_row {
     int64_t age_ms;
 };
 
-/* The answer to a fetch, row by row, ascending, then spool_fetch_done(). `failed`: asks again later.
- */
+/* The answer to a fetch, row by row, ascending, then spool_fetch_done(), with no other input in
+ * between. `failed`: asks again later. */
 void spool_fetched(struct spool *s, int64_t now_ms, const struct spool_row *row);
 void spool_fetch_done(struct spool *s, int64_t now_ms, bool failed);
 

@@ -47,15 +47,13 @@ static struct message *first_of(const struct owner *o)
 static bool may_send(const struct spool *s, const struct owner *o)
 {
     const struct message *m = first_of(o);
-    if (m == NULL || m->absent || m->batch > s->committed || o->live > 0 || o->held)
+    if (m == NULL || m->absent || m->batch > s->committed || o->live > 0)
         return false;
     return o->in_flight == 0 || o->in_flight_qos_2 == (m->qos == 2);
 }
 
 void owner_settle(struct spool *s, struct owner *o)
 {
-    if (o->in_flight == 0)
-        o->held = false;
     const bool ready = may_send(s, o);
     if (!ready)
         list_unlink(&o->ready);
@@ -127,7 +125,6 @@ void message_wait(struct spool *s, struct owner *o, struct message *m)
     m->owner = o;
     put_in_order(o, m);
     list_push_back(&s->waiting, &m->age);
-    s->n_waiting++;
 }
 
 static void leave_place(struct spool *s, struct message *m)
@@ -136,8 +133,6 @@ static void leave_place(struct spool *s, struct message *m)
     if (m->in_flight) {
         o->in_flight--;
         s->gauges.in_flight--;
-    } else {
-        s->n_waiting--;
     }
     m->in_flight = false;
     m->in_doubt = false;
@@ -322,8 +317,6 @@ void message_returned(struct spool *s, struct message *m)
     leave_place(s, m);
     put_in_order(o, m);
     list_push_front(&s->waiting, &m->age);
-    s->n_waiting++;
-    o->held = o->in_flight > 0;
     if (m->absent)
         fetch_again(s, m);
     if (s->up)

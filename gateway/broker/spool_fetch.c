@@ -36,7 +36,7 @@ void left_on_disk(struct spool *s, struct owner *o, uint64_t number)
 
 bool may_be_fetched(const struct spool *s, const struct message *m)
 {
-    return (s->n_disk > 0 || s->fetching != FETCH_NONE) && m->number > s->cursor;
+    return s->n_disk > 0 && m->number > s->cursor;
 }
 
 void fetch_again(struct spool *s, struct message *m)
@@ -82,7 +82,7 @@ bool spool_wants_fetch(struct spool *s, uint64_t *after, unsigned *n, size_t *ma
         s->fetching = FETCH_ONE;
         return true;
     }
-    if (s->n_disk == 0 || (s->n_waiting > 0 && used > max / 2))
+    if (s->n_disk == 0 || used > max / 2)
         return false;
     *after = s->cursor;
     *n = CHUNK_ROWS;
@@ -118,7 +118,6 @@ static void fill_absent(struct spool *s, const struct spool_row *row)
     }
     struct owner *o = old->owner;
     m->bytes = old->bytes;
-    s->n_waiting--;
     message_free(s, old);
     message_wait(s, o, m);
     owner_settle(s, o);
@@ -140,7 +139,7 @@ static void count_in(struct spool *s, struct owner *o, const struct message *m)
 static void take_row(struct spool *s, const struct spool_row *row)
 {
     if (row->number <= s->cursor)
-        return;
+        return; /* it has been here */
     if (message_find(s, row->number) == NULL) {
         struct owner *o = owner_get(s, row->client);
         struct message *m = o != NULL ? from_row(s, row) : NULL;

@@ -41,7 +41,6 @@ struct owner {
     uint32_t live;      /* passed on and not answered */
     uint32_t in_flight; /* spooled ones with the connection */
     bool in_flight_qos_2;
-    bool held; /* some came back: nothing is sent until the others are answered */
 };
 
 /* A message in the spool, in memory. */
@@ -135,7 +134,6 @@ struct spool {
     struct list waiting;    /* struct message by age: the next to be dropped first */
     struct list sent;       /* struct message in flight */
     struct hmap live;       /* by token */
-    uint64_t n_waiting;
 
     uint64_t n_disk;     /* not in memory */
     uint64_t cursor;     /* everything in the spool up to here is in memory */

@@ -141,10 +141,8 @@ void world_carry(struct world *w)
     REQUIRE(spool_next_deadline(w->s) > w->now_ms, "a deadline in the past");
 }
 
-void world_turn(struct world *w)
+void world_ask(struct world *w)
 {
-    world_carry(w);
-    rows_flush(w);
     uint64_t after;
     unsigned n;
     size_t max_bytes;
@@ -152,6 +150,13 @@ void world_turn(struct world *w)
         REQUIRE(n > 0 && max_bytes > 0, "an empty fetch");
         rows_fetch(w, after, n, max_bytes);
     }
+}
+
+void world_turn(struct world *w)
+{
+    world_carry(w);
+    rows_flush(w);
+    world_ask(w);
 }
 
 void world_settle(struct world *w)

@@ -218,6 +218,8 @@ unsigned pick(struct world *w, unsigned n);
 /* Carries until the spool is quiet; then, if so wanted, ends the turn. */
 void world_carry(struct world *w);
 void world_turn(struct world *w);
+/* The spool may ask the store, in the middle of a turn. */
+void world_ask(struct world *w);
 /* Does and hears everything that can be done without the broker, or with it. */
 void world_settle(struct world *w);
 /* Everything submitted is committed. */

@@ -341,6 +341,80 @@ START_TEST(a_will_does_not_overtake_what_its_client_had_published)
 
 END_TEST
 
+/* An answer of the connection; what the session hears of it. */
+static bool hear(const struct up_event *event, struct up_event *out)
+{
+    spool_upstream(w->s, w->now_ms, event);
+    const bool said = spool_peek_event(w->s, out);
+    if (said)
+        spool_done_event(w->s);
+    return said;
+}
+
+START_TEST(a_will_of_qos_0_that_comes_back_is_taken_and_answered)
+{
+    struct up_event out;
+    world_come(w);
+    const struct up_event busy = {.type = UP_PUBLISHED,
+                                  .token = SN_NO_CLIENT << UP_TOKEN_BITS | 3,
+                                  .result = UP_BUSY,
+                                  .topic = bytes_str("gone"),
+                                  .body = body_new(bytes_str("0123456789abcdef"))};
+    ck_assert(!hear(&busy, &out));
+    body_unref(busy.body);
+    ck_assert_uint_eq(gauges().messages, 1);
+    world_turn(w);
+    while (rows_step(w))
+        ;
+    rows_answer(w);
+    ck_assert(spool_peek_event(w->s, &out));
+    ck_assert_int_eq(out.result, UP_OK);
+    ck_assert_uint_eq(out.token, busy.token);
+}
+
+END_TEST
+
+START_TEST(what_comes_back_without_its_message_is_the_nodes_to_send_again)
+{
+    struct up_event out;
+    world_come(w);
+    const uint32_t a = publish(A, 1);
+    const struct packet *p = vector_at(&w->wire.plain, 0);
+    const struct up_event busy = {
+        .type = UP_PUBLISHED, .token = p->token, .result = UP_BUSY, .qos = 1};
+    ck_assert(hear(&busy, &out));
+    ck_assert_int_eq(out.result, UP_BUSY);
+    ck_assert_uint_eq(gauges().messages, 0);
+    world_event(w, &out);
+    ck_assert_int_eq(outcome(a), REFUSED);
+}
+
+END_TEST
+
+START_TEST(a_second_answer_changes_nothing)
+{
+    publish(A, 1);
+    world_commit(w);
+    world_come(w);
+    struct up_event event = {.type = UP_PUBLISHED, .spooled = 1, .result = UP_BUSY, .qos = 1};
+    struct up_event out;
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert(!hear(&event, &out));
+        ck_assert_uint_eq(gauges().messages, 1);
+        ck_assert_uint_eq(gauges().in_flight, 0);
+        event.result = UP_OK;
+    }
+    world_pass(w, 1000);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert(!hear(&event, &out));
+        ck_assert_uint_eq(gauges().messages, 0);
+        event.result = UP_BUSY;
+    }
+    ck_assert_uint_eq(gauges().in_flight, 0);
+}
+
+END_TEST
+
 static struct up_event answer_of_qos_0(bool expected)
 {
     struct up_event event = {.type = UP_MESSAGE};
@@ -369,7 +443,12 @@ START_TEST(qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request)
     ck_assert_uint_eq(gauges().messages, 1);
     begin_anew(config);
     const uint32_t kept = publish(A, 0);
-    world_commit(w);
+    world_turn(w);
+    while (rows_step(w))
+        ;
+    rows_answer(w);
+    struct up_event none;
+    ck_assert(!spool_peek_event(w->s, &none)); /* QoS 0 is answered when it fails only */
     world_come(w);
     world_settle(w);
     ck_assert_uint_eq(deliveries(kept), 1);
@@ -402,6 +481,9 @@ int main(void)
     tcase_add_test(order, after_a_lost_connection_qos_1_is_repeated_in_order_and_qos_2_is_not);
     tcase_add_test(order, a_will_of_any_qos_is_taken_while_the_connection_is_away);
     tcase_add_test(order, a_will_does_not_overtake_what_its_client_had_published);
+    tcase_add_test(order, a_will_of_qos_0_that_comes_back_is_taken_and_answered);
+    tcase_add_test(order, what_comes_back_without_its_message_is_the_nodes_to_send_again);
+    tcase_add_test(order, a_second_answer_changes_nothing);
     tcase_add_test(order, qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request);
     suite_add_tcase(suite, order);
     return run_suite(suite);

@@ -52,6 +52,9 @@ static void trouble(struct world *w)
         world_pass(w, 1000 + pick(w, 3000));
         break;
     case 6:
+        world_ask(w);
+        break;
+    case 7:
         spool_record_all(w->s);
         world_carry(w);
         break;

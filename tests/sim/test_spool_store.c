@@ -125,35 +125,65 @@ static void put_last(unsigned node)
     ck_abort_msg("client %u has nothing with the connection", node + 1);
 }
 
-/* It is in the store when the fetch looks, and done with when its answer comes. */
-START_TEST(what_is_done_with_during_a_fetch_is_not_taken_from_its_answer)
+/* Three or so of B are on disk only; the message of A is numbered behind them, but in memory, as it
+ * came back, and with the connection, as all that is in memory is. */
+static uint32_t overtake_the_disk(void)
 {
     for (unsigned i = 0; i < 14; i++) {
         publish(B, 1);
         world_commit(w);
     }
     world_come(w);
-    const uint32_t live = publish(A, 1); /* numbered behind those that are on disk only */
+    const uint32_t live = publish(A, 1);
     world_go(w);
     world_commit(w);
     world_come(w);
     put_last(A);
     wire_reach(w, SENT);
-    const size_t before = w->wire.plain.n;
-    while (w->wire.plain.n > 1)
+    ck_assert_uint_gt(w->wire.plain.n, 1);
+    return live;
+}
+
+static void acknowledge_all_but(size_t left)
+{
+    while (w->wire.plain.n > left)
         wire_step(w);
-    ck_assert_uint_gt(before, 1);
     while (wire_hear(w))
         ;
-    world_turn(w);
+}
+
+static void fetch_brings(uint32_t attempt)
+{
     ck_assert_uint_eq(w->fetches, 1);
     while (rows_step(w))
         ;
     ck_assert(w->rows.answering);
     const uint64_t *last = vector_at(&w->rows.answer, w->rows.answer.n - 1);
-    ck_assert_uint_eq(row_at(w, *last)->attempt, live);
-    wire_step(w);
-    ck_assert(wire_hear(w));
+    ck_assert_uint_eq(row_at(w, *last)->attempt, attempt);
+}
+
+START_TEST(what_is_done_with_during_a_fetch_is_not_taken_from_its_answer)
+{
+    const uint32_t live = overtake_the_disk();
+    acknowledge_all_but(1);
+    world_turn(w);
+    fetch_brings(live);
+    acknowledge_all_but(0);
+    rows_answer(w);
+    world_settle(w);
+    ck_assert_uint_eq(attempt_at(w, live)->deliveries, 1);
+    ck_assert_uint_eq(w->delivered, 15);
+}
+
+END_TEST
+
+/* Its deletion is recorded, but in the batch that the fetch does not see. */
+START_TEST(what_was_done_with_just_before_a_fetch_is_not_taken_from_its_answer)
+{
+    const uint32_t live = overtake_the_disk();
+    acknowledge_all_but(0);
+    world_ask(w);
+    fetch_brings(live);
     rows_answer(w);
     world_settle(w);
     ck_assert_uint_eq(attempt_at(w, live)->deliveries, 1);
@@ -275,6 +305,46 @@ START_TEST(a_broker_that_has_forgotten_it_gets_it_from_the_store)
         ck_assert_uint_eq(w->fetches, stage == SENT);
         ck_assert_uint_eq(gauges().messages, 0);
     }
+}
+
+END_TEST
+
+START_TEST(what_a_broker_has_forgotten_and_the_store_too_is_counted_as_lost)
+{
+    leave_with_connection(SENT);
+    row_at(w, 1)->there = false;
+    wire_connect(w, true);
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 0);
+    ck_assert_uint_eq(gauges().lost, 1);
+    ck_assert_uint_eq(gauges().messages, 0);
+    ck_assert_uint_eq(gauges().bytes, 0);
+    publish(A, 1);
+    ck_assert_uint_eq(w->wire.plain.n, 1); /* live */
+    world_settle(w);
+}
+
+END_TEST
+
+START_TEST(a_row_that_has_been_here_is_not_taken_again)
+{
+    publish_many(60, 1);
+    world_come(w);
+    world_turn(w);
+    while (w->fetches < 1) {
+        wire_step(w);
+        wire_hear(w);
+        world_turn(w);
+    }
+    const uint64_t messages = gauges().messages;
+    const size_t memory = gauges().memory_bytes;
+    spool_fetched(
+        w->s, w->now_ms,
+        &(struct spool_row){.number = 1, .client = 1, .topic = bytes_str("t/1"), .qos = 1});
+    ck_assert_uint_eq(gauges().messages, messages);
+    ck_assert_uint_eq(gauges().memory_bytes, memory);
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 60);
 }
 
 END_TEST
@@ -447,6 +517,7 @@ int main(void)
     tcase_add_test(disk, without_any_memory_everything_comes_from_the_store);
     tcase_add_test(disk, messages_that_arrive_during_a_fetch_are_not_missed);
     tcase_add_test(disk, what_is_done_with_during_a_fetch_is_not_taken_from_its_answer);
+    tcase_add_test(disk, what_was_done_with_just_before_a_fetch_is_not_taken_from_its_answer);
     tcase_add_test(disk, a_million_messages_need_no_memory_and_keep_their_order);
     suite_add_tcase(suite, disk);
     TCase *restart = tcase_create("restart");
@@ -455,6 +526,8 @@ int main(void)
     tcase_add_test(restart, a_client_with_a_backlog_queues_behind_it_after_a_restart);
     tcase_add_test(restart, qos_2_that_was_with_the_connection_before_a_restart_stays_there);
     tcase_add_test(restart, a_broker_that_has_forgotten_it_gets_it_from_the_store);
+    tcase_add_test(restart, what_a_broker_has_forgotten_and_the_store_too_is_counted_as_lost);
+    tcase_add_test(restart, a_row_that_has_been_here_is_not_taken_again);
     tcase_add_test(restart, an_answer_to_something_unknown_only_removes_it);
     suite_add_tcase(suite, restart);
     TCase *trouble = tcase_create("trouble");
