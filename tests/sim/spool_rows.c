@@ -39,6 +39,7 @@ void rows_put(struct world *w, const struct sn_record *record)
     TRACE("record: %d %s", (int)record->spool.number,
           record->type == SN_REC_SPOOL_GONE ? "gone" : "kept");
     if (record->type == SN_REC_SPOOL_GONE) {
+        judge_end(w, row_at(w, record->spool.number)->attempt);
         command(w, COMMAND_GONE, record->spool.number);
         return;
     }
@@ -51,6 +52,7 @@ void rows_put(struct world *w, const struct sn_record *record)
                           .retain = record->spool.retain,
                           .will = record->spool.will,
                           .there = true};
+    row_at(w, record->spool.number)->attempt = c->row.attempt;
 }
 
 void rows_flush(struct world *w)

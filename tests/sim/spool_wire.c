@@ -108,9 +108,20 @@ static bool step_plain(struct world *w, bool acknowledge)
     return true;
 }
 
+/* The connection gets nothing before the turn has ended, and what Paho keeps is in the store behind
+ * all that was in that turn's batch. */
+static void end_turn(struct world *w)
+{
+    rows_flush(w);
+    while (rows_step(w))
+        ;
+}
+
 static bool step_twice(struct world *w, enum stage from)
 {
     struct vector *lane = &w->wire.twice;
+    if (from == QUEUED && first_at(lane, from) < lane->n)
+        end_turn(w);
     const size_t i = first_at(lane, from);
     if (i == lane->n)
         return false;

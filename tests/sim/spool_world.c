@@ -316,7 +316,7 @@ void judge_delivery(struct world *w, uint32_t attempt, uint8_t qos)
         REQUIRE(a->first_gen != gen, "%u is repeated within a connection", attempt);
     else
         a->first_gen = gen;
-    if (qos == 0)
+    if (qos == 0 || a->dropped)
         return;
     if (n->gen != gen)
         n->latest_gen = -1;
@@ -329,6 +329,12 @@ void judge_delivery(struct world *w, uint32_t attempt, uint8_t qos)
     REQUIRE((int64_t)attempt > n->latest, "%u of client %u comes first after %d", attempt,
             a->client + 1, (int)n->latest);
     n->latest = attempt;
+}
+
+void judge_end(struct world *w, uint32_t attempt)
+{
+    if (attempt < w->attempts.n && attempt_at(w, attempt)->deliveries == 0)
+        attempt_at(w, attempt)->dropped = true;
 }
 
 uint64_t world_missing(const struct world *w)

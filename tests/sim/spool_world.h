@@ -166,6 +166,7 @@ struct attempt {
     enum outcome outcome;
     uint32_t deliveries;
     unsigned first_gen; /* connection of the first delivery */
+    bool dropped;       /* a crash may undo that: then it comes in any order */
 };
 
 struct node {
@@ -236,6 +237,8 @@ uint32_t world_publish(struct world *w, unsigned node, uint8_t qos, bool will);
 struct attempt *attempt_at(const struct world *w, uint32_t i);
 /* The broker gets it. */
 void judge_delivery(struct world *w, uint32_t attempt, uint8_t qos);
+/* It is to be deleted. */
+void judge_end(struct world *w, uint32_t attempt);
 /* The session hears an event from the spool. */
 void world_event(struct world *w, const struct up_event *event);
 /* Everything works again, until all is drained; then judges the end. */
