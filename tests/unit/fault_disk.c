@@ -107,10 +107,10 @@ struct node *fault_create(struct fault_disk *d, const char *name)
 /* ---- failing --------------------------------------------------------------------------------- */
 
 /* The hook, and whether the call is to fail; the lock is held afterwards. */
-int fault_enter(struct fault_disk *d, enum fault_call call)
+int fault_enter(struct fault_disk *d, enum fault_call call, const char *file)
 {
     if (d->hook != NULL && call != FAULT_READ && call != FAULT_OPEN)
-        d->hook(d->hook_arg, call);
+        d->hook(d->hook_arg, call, file);
     pthread_mutex_lock(&d->lock);
     if ((d->fail_mask & 1U << call) == 0 || d->fail_n == 0)
         return SQLITE_OK;
@@ -143,7 +143,8 @@ void fault_disk_free(struct fault_disk *d)
     free(d);
 }
 
-void fault_disk_hook(struct fault_disk *d, void (*hook)(void *arg, enum fault_call call), void *arg)
+void fault_disk_hook(struct fault_disk *d,
+                     void (*hook)(void *arg, enum fault_call call, const char *file), void *arg)
 {
     pthread_mutex_lock(&d->lock);
     d->hook = hook;

@@ -49,7 +49,7 @@ struct fault_disk {
     sqlite3_vfs vfs;
     pthread_mutex_t lock;
     struct node nodes[FILES];
-    void (*hook)(void *arg, enum fault_call call);
+    void (*hook)(void *arg, enum fault_call call, const char *file);
     void *hook_arg;
     unsigned fail_mask;
     uint64_t fail_in;
@@ -62,7 +62,7 @@ struct fault_disk {
 };
 
 /* The hook, and whether the call is to fail; the lock is held afterwards. */
-int fault_enter(struct fault_disk *d, enum fault_call call);
+int fault_enter(struct fault_disk *d, enum fault_call call, const char *file);
 int fault_leave(struct fault_disk *d, int rc);
 
 /* Lock held, all of them. */

@@ -28,7 +28,7 @@ static int x_read(sqlite3_file *base, void *out, int amount, sqlite3_int64 at)
 {
     struct file *const f = file_of(base);
     const struct content *const c = &f->node->now;
-    int rc = fault_enter(f->disk, FAULT_READ);
+    int rc = fault_enter(f->disk, FAULT_READ, f->node->name);
     if (rc != SQLITE_OK)
         return fault_leave(f->disk, rc);
     const size_t there = (size_t)at < c->len ? c->len - (size_t)at : 0;
@@ -43,7 +43,7 @@ static int x_write(sqlite3_file *base, const void *data, int amount, sqlite3_int
 {
     struct file *const f = file_of(base);
     struct fault_disk *const d = f->disk;
-    const int rc = fault_enter(d, FAULT_WRITE);
+    const int rc = fault_enter(d, FAULT_WRITE, f->node->name);
     if (rc != SQLITE_OK)
         return fault_leave(d, rc);
     const size_t end = (size_t)at + (size_t)amount;
@@ -58,7 +58,7 @@ static int x_write(sqlite3_file *base, const void *data, int amount, sqlite3_int
 static int x_truncate(sqlite3_file *base, sqlite3_int64 len)
 {
     struct file *const f = file_of(base);
-    const int rc = fault_enter(f->disk, FAULT_TRUNCATE);
+    const int rc = fault_enter(f->disk, FAULT_TRUNCATE, f->node->name);
     if (rc == SQLITE_OK)
         fault_change(f->node, true, 0, NULL, (size_t)len);
     return fault_leave(f->disk, rc);
@@ -68,7 +68,7 @@ static int x_sync(sqlite3_file *base, int flags)
 {
     (void)flags;
     struct file *const f = file_of(base);
-    const int rc = fault_enter(f->disk, FAULT_SYNC);
+    const int rc = fault_enter(f->disk, FAULT_SYNC, f->node->name);
     const unsigned ms = f->disk->sync_ms;
     if (rc == SQLITE_OK) {
         fault_synced(f->node);
@@ -268,7 +268,7 @@ static int x_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int fl
 {
     struct fault_disk *const d = disk_of(vfs);
     struct file *const f = file_of(base);
-    int rc = fault_enter(d, FAULT_OPEN);
+    int rc = fault_enter(d, FAULT_OPEN, name);
 
     *f = (struct file){.disk = d};
     f->node = rc == SQLITE_OK ? fault_find(d, name) : NULL;
@@ -289,7 +289,7 @@ static int x_delete(sqlite3_vfs *vfs, const char *name, int sync)
 {
     (void)sync;
     struct fault_disk *const d = disk_of(vfs);
-    int rc = fault_enter(d, FAULT_DELETE);
+    int rc = fault_enter(d, FAULT_DELETE, name);
     struct node *const n = fault_find(d, name);
     if (rc == SQLITE_OK && n == NULL)
         rc = SQLITE_IOERR_DELETE_NOENT;
@@ -311,7 +311,8 @@ static int x_access(sqlite3_vfs *vfs, const char *name, int flags, int *out)
 static int x_full_pathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
 {
     (void)vfs;
-    sqlite3_snprintf(size, out, "%s", name);
+    const char *const slash = strrchr(name, '/');
+    sqlite3_snprintf(size, out, "%s", slash != NULL ? slash + 1 : name);
     return SQLITE_OK;
 }
 

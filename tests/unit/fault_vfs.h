@@ -22,15 +22,15 @@ enum fault_crash {
 
 struct fault_disk;
 
-/* Registers a VFS of that name, which must live as long as the disk. */
+/* Registers a VFS of that name, which must live as long as the disk. Directories are ignored. */
 struct fault_disk *fault_disk_new(const char *name);
 /* Nothing may be open on it. */
 void fault_disk_free(struct fault_disk *d);
 
-/* Called before each call that changes something (all but FAULT_READ and FAULT_OPEN), without any
- * lock of the disk's. */
-void fault_disk_hook(struct fault_disk *d, void (*hook)(void *arg, enum fault_call call),
-                     void *arg);
+/* Called before each call that changes something (all but FAULT_READ and FAULT_OPEN), with the name
+ * of the file, without any lock of the disk's. */
+void fault_disk_hook(struct fault_disk *d,
+                     void (*hook)(void *arg, enum fault_call call, const char *file), void *arg);
 
 /* What a crash at this moment may leave, as another disk. */
 struct fault_disk *fault_disk_crash(struct fault_disk *d, const char *name, enum fault_crash how,

@@ -308,9 +308,9 @@ static struct {
     bool waiting;
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static void at_the_gate(void *arg, enum fault_call call)
+static void at_the_gate(void *arg, enum fault_call call, const char *file)
 {
-    (void)arg, (void)call;
+    (void)arg, (void)call, (void)file;
     pthread_mutex_lock(&gate.lock);
     gate.waiting = true;
     pthread_cond_broadcast(&gate.changed);
