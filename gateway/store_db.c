@@ -200,32 +200,51 @@ static int check_pages(sqlite3 *sql)
 
 /* ---- what is kept about the store itself ----------------------------------------------------- */
 
-static int load_seed(struct store_db *db)
+static int read_seed(sqlite3 *sql, uint8_t *out, bool *found)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc =
-        sqlite3_prepare_v2(db->sql, "SELECT value FROM meta WHERE name = 'seed'", -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(sql, "SELECT value FROM meta WHERE name = 'seed'", -1, &stmt, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(stmt);
-    const bool found = rc == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == STORE_SEED_BYTES;
-    if (found)
-        memcpy(db->seed, sqlite3_column_blob(stmt, 0), STORE_SEED_BYTES);
+    *found = rc == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == STORE_SEED_BYTES;
+    if (*found)
+        memcpy(out, sqlite3_column_blob(stmt, 0), STORE_SEED_BYTES);
     sqlite3_finalize(stmt);
-    if (found || (rc != SQLITE_ROW && rc != SQLITE_DONE))
-        return found ? SQLITE_OK : rc;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
 
-    static const uint8_t none[STORE_SEED_BYTES];
-    /* After the database was begun anew under way, the old one is in use. */
-    if (memcmp(db->seed, none, sizeof none) == 0 && system_random(db->seed, sizeof db->seed) != 0)
-        return SQLITE_IOERR;
-    rc = sqlite3_prepare_v2(db->sql, "REPLACE INTO meta (name, value) VALUES ('seed', ?1)", -1,
-                            &stmt, NULL);
+static int write_seed(sqlite3 *sql, const uint8_t *seed)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(sql, "REPLACE INTO meta (name, value) VALUES ('seed', ?1)", -1,
+                                &stmt, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_bind_blob(stmt, 1, db->seed, STORE_SEED_BYTES, SQLITE_STATIC);
+        rc = sqlite3_bind_blob(stmt, 1, seed, STORE_SEED_BYTES, SQLITE_STATIC);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(stmt);
     sqlite3_finalize(stmt);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Once it is known it is in use (and read by other threads): a database that is begun anew under way
+ * gets the same. */
+static int load_seed(struct store_db *db)
+{
+    uint8_t stored[STORE_SEED_BYTES];
+    bool found = false;
+    const int rc = read_seed(db->sql, stored, &found);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (db->seeded)
+        return found && memcmp(stored, db->seed, sizeof stored) == 0
+                   ? SQLITE_OK
+                   : write_seed(db->sql, db->seed);
+    if (found)
+        memcpy(db->seed, stored, sizeof stored);
+    else if (system_random(db->seed, sizeof db->seed) != 0)
+        return SQLITE_IOERR;
+    db->seeded = true;
+    return found ? SQLITE_OK : write_seed(db->sql, db->seed);
 }
 
 /* The clock goes on where it was last written: with the last row of the spool, or later. Under way

@@ -165,7 +165,8 @@ struct store_db {
     bool condemned;          /* to be moved aside when opened, whatever it looks like */
     bool created;            /* it was empty when opened */
     bool spool_used;         /* there are, or were, rows whose age counts */
-    uint8_t seed[STORE_SEED_BYTES];
+    bool seeded;
+    uint8_t seed[STORE_SEED_BYTES]; /* constant once it is known */
 };
 
 /* The service clock: monotonic, over restarts, counts only while the gateway runs. */
