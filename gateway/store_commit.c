@@ -150,13 +150,13 @@ static bool wants_reopening(int rc)
     }
 }
 
-void store_fail_sql(struct store *s, sqlite3 *sql, int rc, bool lost)
+void store_fail_sql(struct store *s, sqlite3 *sql, int rc)
 {
     char why[STORE_WHY_MAX];
     store_db_why(sql, rc, why, sizeof why);
     s->reopen = s->reopen || wants_reopening(rc);
     s->condemned = s->condemned || is_broken(rc);
-    store_fail(s, why, lost || !may_pass(rc));
+    store_fail(s, why, !may_pass(rc));
 }
 
 /* ---- one commit ------------------------------------------------------------------------------ */
@@ -390,7 +390,7 @@ static void checkpoint(struct store *s)
     /* All is in the WAL, so nothing is lost; but it can't go on like that. */
     atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
     if ((rc & 0xFF) == SQLITE_IOERR || (rc & 0xFF) == SQLITE_CORRUPT) {
-        store_fail_sql(s, s->db.sql, rc, true);
+        store_fail_sql(s, s->db.sql, rc);
         return;
     }
     s->checkpoint_at = 0;

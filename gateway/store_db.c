@@ -167,6 +167,24 @@ static int check_owner(sqlite3 *sql, bool *created)
     return id == STORE_APPLICATION || (tables == 0 && id == 0) ? SQLITE_OK : SQLITE_NOTADB;
 }
 
+/* Not "ok" may also be a page that could not be read just then: who says so must say so twice. */
+static int check(sqlite3 *sql, const char *text)
+{
+    int rc = SQLITE_CORRUPT;
+    for (int try = 0; rc == SQLITE_CORRUPT && try < 2; try++) {
+        sqlite3_stmt *stmt = NULL;
+        rc = sqlite3_prepare_v2(sql, text, -1, &stmt, NULL);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW) {
+            const char *const said = (const char *)sqlite3_column_text(stmt, 0);
+            rc = said != NULL && strcmp(said, "ok") == 0 ? SQLITE_OK : SQLITE_CORRUPT;
+        }
+        sqlite3_finalize(stmt);
+    }
+    return rc;
+}
+
 /* Small tables first, so that a large spool does not use up the time for them. What is not looked at
  * is found when it is read. */
 static int check_pages(sqlite3 *sql)
@@ -183,17 +201,8 @@ static int check_pages(sqlite3 *sql)
     int64_t until_ms = store_now_ms() + CHECK_MS;
     int rc = SQLITE_OK;
     sqlite3_progress_handler(sql, CHECK_STEPS, on_progress, &until_ms);
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof checks / sizeof checks[0]; i++) {
-        sqlite3_stmt *stmt = NULL;
-        rc = sqlite3_prepare_v2(sql, checks[i], -1, &stmt, NULL);
-        if (rc == SQLITE_OK)
-            rc = sqlite3_step(stmt);
-        if (rc == SQLITE_ROW) {
-            const char *const text = (const char *)sqlite3_column_text(stmt, 0);
-            rc = text != NULL && strcmp(text, "ok") == 0 ? SQLITE_OK : SQLITE_CORRUPT;
-        }
-        sqlite3_finalize(stmt);
-    }
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof checks / sizeof checks[0]; i++)
+        rc = check(sql, checks[i]);
     sqlite3_progress_handler(sql, 0, NULL, NULL);
     return (rc & 0xFF) == SQLITE_INTERRUPT ? SQLITE_OK : rc;
 }

@@ -103,7 +103,7 @@ static void note_failure(struct store *s, int rc)
     if (rc == SQLITE_NOMEM)
         return;
     atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
-    store_fail_sql(s, s->db.sql, rc, true);
+    store_fail_sql(s, s->db.sql, rc);
 }
 
 void store_fetch_run(struct store *s)

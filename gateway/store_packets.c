@@ -166,6 +166,17 @@ static void starved(struct store *s)
     s->retry_ms = store_now_ms();
 }
 
+/* What could not be committed may have got as far as into the file, where opening it again would
+ * find it. */
+static void refuse(struct store *s, unsigned kind, uint64_t key)
+{
+    struct store_op *const op = store_op_new(kind, bytes_of(NULL, 0));
+    if (op == NULL)
+        return;
+    op->key = key;
+    enqueue_one(s, op);
+}
+
 static void remove_later(struct store *s, const char *key)
 {
     struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
@@ -205,6 +216,7 @@ uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload
             return message.key;
         }
         store_unrouted_remove(s, message.key);
+        refuse(s, OP_MESSAGE_REFUSED, message.key);
     }
     if (drop_packet != NULL)
         remove_later(s, drop_packet);
@@ -259,6 +271,10 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
         rc = store_block(s, &ops, &waiter);
         if (rc == 0 && sending.key != 0)
             note_stored(s, (unsigned)sending.key, sending.other);
+        if (rc != 0 && sending.key != 0)
+            refuse(s, OP_SENDING_REFUSED, sending.key);
+        if (rc != 0)
+            remove_later(s, key);
     }
     pthread_mutex_unlock(&s->lock);
     return rc;

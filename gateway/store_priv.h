@@ -56,6 +56,9 @@ enum store_op_kind {
     OP_PACKET_REMOVE,
     OP_PACKETS_CLEAR,
     OP_SENDING,
+    /* It was said to have failed; should it be in the file nevertheless, it must go. */
+    OP_MESSAGE_REFUSED,
+    OP_SENDING_REFUSED,
     OP_COUNT
 };
 
@@ -356,7 +359,7 @@ void store_release_db(struct store *s);
 /* Lock held: nothing is promised from here on. */
 void store_fail(struct store *s, const char *why, bool lost);
 /* Lock held: the same after an error of SQLite, which may say something about the file. */
-void store_fail_sql(struct store *s, sqlite3 *sql, int rc, bool lost);
+void store_fail_sql(struct store *s, sqlite3 *sql, int rc);
 /* Lock held: who blocks, and is not yet being served, hears that it failed. */
 void store_waiters_fail(struct store *s);
 void *store_thread(void *arg);

@@ -243,6 +243,8 @@ static bool must_stay(const struct store_op *op)
     case SN_REC_SPOOL_GONE:
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
+    case OP_MESSAGE_REFUSED:
+    case OP_SENDING_REFUSED:
         return op->waiter == NULL;
     default:
         return false;
@@ -338,6 +340,8 @@ static bool binds(const struct store_op *op)
     case SN_REC_ROUTED:
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
+    case OP_MESSAGE_REFUSED:
+    case OP_SENDING_REFUSED:
         return false;
     case SN_REC_DELIVERY:
         return op->which != SN_KEPT_WAITING;

@@ -318,6 +318,12 @@ static int write_sending(struct store_db *db, const struct store_op *op)
     return run(db, ST_SENDING);
 }
 
+static int write_sending_refused(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_SENDING_GONE], 1, (int64_t)op->key);
+    return run(db, ST_SENDING_GONE);
+}
+
 /* The messages stay: deliveries to come refer to them. What is with nobody goes at the end. */
 static int write_resync(struct store_db *db, const struct store_op *op)
 {
@@ -359,6 +365,8 @@ static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_o
     [OP_PACKET_REMOVE] = write_packet_gone,
     [OP_PACKETS_CLEAR] = write_packets_clear,
     [OP_SENDING] = write_sending,
+    [OP_MESSAGE_REFUSED] = write_routed,
+    [OP_SENDING_REFUSED] = write_sending_refused,
 };
 
 /* ---- what is superfluous --------------------------------------------------------------------- */
@@ -400,6 +408,7 @@ static enum table table_of(unsigned kind)
     case OP_PACKET_REMOVE:
         return PACKETS;
     case OP_SENDING:
+    case OP_SENDING_REFUSED:
         return SENDING;
     default:
         return NO_TABLE;
