@@ -334,8 +334,8 @@ static void forget_resumed(struct mqtt *m)
 
 static void forget(struct mqtt *m)
 {
+    store_packets_clear(m->keep.store); /* first: the spool may fetch what comes back at once */
     forget_resumed(m);
-    store_packets_clear(m->keep.store);
     set_clear(&m->keep.sent);
     set_clear(&m->keep.released);
     set_clear(&m->keep.received);
@@ -353,18 +353,16 @@ bool keep_recall(struct mqtt *m)
     const bool ours = store_packet_get(k->store, session_key, &stored, &len) == 0 &&
                       bytes_equal(bytes_of(stored, len), bytes_of(name, (size_t)n));
     free(stored);
-    if (!ours || store_packet_each(k->store, resume_key, m) != 0) {
-        atomic_store(&k->n_resumed, 0);
-        forget(m);
-        return false;
-    }
+    const bool known = store_packet_each(k->store, resume_key, m) == 0;
     pthread_mutex_lock(&m->lock);
     for (unsigned i = 0; i < atomic_load(&k->n_resumed); i++)
         k->resumed[i].spooled = store_spool_sent_as(k->store, k->resumed[i].packet_id);
     m->resuming += atomic_load(&k->n_resumed);
     m->qos2_count += atomic_load(&k->n_resumed);
     pthread_mutex_unlock(&m->lock);
-    return true;
+    if (!ours || !known)
+        forget(m); /* the spool hears what becomes of its messages */
+    return ours && known;
 }
 
 void keep_wipe(struct mqtt *m)

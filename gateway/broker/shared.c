@@ -277,8 +277,9 @@ static void set_reach(struct shared *s, bool up, bool accepting)
         return;
     s->up = up;
     s->accepting = accepting;
-    emit(s, &(struct sn_event){.type = SN_EV_UPSTREAM,
-                               .upstream = {.up = up, .accepting = accepting}});
+    emit(s, &(struct sn_event){
+                .type = SN_EV_UPSTREAM, .upstream = {.up = up, .accepting = accepting}
+    });
 }
 
 void shared_accepting(struct shared *s, int64_t now_ms, bool accepting)

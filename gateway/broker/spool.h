@@ -125,7 +125,9 @@ void spool_advance(struct spool *s, int64_t now_ms);
 
 int64_t spool_next_deadline(const struct spool *s);
 
-/* All borrowed until done. */
+/* All borrowed until done. What the connection gets in a turn, it must get behind the batch of that
+ * turn: what it stores of a message must not outlive a crash that undoes the deletion of an earlier
+ * one. */
 bool spool_peek_request(struct spool *s, struct up_request *out);
 void spool_done_request(struct spool *s);
 bool spool_peek_event(struct spool *s, struct up_event *out);

@@ -221,6 +221,32 @@ START_TEST(another_client_id_means_another_session_which_is_wiped)
 
 END_TEST
 
+/* Nobody else would ever answer for it, and its node's later messages wait for that. */
+START_TEST(what_was_under_way_in_another_session_comes_back_to_the_spool)
+{
+    for (int received = 0; received < 2; received++) {
+        first_connection();
+        publish_spooled(7);
+        EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+        if (received) {
+            SAY(0x50, 2, 0, 1);
+            EXPECT(0x62, 2, 0, 1);
+        }
+        stop();
+        start_as("other");
+        PROBE_UNTIL(&probe, probe.spooled_ok == 7 || probe.spooled_busy == 7, SOON_MS);
+        ck_assert_uint_eq(probe.spooled_ok, received ? 7 : 0);
+        ck_assert_uint_eq(waiting(), 1); /* the spool is to delete it */
+        welcome_purge();
+        welcome(false, false);
+        stop();
+        close_store();
+        open_store();
+    }
+}
+
+END_TEST
+
 START_TEST(a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id)
 {
     first_connection();
@@ -385,6 +411,7 @@ int main(void)
     Suite *s = suite_create("mqtt_keep");
     ADD(s, a_session_of_ours_is_not_wiped_by_the_next_process);
     ADD(s, another_client_id_means_another_session_which_is_wiped);
+    ADD(s, what_was_under_way_in_another_session_comes_back_to_the_spool);
     ADD(s, a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id);
     ADD(s, after_pubrec_the_next_process_sends_pubrel_and_never_the_message);
     ADD(s, what_the_next_process_sends_does_not_take_the_packet_id_of_a_resumed_message);
