@@ -47,6 +47,14 @@ static void forget_changes(struct node *n)
 
 void fault_change(struct node *n, bool truncate, int64_t at, const void *data, size_t len)
 {
+    if (n->final && truncate) {
+        resize(&n->now, len);
+        return;
+    }
+    if (n->final) {
+        put(&n->now, at, data, len);
+        return;
+    }
     struct change *const change = malloc(sizeof *change + (truncate ? 0 : len));
     assert(change != NULL);
     *change = (struct change){.at = at, .len = len, .truncate = truncate};
@@ -191,8 +199,8 @@ static void crash_file(const struct node *n, struct node *out, enum fault_crash 
                 tear(&out->now, c, rng);
         }
     }
-    put(&out->synced, 0, out->now.data, out->now.len);
     out->durable_name = true;
+    out->final = true;
 }
 
 struct fault_disk *fault_disk_crash(struct fault_disk *d, const char *name, enum fault_crash how,

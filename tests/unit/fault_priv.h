@@ -29,6 +29,7 @@ struct content {
 struct node {
     char name[NAME_MAX_LEN];
     bool exists;
+    bool final;        /* on a disk after a crash: it will not crash again */
     bool durable_name; /* survives a power cut: the file was synced once */
     struct content now;
     struct content synced;

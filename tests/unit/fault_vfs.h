@@ -32,7 +32,7 @@ void fault_disk_free(struct fault_disk *d);
 void fault_disk_hook(struct fault_disk *d,
                      void (*hook)(void *arg, enum fault_call call, const char *file), void *arg);
 
-/* What a crash at this moment may leave, as another disk. */
+/* What a crash at this moment may leave, as another disk (that can't crash again). */
 struct fault_disk *fault_disk_crash(struct fault_disk *d, const char *name, enum fault_crash how,
                                     struct rng *rng);
 

@@ -37,6 +37,7 @@ static unsigned every = 1500;
 static struct {
     struct fault_disk *disk;
     struct store_world w;
+    struct store_world after; /* the daemon that is started after a crash */
     struct rng rng;
     enum store_durability durability;
     atomic_uint reported; /* steps */
@@ -277,24 +278,20 @@ static void crash(enum fault_crash how)
     const uint64_t reported = atomic_load(&run.reported);
     struct fault_disk *const left = fault_disk_crash(run.disk, "left", how, &run.rng);
     const uint64_t begun = atomic_load(&run.begun);
-    struct store_world w;
+    struct store_world *const w = &run.after;
 
-    world_init(&w);
-    w.options.vfs = "left";
-    w.options.durability = run.durability;
-    w.options.linger_ms = 0;
-    world_open(&w);
-    const uint64_t steps = check_found(&w);
+    world_open(w);
+    const uint64_t steps = check_found(w);
     const bool sure = how == FAULT_KILLED || run.durability == STORE_POWER;
     ck_assert_msg(steps <= begun && (!sure || steps >= reported),
                   "%llu steps are there, %llu were reported, %llu begun; moment %llu",
                   (unsigned long long)steps, (unsigned long long)reported,
                   (unsigned long long)begun, (unsigned long long)run.moments);
     /* It must be possible to go on. */
-    put_counter(w.s, 1);
-    world_commit(&w);
-    ck_assert(!store_gauges(w.s).failing);
-    world_deinit(&w);
+    put_counter(w->s, 1);
+    world_commit(w);
+    ck_assert(!store_gauges(w->s).failing);
+    world_close(w);
     fault_disk_free(left);
     run.crashes++;
 }
@@ -323,6 +320,10 @@ static void play(enum store_durability durability)
     run.w.options.linger_ms = 0;
     run.w.options.lazy_ms = 1000000;
     run.w.options.wal_bytes = 1 << 20;
+    world_init(&run.after);
+    run.after.options.vfs = "left";
+    run.after.options.durability = durability;
+    run.after.options.linger_ms = 0;
     fault_disk_hook(run.disk, at_moment, NULL);
     const time_t begun = time(NULL);
     world_open(&run.w);
@@ -333,6 +334,7 @@ static void play(enum store_durability durability)
     world_open(&run.w);
     ck_assert_uint_eq(check_found(&run.w), 3 * (uint64_t)messages);
     world_deinit(&run.w);
+    world_deinit(&run.after);
     printf("%u messages, %llu moments, %llu crashes, %lld s\n", messages,
            (unsigned long long)run.moments, (unsigned long long)run.crashes,
            (long long)(time(NULL) - begun));
