@@ -116,13 +116,16 @@ static void submit_publish(struct spool *s, const struct up_request *r)
 void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *request)
 {
     spool_advance(s, now_ms);
-    if (request->type == UP_PUBLISH)
+    if (request->type == UP_PUBLISH) {
         submit_publish(s, request);
-    else if (!pass_on(s, request))
-        tell(s, &(struct up_event){.type = request->type == UP_SUBSCRIBE ? UP_SUBSCRIBED
-                                                                         : UP_UNSUBSCRIBED,
-                                   .token = request->token,
-                                   .result = UP_BUSY});
+        return;
+    }
+    if (pass_on(s, request))
+        return;
+    const bool asks = request->type == UP_SUBSCRIBE;
+    tell(s, &(struct up_event){.type = asks ? UP_SUBSCRIBED : UP_UNSUBSCRIBED,
+                               .token = request->token,
+                               .result = UP_BUSY});
 }
 
 /* ---- answers to what was passed on ----------------------------------------------------------- */

@@ -120,14 +120,13 @@ const char *life_records(struct life *l)
     while (shared_peek_record(l->s, &r)) {
         char filter[TEXT];
         copy_text(filter, r.subscription.filter);
-        const char *const comma = len > 0 ? ", " : "";
+        const bool gone = r.type == SN_REC_SUBSCRIPTION_GONE;
+        ck_assert(gone || r.type == SN_REC_SUBSCRIPTION);
         const size_t room = sizeof text - len;
-        int n = 0;
-        if (r.type == SN_REC_SUBSCRIPTION)
-            n = snprintf(text + len, room, "%s+%d %s %d", comma, (int)r.client, filter,
-                         r.subscription.qos);
-        else if (r.type == SN_REC_SUBSCRIPTION_GONE)
-            n = snprintf(text + len, room, "%s-%d %s", comma, (int)r.client, filter);
+        const char *const comma = len > 0 ? ", " : "";
+        const char qos[] = {' ', (char)('0' + r.subscription.qos), '\0'};
+        const int n = snprintf(text + len, room, "%s%c%d %s%s", comma, gone ? '-' : '+',
+                               (int)r.client, filter, gone ? "" : qos);
         ck_assert(n > 0 && (size_t)n < room);
         len += (size_t)n;
         shared_done_record(l->s);
