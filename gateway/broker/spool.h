@@ -67,7 +67,8 @@ struct spool_config {
     enum spool_full full;  /* at these: refuse the new one (default), or drop the oldest ones
                                   (QoS 2 that was handed to the connection is never dropped) */
     int64_t max_age_ms;    /* older ones are dropped when their turn comes; default 7 d, 0: never */
-    bool qos_0;            /* QoS 0 is spooled while the connection is away; default no */
+    bool qos_0;            /* QoS 0 is spooled while the connection is away; default no. It may come
+                              twice when a connection breaks in the moment in which it is sent */
     unsigned window;       /* spooled messages given to the connection at once; default 128 */
     size_t max_memory_bytes; /* of spooled messages kept in memory too; default 4 MiB */
 };
