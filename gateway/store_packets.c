@@ -109,8 +109,11 @@ void store_sending_clear(struct store *s)
 static int open_sending(struct store *s)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc =
-        sqlite3_prepare_v2(s->db.sql, "SELECT packet_id, number FROM sending", -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(
+        s->db.sql,
+        "SELECT packet_id, number FROM sending WHERE EXISTS (SELECT 1 FROM packet"
+        " WHERE key = 's-' || packet_id OR key = 's5-' || packet_id)",
+        -1, &stmt, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct store_sending *const it = store_sending_add(
             s, (unsigned)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1));
@@ -272,7 +275,7 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
         if (rc == 0 && sending.key != 0)
             note_stored(s, (unsigned)sending.key, sending.other);
         if (rc != 0 && sending.key != 0)
-            refuse(s, OP_SENDING_REFUSED, sending.key);
+            refuse(s, OP_SENDING_GONE, sending.key);
         if (rc != 0)
             remove_later(s, key);
     }
@@ -280,28 +283,41 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
     return rc;
 }
 
+/* Two operations, as each row has its own: the session's SPOOL_GONE, which comes later, makes the
+ * first superfluous, and must not take the second with it. False: out of memory, nothing added. */
+static bool complete_spooled(struct store_ops *ops, const struct store_sending *it)
+{
+    struct store_op *const gone = store_op_new(SN_REC_SPOOL_GONE, bytes_of(NULL, 0));
+    struct store_op *const unsent = store_op_new(OP_SENDING_GONE, bytes_of(NULL, 0));
+    if (gone == NULL || unsent == NULL) {
+        if (gone != NULL)
+            store_op_free(gone);
+        if (unsent != NULL)
+            store_op_free(unsent);
+        return false;
+    }
+    gone->key = it->number;
+    unsent->key = it->packet_id;
+    store_ops_add(ops, gone);
+    store_ops_add(ops, unsent);
+    return true;
+}
+
 void store_packet_remove(struct store *s, const char *key, unsigned spooled)
 {
     struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
-    struct store_op *const gone = store_op_new(SN_REC_SPOOL_GONE, bytes_of(NULL, 0));
     struct store_ops ops = {.first = NULL};
 
     pthread_mutex_lock(&s->lock);
     struct store_sending *const it = spooled != 0 ? find_packet(s, spooled) : NULL;
-    if (op == NULL || gone == NULL) {
+    if (op == NULL || (it != NULL && !complete_spooled(&ops, it)))
         starved(s);
-    } else if (it != NULL) {
-        gone->key = it->number;
-        gone->other = it->packet_id;
+    else if (it != NULL)
         store_sending_remove(s, it);
-        store_ops_add(&ops, gone);
-    }
     if (op != NULL)
         store_ops_add(&ops, op);
     store_enqueue(s, &ops);
     pthread_mutex_unlock(&s->lock);
-    if (gone != NULL && (op == NULL || it == NULL))
-        store_op_free(gone);
 }
 
 void store_packets_clear(struct store *s)

@@ -58,7 +58,7 @@ enum store_op_kind {
     OP_SENDING,
     /* It was said to have failed; should it be in the file nevertheless, it must go. */
     OP_MESSAGE_REFUSED,
-    OP_SENDING_REFUSED,
+    OP_SENDING_GONE,
     OP_COUNT
 };
 

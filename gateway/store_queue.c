@@ -244,7 +244,7 @@ static bool must_stay(const struct store_op *op)
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
     case OP_MESSAGE_REFUSED:
-    case OP_SENDING_REFUSED:
+    case OP_SENDING_GONE:
         return op->waiter == NULL;
     default:
         return false;
@@ -341,7 +341,7 @@ static bool binds(const struct store_op *op)
     case OP_PACKET_REMOVE:
     case OP_PACKETS_CLEAR:
     case OP_MESSAGE_REFUSED:
-    case OP_SENDING_REFUSED:
+    case OP_SENDING_GONE:
         return false;
     case SN_REC_DELIVERY:
         return op->which != SN_KEPT_WAITING;

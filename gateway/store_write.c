@@ -318,7 +318,7 @@ static int write_sending(struct store_db *db, const struct store_op *op)
     return run(db, ST_SENDING);
 }
 
-static int write_sending_refused(struct store_db *db, const struct store_op *op)
+static int write_sending_gone(struct store_db *db, const struct store_op *op)
 {
     bind_int(db->statements[ST_SENDING_GONE], 1, (int64_t)op->key);
     return run(db, ST_SENDING_GONE);
@@ -366,7 +366,7 @@ static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_o
     [OP_PACKETS_CLEAR] = write_packets_clear,
     [OP_SENDING] = write_sending,
     [OP_MESSAGE_REFUSED] = write_routed,
-    [OP_SENDING_REFUSED] = write_sending_refused,
+    [OP_SENDING_GONE] = write_sending_gone,
 };
 
 /* ---- what is superfluous --------------------------------------------------------------------- */
@@ -408,7 +408,7 @@ static enum table table_of(unsigned kind)
     case OP_PACKET_REMOVE:
         return PACKETS;
     case OP_SENDING:
-    case OP_SENDING_REFUSED:
+    case OP_SENDING_GONE:
         return SENDING;
     default:
         return NO_TABLE;

@@ -313,6 +313,7 @@ START_TEST(what_is_with_paho_is_not_fetched_and_is_known_after_a_restart)
     store_spool_sending(w.s, 2, 200);
     store_spool_sending(w.s, 3, 300);
     put_packet("s-200", "x", "");
+    put_packet("s-300", "x", "");
     put_packet("sc-300", "x", "");
     ck_assert_uint_eq(world_fetch(&w, 0, 2, 1000).n, 2);
     world_reopen(&w);
@@ -345,6 +346,32 @@ START_TEST(the_last_packet_takes_the_spooled_message_along)
                                        "spool 0: 0, 0 octets, last 2\n");
     ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
     ck_assert_str_eq(keys(), "");
+    ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM sending"), "0");
+}
+
+END_TEST
+
+/* Paho removes its packet, and the session says the same of the message a moment later. */
+START_TEST(a_message_that_is_complete_leaves_no_trace_when_it_is_said_twice_in_one_commit)
+{
+    for (unsigned packet_id = 10; packet_id < 20; packet_id++) {
+        char key[16];
+        snprintf(key, sizeof key, "s-%u", packet_id);
+        put_spool(&w, 1, packet_id, "x");
+        store_flush(w.s);
+        store_spool_sending(w.s, packet_id, packet_id);
+        put_packet(key, "x", "");
+    }
+    for (unsigned packet_id = 10; packet_id < 20; packet_id++) {
+        char key[16];
+        snprintf(key, sizeof key, "s-%u", packet_id);
+        store_packet_remove(w.s, key, packet_id);
+        put_gone(&w, SN_REC_SPOOL_GONE, 0, packet_id);
+        store_flush(w.s);
+    }
+    world_close(&w);
+    ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM spool"), "0");
+    ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM packet"), "0");
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM sending"), "0");
 }
 
@@ -519,6 +546,8 @@ int main(void)
     tcase_add_test(file, a_stored_message_takes_the_received_packet_along);
     tcase_add_test(file, what_is_with_paho_is_not_fetched_and_is_known_after_a_restart);
     tcase_add_test(file, the_last_packet_takes_the_spooled_message_along);
+    tcase_add_test(file,
+                   a_message_that_is_complete_leaves_no_trace_when_it_is_said_twice_in_one_commit);
     tcase_add_test(file, a_packet_id_used_again_means_the_later_message);
     tcase_add_test(file, a_spooled_message_that_goes_is_with_nobody);
     tcase_add_test(file, a_message_whose_packet_was_never_stored_is_fetched_again);
