@@ -312,7 +312,8 @@ static int free_number(const char *path)
     return -1;
 }
 
-static int move_aside(const struct store_db *db, const char *why, char *notice, size_t notice_size)
+/* A number for the file, or a negative errno. */
+static int move_aside(const struct store_db *db)
 {
     static const char *const parts[] = {"", "-wal", "-shm"};
     const int number = free_number(db->path);
@@ -327,12 +328,21 @@ static int move_aside(const struct store_db *db, const char *why, char *notice, 
         sqlite3_free(from);
         sqlite3_free(to);
     }
-    if (rc == 0)
-        snprintf(notice, notice_size,
-                 "%s is no database of ours or is damaged (%s): moved aside as %s.corrupt-%d, and "
-                 "a fresh one begun. Sessions and messages stored in it are lost to the gateway",
-                 db->path, why, db->path, number);
-    return rc;
+    return rc == 0 ? number : rc;
+}
+
+/* What was no database of ours has nothing for us. */
+static void salvage(struct store_db *db, bool foreign, int number, const char *why, char *notice,
+                    size_t notice_size)
+{
+    char *const path = sqlite3_mprintf("%s.corrupt-%d", db->path, number);
+    const int64_t n = path != NULL && !foreign ? store_db_salvage(db, path) : 0;
+    sqlite3_free(path);
+    snprintf(notice, notice_size,
+             "%s is no database of ours or is damaged (%s): moved aside as %s.corrupt-%d, and a "
+             "fresh one begun. %lld spooled messages were taken over; sessions, and messages for "
+             "nodes, are lost to the gateway",
+             db->path, why, db->path, number, (long long)n);
 }
 
 static bool is_broken(int rc)
@@ -397,9 +407,17 @@ int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *w
     } else {
         snprintf(why, why_size, "%s", sqlite3_errstr(rc));
     }
-    if (is_broken(rc) && db->path != NULL && move_aside(db, why, notice, notice_size) == 0) {
-        create_file(db);
-        rc = open_file(db, why, why_size);
+    if (is_broken(rc) && db->path != NULL) {
+        const bool foreign = (rc & 0xFF) == SQLITE_NOTADB;
+        const int number = move_aside(db);
+        if (number > 0) {
+            create_file(db);
+            char of_this[STORE_WHY_MAX];
+            snprintf(of_this, sizeof of_this, "%s", why);
+            rc = open_file(db, why, why_size);
+            if (rc == SQLITE_OK)
+                salvage(db, foreign, number, of_this, notice, notice_size);
+        }
     }
     if (rc == SQLITE_OK)
         sync_directory(db);

@@ -7,6 +7,7 @@
  *     store_commit.c  who commits when; trouble and the way out of it
  *     store_packets.c what Paho's threads call
  *     store_db.c      the file: lock, open, check, moving aside
+ *     store_salvage.c what can be read of a damaged one
  *     store_schema.c  tables, statements
  *     store_write.c   operations to rows, a transaction at a time
  *     store_load.c    rows to records
@@ -181,6 +182,8 @@ int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *w
                   size_t why_size);
 /* `failing`: without copying the WAL back. */
 void store_db_close(struct store_db *db, bool failing);
+/* Takes the spooled messages over from a damaged file: how many. */
+int64_t store_db_salvage(struct store_db *db, const char *path);
 /* "disk I/O error: No space left on device". */
 void store_db_why(sqlite3 *sql, int rc, char *why, size_t why_size);
 /* The file under our path is not (any more) the one that is open. */
