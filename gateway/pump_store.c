@@ -194,6 +194,8 @@ static void take_store_event(struct pump *p, const struct store_event *event)
         p->store_state(p->owner, NULL);
         break;
     case STORE_RESYNC:
+        if (event->why[0] != '\0') /* the file had to be begun anew */
+            p->store_state(p->owner, event->why);
         resync(p);
         break;
     }
@@ -204,10 +206,11 @@ void pump_store(struct pump *p)
     if (p->store == NULL)
         return;
     struct store_event event;
+    /* First, because it counts on when the store fails, which the events and the room tell. */
+    const uint64_t committed = store_committed(p->store);
     while (store_next_event(p->store, &event))
         take_store_event(p, &event);
     tell_usable(p);
-    const uint64_t committed = store_committed(p->store);
     if (committed != p->committed) {
         p->committed = committed;
         release(p);

@@ -163,7 +163,7 @@ struct store_event {
     const struct store_spooled *rows; /* FETCHED */
     size_t n;
     bool failed;
-    const char *why;
+    const char *why; /* FAILING; RESYNC: a file that was moved aside, else "" */
 };
 
 /* The next event, borrowed until the following call; false when there is none. */
