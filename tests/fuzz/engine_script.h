@@ -25,7 +25,8 @@ enum {
  * Octet 3: overflow policy (0-1), packet limit of the links (2-3), max_subscriptions (4-5),
  *          rebind (6), undrained outputs when it ends (7).
  * Octet 4: memory: 4096 + 64 times it, with WORLD_TINY_MEMORY.
- * Octet 5: unused. */
+ * Octet 5: */
+enum { WORLD_NO_STORE = 0x01 };
 
 enum action {
     /* What the peer says. */

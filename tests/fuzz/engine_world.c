@@ -58,7 +58,7 @@ static void set_limits(struct sn_engine_config *c, const uint8_t o[CONFIG_OCTETS
     c->max_client_id = 40;
 }
 
-static struct sn_engine *make_engine(const uint8_t o[CONFIG_OCTETS])
+struct sn_engine *world_engine(const uint8_t o[CONFIG_OCTETS], int64_t now_ms)
 {
     static const uint32_t packet_bytes[] = {1000, 60, 24, 12};
     struct sn_link_limits links[LINKS] = {
@@ -75,7 +75,8 @@ static struct sn_engine *make_engine(const uint8_t o[CONFIG_OCTETS])
     c.n_topics = sizeof topics_sections / sizeof topics_sections[0];
     c.links = links;
     c.n_links = LINKS;
-    return sn_engine_new(&c, START_MS);
+    c.journal = (o[5] & WORLD_NO_STORE) == 0;
+    return sn_engine_new(&c, now_ms);
 }
 
 /* Four nodes on link 0, one on link 1, two behind the fourth, one behind two forwarders. */
@@ -177,6 +178,10 @@ void world_drain(struct world *w, enum drain how)
         take_requests(w);
     if (how == DRAIN_ALL)
         world_take_packets(w, UINT32_MAX);
+    if (how == DRAIN_ALL)
+        store_judge(w);
+    else if (how == DRAIN_REQUESTS)
+        store_take(w);
     drain_log(sn_engine_log(w->engine));
     if (w->shared != NULL)
         drain_log(shared_log(w->shared));
@@ -448,7 +453,8 @@ void world_end_well(struct world *w)
 bool world_init(struct world *w, const uint8_t o[CONFIG_OCTETS])
 {
     w->now_ms = START_MS;
-    w->engine = make_engine(o);
+    table_init(&w->table);
+    w->engine = world_engine(o, START_MS);
     if (w->engine == NULL)
         return false;
     if ((o[0] & WORLD_SHARED) != 0) {
@@ -474,6 +480,7 @@ bool world_init(struct world *w, const uint8_t o[CONFIG_OCTETS])
 void world_deinit(struct world *w)
 {
     broker_deinit(&w->broker);
+    table_deinit(&w->table);
     sn_engine_free(w->engine);
     shared_free(w->shared);
 }

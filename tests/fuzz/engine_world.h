@@ -9,6 +9,7 @@
 #include "engine_judge.h"
 #include "engine_script.h"
 #include "engine_seam.h"
+#include "sim/table.h"
 
 enum { NODES = 8, DATAGRAM_MAX = 1100 };
 
@@ -30,7 +31,12 @@ struct world {
     bool upstream_up; /* as the scripted side told */
     bool obliging;
     uint32_t next_delivery;
+    struct sim_table table;
+    uint64_t batch;
 };
+
+/* Under the limits that the input chooses; NULL when it does not fit. */
+struct sn_engine *world_engine(const uint8_t o[CONFIG_OCTETS], int64_t now_ms);
 
 /* Makes the machines. False when they don't fit the memory that the input allows. */
 bool world_init(struct world *w, const uint8_t o[CONFIG_OCTETS]);
@@ -43,6 +49,11 @@ void world_take_packets(struct world *w, unsigned most);
 void world_judge(struct world *w);
 /* What is open gets its answer, and then nothing is. */
 void world_end_well(struct world *w);
+
+/* engine_store.c: takes all records; what is stored is right; and comes back. */
+void store_take(struct world *w);
+void store_judge(struct world *w);
+void store_restore(struct world *w, const uint8_t o[CONFIG_OCTETS]);
 
 /* Operands as in engine_script.h. */
 void world_pass_time(struct world *w, uint8_t how);

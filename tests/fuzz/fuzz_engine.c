@@ -166,6 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         if ((config[3] & 0x80) == 0)
             world_end_well(w);
+        store_restore(w, config);
     }
     world_deinit(w);
     free(w);
