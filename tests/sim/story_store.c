@@ -46,7 +46,8 @@ void story_restart(struct story *s, const struct story_line *line)
         return;
     }
     story_note(s, "restart");
-    sim_restart(&s->world);
+    sim_kill(&s->world);
+    sim_start(&s->world);
     sn_engine_spooling(s->world.engine, !s->config.live);
 }
 

@@ -180,9 +180,97 @@ static void remove_session(struct sim_table *t, uint64_t client)
     }
 }
 
+/* ---- messages from the broker, and those on their way to it ---------------------------------- */
+
+struct stored_message {
+    struct list link;
+    struct body *topic;
+    struct sim_message m;
+};
+
+struct sent {
+    struct list link;
+    uint64_t number;
+};
+
+uint64_t table_message(struct sim_table *t, const struct sim_message *m)
+{
+    struct stored_message *s = must(calloc(1, sizeof *s));
+    list_init(&s->link);
+    s->m = *m;
+    s->topic = own(&s->m.topic);
+    s->m.body = body_ref(m->body);
+    s->m.journal = ++t->last_message;
+    list_push_back(&t->messages, &s->link);
+    return s->m.journal;
+}
+
+bool table_next_message(const struct sim_table *t, uint64_t after, struct sim_message *out)
+{
+    list_foreach (link, &t->messages) {
+        *out = container_of(link, struct stored_message, link)->m;
+        if (out->journal > after)
+            return true;
+    }
+    return false;
+}
+
+static void message_free(struct stored_message *s)
+{
+    list_unlink(&s->link);
+    body_unref(s->topic);
+    body_unref(s->m.body);
+    free(s);
+}
+
+static void remove_message(struct sim_table *t, uint64_t journal)
+{
+    list_foreach_safe (link, next, &t->messages) {
+        struct stored_message *s = container_of(link, struct stored_message, link);
+        if (s->m.journal == journal)
+            message_free(s);
+    }
+}
+
+static struct sent *find_sent(const struct sim_table *t, uint64_t number)
+{
+    list_foreach (link, &t->sent) {
+        struct sent *s = container_of(link, struct sent, link);
+        if (s->number == number)
+            return s;
+    }
+    return NULL;
+}
+
+void table_sent(struct sim_table *t, uint64_t number, bool sent)
+{
+    struct sent *s = find_sent(t, number);
+    if (s != NULL && !sent) {
+        list_unlink(&s->link);
+        free(s);
+    } else if (s == NULL && sent) {
+        s = must(calloc(1, sizeof *s));
+        list_init(&s->link);
+        s->number = number;
+        list_push_back(&t->sent, &s->link);
+    }
+}
+
+bool table_is_sent(const struct sim_table *t, const struct sn_record *spool)
+{
+    return find_sent(t, spool->spool.number) != NULL;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
 /* Takes the record out of `pending`. */
 static void apply(struct sim_table *t, struct sim_row *row)
 {
+    if (row->record.type == SN_REC_ROUTED) {
+        remove_message(t, row->record.routed.journal);
+        row_free(row);
+        return;
+    }
     const struct key k = key_of(&row->record);
     struct sim_row *before = find(t, &k);
     list_unlink(&row->link);
@@ -199,19 +287,43 @@ static void apply(struct sim_table *t, struct sim_row *row)
     t->n_rows++;
 }
 
-/* ---- the table ------------------------------------------------------------------------------- */
-
 void table_init(struct sim_table *t)
 {
     *t = (struct sim_table){0};
     hmap_init(&t->rows);
     list_init(&t->all);
     list_init(&t->pending);
+    list_init(&t->messages);
+    list_init(&t->sent);
+}
+
+void table_arrived(struct sim_table *t, uint64_t number)
+{
+    struct sim_row *row = find(t, &(struct key){.kind = SPOOL, .number = number});
+    table_sent(t, number, false);
+    if (row != NULL)
+        row_remove(t, row);
+}
+
+void table_copy(const struct sim_table *from, struct sim_table *to)
+{
+    table_init(to);
+    list_foreach (link, &from->all)
+        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
+    list_foreach (link, &from->pending)
+        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
+    table_commit(to, 1);
+    list_foreach (link, &from->sent)
+        table_sent(to, container_of(link, struct sent, link)->number, true);
 }
 
 void table_deinit(struct sim_table *t)
 {
     table_crash(t);
+    while (!list_empty(&t->messages))
+        message_free(container_of(t->messages.next, struct stored_message, link));
+    while (!list_empty(&t->sent))
+        table_sent(t, container_of(t->sent.next, struct sent, link)->number, false);
     while (!list_empty(&t->all))
         row_remove(t, container_of(t->all.next, struct sim_row, link));
     hmap_deinit(&t->rows);
@@ -384,7 +496,7 @@ static bool includes(const struct sim_table *a, const struct sim_table *b, bool 
     list_foreach (link, &a->all) {
         const struct sn_record *r = &container_of(link, struct sim_row, link)->record;
         const struct key k = key_of(r);
-        if (!all && (k.kind == SPOOL || k.kind == SUBSCRIPTION))
+        if (k.kind == SPOOL || (!all && k.kind == SUBSCRIPTION))
             continue;
         const struct sim_row *other = find(b, &k);
         if (other == NULL || !same_row(r, &other->record)) {

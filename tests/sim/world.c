@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/world.h"
-
 #include <assert.h>
 #include <stdlib.h>
+
+#include "sim/world_priv.h"
 
 static void *must(void *ptr)
 {
@@ -94,6 +94,7 @@ static struct sim_ask *ask_of_session(const struct up_request *r)
     struct sim_ask *a = must(calloc(1, sizeof *a));
     a->type = type_of[r->type];
     a->token = r->token;
+    a->spooled = r->spooled;
     a->topic = copy_bytes(r->topic);
     a->data = body_ref(r->body);
     a->qos = r->qos;
@@ -116,12 +117,10 @@ static void drain_log(struct sim_world *w, struct log_ring *ring)
     }
 }
 
-/* One round between engine and session; true when something moved. */
-static bool exchange(struct sim_world *w)
+static bool carry_requests(struct sim_world *w)
 {
-    bool moved = false;
     struct sn_request request;
-    struct sn_event event;
+    bool moved = false;
     for (; sn_engine_peek_request(w->engine, &request); moved = true) {
         if (w->shared != NULL)
             shared_request(w->shared, w->now_ms, &request);
@@ -129,6 +128,13 @@ static bool exchange(struct sim_world *w)
             collect_ask(w, ask_of_engine(&request));
         sn_engine_done_request(w->engine);
     }
+    return moved;
+}
+
+static bool carry_events(struct sim_world *w)
+{
+    struct sn_event event;
+    bool moved = false;
     for (; w->shared != NULL && shared_peek_event(w->shared, &event); moved = true) {
         sn_engine_event(w->engine, w->now_ms, &event);
         shared_done_event(w->shared);
@@ -136,85 +142,73 @@ static bool exchange(struct sim_world *w)
     return moved;
 }
 
-/* ---- the store ------------------------------------------------------------------------------- */
-
-struct sim_commit {
-    struct list link;
-    uint64_t batch;
-    int64_t at_ms;
-};
-
-/* The session's first: what it records of a client that is discarded comes before that. */
-static void record(struct sim_world *w)
+static bool carry_upstream(struct sim_world *w)
 {
-    struct sn_record r;
-    const uint64_t before = w->table.written;
-    for (; w->shared != NULL && shared_peek_record(w->shared, &r); shared_done_record(w->shared))
-        table_put(&w->table, w->batch, &r);
-    for (; sn_engine_peek_record(w->engine, &r); sn_engine_done_record(w->engine))
-        table_put(&w->table, w->batch, &r);
-    if (w->table.written == before)
-        return;
-    struct sim_commit *commit = must(calloc(1, sizeof *commit));
-    *commit = (struct sim_commit){.batch = w->batch, .at_ms = w->now_ms + w->commit_ms};
-    list_init(&commit->link);
-    list_push_back(&w->commits, &commit->link);
-    sn_engine_batch(w->engine, ++w->batch);
-}
-
-static struct sim_commit *next_commit(const struct sim_world *w)
-{
-    struct list *link = list_first(&w->commits);
-    return link != NULL ? container_of(link, struct sim_commit, link) : NULL;
-}
-
-static void commit_due(struct sim_world *w)
-{
-    for (struct sim_commit *c = next_commit(w); c != NULL && c->at_ms <= w->now_ms;
-         c = next_commit(w)) {
-        table_commit(&w->table, c->batch);
-        list_unlink(&c->link);
-        free(c);
+    struct up_request request;
+    bool moved = false;
+    for (; w->shared != NULL && shared_peek_upstream(w->shared, &request); moved = true) {
+        if (w->spool != NULL)
+            spool_submit(w->spool, w->now_ms, &request);
+        else
+            collect_ask(w, ask_of_session(&request));
+        shared_done_upstream(w->shared);
     }
-    list_foreach_safe (link, next, &w->held) {
-        if (container_of(link, struct sim_packet, link)->after > w->table.committed)
-            continue;
-        list_unlink(link);
-        list_push_back(&w->packets, link);
+    for (; w->spool != NULL && spool_peek_request(w->spool, &request); moved = true) {
+        sim_given_to_broker(w, &request);
+        collect_ask(w, ask_of_session(&request));
+        spool_done_request(w->spool);
     }
+    return moved;
 }
 
-static void pump(struct sim_world *w)
+/* What comes out of the spool for the session, and of that for the engine, while what it mentions is
+ * there. */
+static bool carry_spool_events(struct sim_world *w)
 {
-    while (exchange(w))
-        ;
-    if (w->batch != 0)
-        record(w);
+    struct up_event event;
+    bool moved = false;
+    for (; w->spool != NULL && spool_peek_event(w->spool, &event); moved = true) {
+        shared_upstream(w->shared, w->now_ms, &event);
+        carry_events(w);
+        spool_done_event(w->spool);
+    }
+    return moved;
+}
+
+static void carry_packets(struct sim_world *w)
+{
     struct sn_outgoing out;
     while (sn_engine_peek_packet(w->engine, &out)) {
         collect_packet(w, &out);
         sn_engine_done_packet(w->engine);
     }
-    commit_due(w);
-    struct up_request request;
-    while (w->shared != NULL && shared_peek_upstream(w->shared, &request)) {
-        collect_ask(w, ask_of_session(&request));
-        shared_done_upstream(w->shared);
+}
+
+void sim_pump(struct sim_world *w)
+{
+    bool moved = w->engine != NULL;
+    while (moved) {
+        moved = carry_requests(w);
+        moved |= carry_events(w);
+        moved |= carry_upstream(w);
+        moved |= carry_spool_events(w);
+        if (!moved && w->batch != 0) {
+            sim_record(w);
+            carry_packets(w);
+            moved = sim_commit(w);
+        }
     }
+    if (w->engine == NULL)
+        return;
+    carry_packets(w);
     drain_log(w, sn_engine_log(w->engine));
     if (w->shared != NULL)
         drain_log(w, shared_log(w->shared));
+    if (w->spool != NULL)
+        drain_log(w, spool_log(w->spool));
 }
 
 /* ---- life cycle and inputs ------------------------------------------------------------------- */
-
-static void make_machines(struct sim_world *w, bool shared)
-{
-    w->engine = must(sn_engine_new(&w->engine_config, w->now_ms));
-    w->shared = shared ? must(shared_new(&w->shared_config, w->now_ms)) : NULL;
-    if (w->batch != 0)
-        sn_engine_batch(w->engine, w->batch);
-}
 
 void sim_init(struct sim_world *w, const struct sn_engine_config *config,
               const struct shared_config *shared, int64_t now_ms)
@@ -229,159 +223,92 @@ void sim_init(struct sim_world *w, const struct sn_engine_config *config,
     list_init(&w->held);
     list_init(&w->commits);
     table_init(&w->table);
-    make_machines(w, shared != NULL);
-}
-
-static void forget_held(struct sim_world *w)
-{
-    for (struct sim_commit *c = next_commit(w); c != NULL; c = next_commit(w)) {
-        list_unlink(&c->link);
-        free(c);
-    }
-    for (struct list *link = list_pop_front(&w->held); link != NULL;
-         link = list_pop_front(&w->held))
-        sim_packet_free(container_of(link, struct sim_packet, link));
+    w->has_shared = shared != NULL;
+    sim_make_machines(w);
 }
 
 void sim_deinit(struct sim_world *w)
 {
     if (w->engine != NULL)
-        pump(w);
+        sim_pump(w);
     for (struct sim_packet *p = sim_take_packet(w); p != NULL; p = sim_take_packet(w))
         sim_packet_free(p);
     for (struct sim_ask *a = sim_take_ask(w); a != NULL; a = sim_take_ask(w))
         sim_ask_free(a);
-    forget_held(w);
+    sim_free_machines(w);
     table_deinit(&w->table);
-    sn_engine_free(w->engine);
-    shared_free(w->shared);
-    w->engine = NULL;
-    w->shared = NULL;
-}
-
-static void restore_rows(const struct sim_table *t, struct sn_engine *engine, struct shared *shared)
-{
-    struct sim_row **rows = table_sorted(t);
-    for (size_t i = 0; i < t->n_rows; i++) {
-        const struct sn_record *r = &rows[i]->record;
-        if (r->type != SN_REC_SUBSCRIPTION && sn_engine_restore(engine, r) < 0)
-            abort();
-        if (r->type == SN_REC_SUBSCRIPTION && shared != NULL && shared_restore(shared, r) < 0)
-            abort();
-    }
-    free(rows);
-}
-
-void sim_restart(struct sim_world *w)
-{
-    assert(w->batch != 0);
-    const bool shared = w->shared != NULL;
-    sn_engine_free(w->engine);
-    shared_free(w->shared);
-    forget_held(w);
-    table_crash(&w->table);
-    make_machines(w, shared);
-    restore_rows(&w->table, w->engine, w->shared);
-    sn_engine_restored(w->engine, w->now_ms);
-    pump(w);
-}
-
-static void record_all(struct sn_engine *engine, struct shared *shared, struct sim_table *out)
-{
-    struct sn_record r;
-    table_init(out);
-    sn_engine_record_all(engine);
-    for (; sn_engine_peek_record(engine, &r); sn_engine_done_record(engine))
-        table_put(out, 1, &r);
-    if (shared != NULL)
-        shared_record_all(shared);
-    for (; shared != NULL && shared_peek_record(shared, &r); shared_done_record(shared))
-        table_put(out, 1, &r);
-    table_commit(out, 1);
-}
-
-static void copy_table(const struct sim_table *from, struct sim_table *to)
-{
-    table_init(to);
-    list_foreach (link, &from->all)
-        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
-    list_foreach (link, &from->pending)
-        table_put(to, 1, &container_of(link, struct sim_row, link)->record);
-    table_commit(to, 1);
-}
-
-bool sim_stored_well(const struct sim_world *w, char *why, size_t size)
-{
-    const bool shared = w->shared != NULL;
-    struct sim_table stored, live, again;
-    struct sim_world fresh = {
-        .now_ms = w->now_ms, .engine_config = w->engine_config, .shared_config = w->shared_config};
-    copy_table(&w->table, &stored);
-    record_all(w->engine, w->shared, &live);
-    make_machines(&fresh, shared);
-    restore_rows(&stored, fresh.engine, fresh.shared);
-    record_all(fresh.engine, fresh.shared, &again);
-    const bool well = table_orderly(&stored, why, size) &&
-                      table_same(&stored, &live, shared, why, size) &&
-                      table_same(&stored, &again, shared, why, size);
-    table_deinit(&stored);
-    table_deinit(&live);
-    table_deinit(&again);
-    sn_engine_free(fresh.engine);
-    shared_free(fresh.shared);
-    return well;
 }
 
 void sim_input(struct sim_world *w, const struct peer *from, struct bytes datagram)
 {
     sn_engine_input(w->engine, w->now_ms, from, datagram);
-    pump(w);
+    sim_pump(w);
 }
 
 void sim_input_group(struct sim_world *w, const struct peer *from, struct bytes datagram)
 {
     sn_engine_input_group(w->engine, w->now_ms, from, datagram);
-    pump(w);
+    sim_pump(w);
 }
 
 void sim_group(struct sim_world *w, uint16_t link, bool joined)
 {
     sn_engine_group(w->engine, w->now_ms, link, joined);
-    pump(w);
+    sim_pump(w);
 }
 
 void sim_event(struct sim_world *w, const struct sn_event *event)
 {
     assert(w->shared == NULL);
     sn_engine_event(w->engine, w->now_ms, event);
-    pump(w);
+    sim_pump(w);
 }
 
 void sim_upstream(struct sim_world *w, const struct up_event *event)
 {
+    struct up_event e = *event;
     assert(w->shared != NULL);
-    shared_upstream(w->shared, w->now_ms, event);
-    pump(w);
+    if (e.type == UP_MESSAGE && e.qos > 0 && w->batch != 0)
+        e.journal = sim_store_message(w, &e);
+    sim_pass_upstream(w, &e);
+    sim_pump(w);
+}
+
+void sim_pass_upstream(struct sim_world *w, const struct up_event *event)
+{
+    if (w->spool != NULL) {
+        sim_taken_by_broker(w, event);
+        spool_upstream(w->spool, w->now_ms, event);
+        carry_spool_events(w);
+    } else {
+        shared_upstream(w->shared, w->now_ms, event);
+        carry_events(w);
+    }
 }
 
 int64_t sim_next_deadline(const struct sim_world *w)
 {
-    int64_t next = sn_engine_next_deadline(w->engine);
+    if (w->engine == NULL)
+        return TIME_NEVER;
+    int64_t next = time_min(sn_engine_next_deadline(w->engine), sim_next_commit(w));
     if (w->shared != NULL)
         next = time_min(next, shared_next_deadline(w->shared));
-    const struct sim_commit *commit = next_commit(w);
-    return commit != NULL ? time_min(next, commit->at_ms) : next;
+    return w->spool != NULL ? time_min(next, spool_next_deadline(w->spool)) : next;
 }
 
 bool sim_advance(struct sim_world *w, int64_t now_ms)
 {
     w->now_ms = now_ms;
-    commit_due(w);
+    if (w->engine == NULL)
+        return true;
+    sim_commit(w);
     sn_engine_advance(w->engine, now_ms);
     if (w->shared != NULL)
         shared_advance(w->shared, now_ms);
+    if (w->spool != NULL)
+        spool_advance(w->spool, now_ms);
     const bool kept = sim_next_deadline(w) > now_ms;
-    pump(w);
+    sim_pump(w);
     return kept && sim_next_deadline(w) > now_ms;
 }
 

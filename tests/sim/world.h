@@ -14,6 +14,7 @@
 #include "base/list.h"
 
 #include "broker/shared.h"
+#include "broker/spool.h"
 #include "mqttsn/engine.h"
 #include "sim/table.h"
 
@@ -42,6 +43,7 @@ struct sim_ask {
     enum sim_ask_type type;
     uint64_t client; /* seam of the engine only */
     uint64_t token;
+    uint64_t spooled;       /* broker/upstream.h */
     struct body *client_id; /* OPEN */
     struct body *topic;     /* name, filter or will topic; NULL = none */
     struct body *data;      /* message or will message; NULL = empty */
@@ -59,16 +61,21 @@ struct sim_ask {
 struct sim_world {
     struct sn_engine *engine;
     struct shared *shared; /* NULL: the test plays the engine's broker side */
+    struct spool *spool;   /* behind it, or NULL */
     int64_t now_ms;
     struct list packets; /* struct sim_packet */
     struct list asks;    /* struct sim_ask */
     struct sn_engine_config engine_config;
     struct shared_config shared_config;
+    struct spool_config spool_config;
+    bool has_shared, has_spool;
     struct sim_table table;
     uint64_t batch; /* of what is recorded now; 0: there is no store */
     int64_t commit_ms;
     struct list held;    /* struct sim_packet: their batch is not committed yet */
     struct list commits; /* struct sim_commit */
+    uint64_t routed;     /* journal number of the message being taken */
+    bool accepting;
     void (*log)(void *arg, const struct log_record *record);
     void *log_arg;
 };
@@ -87,9 +94,14 @@ void sim_group(struct sim_world *w, uint16_t link, bool joined);
 void sim_event(struct sim_world *w, const struct sn_event *event);    /* without shared session */
 void sim_upstream(struct sim_world *w, const struct up_event *event); /* with it */
 
-/* kill -9, and a new start: the machines are made from what was committed, and all that has not left
- * them is lost. The broker side is to be told (upstream) that there is a connection. */
-void sim_restart(struct sim_world *w);
+/* Puts a spool behind the shared session; there must be a store. Right after sim_init(). */
+void sim_add_spool(struct sim_world *w, const struct spool_config *config);
+
+/* kill -9: the machines and what has not left them are gone. Time may go by, and nothing else. */
+void sim_kill(struct sim_world *w);
+/* The machines are made from what was committed. The broker side is to be told (upstream) that there
+ * is a connection. */
+void sim_start(struct sim_world *w);
 /* What the store holds, or will, is in order, and the same as the machines would record if they were
  * asked for everything, and as a restart would find. If not, `why` says what is wrong. */
 bool sim_stored_well(const struct sim_world *w, char *why, size_t size);

@@ -37,7 +37,7 @@ static struct bytes address_octets(unsigned address, uint8_t room[6])
     return bytes_of(room, 6);
 }
 
-static unsigned address_of(const struct peer *peer)
+unsigned air_address(const struct peer *peer)
 {
     return (unsigned)peer->bytes[1] << 16 | (unsigned)peer->bytes[2] << 8 | peer->bytes[3];
 }
@@ -251,7 +251,7 @@ static struct chaos_node *hearer(const struct chaos *x, unsigned address, struct
 
 void air_from_gateway(struct chaos *x, const struct sim_packet *p)
 {
-    struct flight f = {.address = address_of(p->to)};
+    struct flight f = {.address = air_address(p->to)};
     put(&f, body_bytes(p->bytes));
     struct bytes packet = body_bytes(p->bytes);
     struct chaos_node *n = hearer(x, f.address, &packet);
@@ -283,6 +283,8 @@ static void arrive_at_gateway(struct chaos *x, const struct flight *f)
         packet = envelope.inner;
     if (sn_decode(packet, &p) != SN_DECODED)
         abort();
+    if (x->down)
+        return;
     trace(x, n, "  arrives from", packet);
     watch_to_gateway(x, n, f->address, &p);
     sim_input(&x->w, peer_make(&peer, 0, PEER_IP4, address_octets(f->address, room)),

@@ -148,11 +148,16 @@ static void answer(struct chaos *x, const struct sim_ask *a, enum up_result resu
                                                           [ASK_SUBSCRIBE] = UP_SUBSCRIBED,
                                                           [ASK_UNSUBSCRIBE] = UP_UNSUBSCRIBED};
 
-    if (a->type == ASK_PUBLISH && a->qos == 0)
+    if (a->type == ASK_PUBLISH && a->qos == 0 && a->spooled == 0)
         return;
-    sim_upstream(&x->w,
-                 &(struct up_event){
-                     .type = type_of[a->type], .token = a->token, .result = result, .qos = a->qos});
+    sim_upstream(&x->w, &(struct up_event){.type = type_of[a->type],
+                                           .token = a->token,
+                                           .spooled = a->spooled,
+                                           .result = result,
+                                           .qos = a->qos,
+                                           .retain = a->retain,
+                                           .topic = body_bytes(a->topic),
+                                           .body = a->data});
 }
 
 static void run_queue(struct chaos *x)
@@ -169,7 +174,7 @@ static void run_queue(struct chaos *x)
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
-static void break_one(struct chaos *x, struct pending *p, bool done)
+static void break_one(struct chaos *x, struct pending *p, bool done, bool answers)
 {
     const struct sim_ask *a = p->ask;
     list_unlink(&p->link);
@@ -178,24 +183,25 @@ static void break_one(struct chaos *x, struct pending *p, bool done)
         if (done)
             carry_out(x, a);
         list_push_back(&x->broker.doubts, &p->link);
-        answer(x, a, UP_IN_DOUBT);
+        if (answers)
+            answer(x, a, UP_IN_DOUBT);
         return;
     }
     if (is_will(a))
         watch_will_broken(x, a, done);
     if (done)
         carry_out(x, a);
-    answer(x, a, UP_BUSY);
+    if (answers)
+        answer(x, a, UP_BUSY);
     pending_free(p);
 }
 
 /* The broker has got everything up to some request, and nothing after it. */
-static void go_down(struct chaos *x)
+static void break_all(struct chaos *x, bool answers)
 {
     struct broker *b = &x->broker;
     struct list broken;
     bool done = chaos_chance(x, 50);
-    x->totals->flaps++;
     b->up = false;
     x->totals->broken += !list_empty(&b->queue);
     list_init(&broken);
@@ -206,8 +212,15 @@ static void go_down(struct chaos *x)
     }
     while (!list_empty(&broken)) {
         done = done && chaos_chance(x, 80);
-        break_one(x, pending_at(broken.next), done);
+        break_one(x, pending_at(broken.next), done, answers);
     }
+}
+
+static void go_down(struct chaos *x)
+{
+    struct broker *b = &x->broker;
+    x->totals->flaps++;
+    break_all(x, true);
     sim_upstream(&x->w, &(struct up_event){.type = UP_DISCONNECTED, .why = "chaos"});
     b->flap_ms =
         chaos_now(x) + chaos_random(x, 100, chaos_chance(x, 10) ? 10 * MINUTE_MS : MINUTE_MS);
@@ -243,6 +256,20 @@ static void come_up(struct chaos *x)
         return;
     b->flap_ms = chaos_now(x) + chaos_random(x, 2 * MINUTE_MS, 60 * MINUTE_MS);
     b->dead_ms = b->flap_ms - chaos_random(x, 0, 30 * SECOND_MS);
+}
+
+/* What it was given of QoS 2 the connection has stored, and brings to its end when it is back. */
+void broker_breaks_off(struct chaos *x)
+{
+    break_all(x, false);
+    x->broker.flap_ms = TIME_NEVER;
+    arm(x);
+}
+
+void broker_returns(struct chaos *x)
+{
+    x->broker.flap_ms = chaos_now(x) + chaos_random(x, 10, MINUTE_MS);
+    arm(x);
 }
 
 void broker_init(struct chaos *x)

@@ -9,6 +9,7 @@
  *   wish.c     what a node wants beside talking: subscriptions that come and go, updates of its will
  *   broker.c   an MQTT broker whose connection breaks; the rest of the world, which publishes to it
  *   judge.c    ledgers of all messages; what the gateway may have done wrong at any moment
+ *   restart.c  the gateway dies, and starts again
  *   watch.c    what the judge reads off the air and the log: losses, wills, repetitions
  *   main.c     options, seeds, the summary
  *
@@ -24,6 +25,9 @@
  *     says; its will is then published, the one in force, once, and at no other time;
  *   - no queue is longer than its quota; after the last session is discarded no memory is charged,
  *     no filter subscribed, nothing queued;
+ *   - all of this also when the gateway is killed at any moment and started again (with a store and a
+ *     spool, --restarts), though what it had accepted then may get to the broker later; who is connected
+ *     and has been told so stays connected;
  *   - the gateway repeats its requests at most 1.6 times as often as the loss makes necessary.
  *
  * Not promised, because MQTT-SN 1.2 has no means for it (docs/spec-notes.md, "Copies and late
@@ -75,7 +79,8 @@ struct up_message {
     uint32_t order; /* of its first arrival at the broker, among those of its node */
     uint8_t qos;
     uint8_t copies; /* at the broker */
-    bool told;      /* the node has heard that it was accepted */
+    bool told;      /* the node has heard that it was accepted ... */
+    uint16_t era;   /* ... in which session */
 };
 
 struct down_message {
@@ -145,6 +150,7 @@ struct watched {
     bool connect_will, connect_clean; /* of the latest CONNECT that arrived ... */
     bool clean;                       /* ... and of that which the session began with */
     unsigned wills, wills_min, wills_max;
+    bool mourned;     /* its latest loss is in wills_min */
     uint64_t will[2]; /* what may have been in force at the latest losses */
     uint8_t request;  /* of the gateway, type and msg id ... */
     uint16_t request_id;
@@ -192,7 +198,8 @@ struct chaos_node {
     /* the ledgers */
     struct up_message *up;
     uint32_t n_up, cap_up, up_arrived;
-    int open_up; /* the QoS 1 or 2 publication under way, or -1 */
+    uint16_t era; /* sessions that have ended */
+    int open_up;  /* the QoS 1 or 2 publication under way, or -1 */
     struct down_message *down;
     uint32_t n_down, cap_down;
     uint32_t last_down; /* id of the latest first arrival, QoS 1 and 2 */
@@ -204,6 +211,7 @@ struct chaos_node {
 /* ---- the rest -------------------------------------------------------------------------------- */
 
 struct flight;
+struct sn_client;
 
 struct air {
     struct flight **heap;
@@ -236,6 +244,7 @@ struct totals {
     uint64_t packets, packets_lost, packets_copied;
     uint64_t connects, sleeps, wakes, moves, takeovers, reboots, vanished, losses, wills, updates,
         flaps, broken; /* broken: with requests under way */
+    uint64_t restarts;
     uint64_t gw_requests, gw_answered, gw_repeated;
     uint64_t node_answered, node_repeated;
 };
@@ -244,13 +253,18 @@ struct chaos_options {
     uint64_t seed;
     unsigned nodes;
     int64_t active_ms;
-    int trace; /* node, or -1 */
+    int64_t restart_ms; /* between two restarts, in the mean; 0: there are none, and no store */
+    int trace;          /* node, or -1 */
 };
 
 struct chaos {
     struct chaos_options options;
     struct rng rng;
     struct sim_world w;
+    struct sn_predefined topics[2 * ALIASES];
+    char topic_names[2 * ALIASES][8];
+    struct sn_topics_section section;
+    struct sn_client_section tight;
     struct deadlines timers;
     struct air air;
     struct broker broker;
@@ -261,12 +275,14 @@ struct chaos {
     struct totals *totals;
     uint64_t base_memory, base_shared; /* what the machines keep without clients */
     unsigned retry_count;              /* of the nodes */
-    bool calm;                         /* clean air, nobody does anything new */
+    struct deadline restart;
+    bool down; /* the gateway */
+    bool calm; /* clean air, nobody does anything new */
     unsigned n_gone;
     bool failed;
 };
 
-enum timer_kind { TIMER_NODE, TIMER_NEWS, TIMER_BROKER };
+enum timer_kind { TIMER_NODE, TIMER_NEWS, TIMER_BROKER, TIMER_RESTART };
 
 /* world.c */
 /* False when it failed, after it has said how. */
@@ -300,14 +316,23 @@ void air_move(struct chaos *x, struct chaos_node *n);
  * go on only when that was answered. */
 bool air_take_over(struct chaos *x, struct chaos_node *n, struct chaos_node *from);
 void air_place(struct chaos *x, struct chaos_node *n);
+unsigned air_address(const struct peer *peer);
 
 /* broker.c */
 void broker_init(struct chaos *x);
 void broker_deinit(struct chaos *x);
 void broker_take(struct chaos *x, struct sim_ask *ask);
 void broker_due(struct chaos *x);
+/* The gateway has died; and is back. */
+void broker_breaks_off(struct chaos *x);
+void broker_returns(struct chaos *x);
 void news_due(struct chaos *x, struct chaos_node *n);
 size_t news_topic(const struct news *m, char *out, size_t size);
+
+/* restart.c */
+void restart_init(struct chaos *x);
+void restart_deinit(struct chaos *x);
+void restart_due(struct chaos *x);
 
 /* node.c */
 void node_init(struct chaos *x, unsigned index);
@@ -363,6 +388,8 @@ void watch_due(struct chaos *x, struct chaos_node *n);
 void watch_will(struct chaos *x, struct bytes topic, struct bytes data);
 /* A will of QoS 0 or 1 was interrupted by the connection: it may be missing, or come again. */
 void watch_will_broken(struct chaos *x, const struct sim_ask *ask, bool arrived);
+/* The gateway has started again, and knows the node as `c`, or not at all (NULL). */
+void watch_restarted(struct chaos *x, struct chaos_node *n, const struct sn_client *c);
 /* Repetitions over those that the loss makes necessary. */
 double watch_ratio(uint64_t repeated, uint64_t answered);
 

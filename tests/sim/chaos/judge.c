@@ -73,7 +73,8 @@ void judge_published(struct chaos *x, struct chaos_node *n, const struct snc_eve
     struct up_message *m = &n->up[n->open_up];
     if (event->return_code == SN_ACCEPTED) {
         m->told = true;
-        if (m->copies == 0) {
+        m->era = n->era;
+        if (m->copies == 0 && x->options.restart_ms == 0) { /* else the gateway has it, if not the broker */
             x->totals->up_lost++;
             chaos_fail(x, "%s was told that message %d of QoS %u is published, but it is not",
                        n->id, n->open_up, m->qos);
@@ -85,16 +86,21 @@ void judge_published(struct chaos *x, struct chaos_node *n, const struct snc_eve
 static void judge_up(struct chaos *x, const struct chaos_node *n)
 {
     uint32_t last = 0;
-    bool any = false;
+    const struct up_message *before = NULL;
     for (uint32_t i = 0; i < n->n_up; i++) {
         const struct up_message *m = &n->up[i];
         if (!m->told)
             continue;
-        if (any && m->order < last)
+        if (m->copies == 0) {
+            x->totals->up_lost++;
+            chaos_fail(x, "%s: message %u of QoS %u was accepted, and is lost", n->id, (unsigned)i,
+                       m->qos);
+        }
+        if (before != NULL && before->era == m->era && m->order < last)
             chaos_fail(x, "%s: at the broker, message %u has overtaken another", n->id,
                        (unsigned)i);
         last = m->order;
-        any = true;
+        before = m;
     }
 }
 
@@ -308,6 +314,8 @@ void judge_session_ended(struct chaos_node *n)
 
 bool judge_nothing_waits(struct chaos *x, const struct chaos_node *n)
 {
+    if (x->down)
+        return false;
     const struct sn_client *c = sn_client_by_id(x->w.engine, bytes_str(n->id));
     return c == NULL || c->down == NULL || c->down->n_queued == 0;
 }
@@ -323,7 +331,6 @@ void judge_node(struct chaos *x, struct chaos_node *n)
             first = n->down[i].id;
         }
     }
-    judge_up(x, n);
     x->totals->policy_drops += missing < n->drops ? missing : n->drops;
     if (missing <= n->drops)
         return;
@@ -348,8 +355,11 @@ void judge_end(struct chaos *x)
                    (unsigned)shared.sessions, (unsigned)shared.filters,
                    (unsigned long long)(shared.memory_bytes - x->base_shared));
     }
+    if (x->w.table.n_rows != 0)
+        chaos_fail(x, "the store has not become empty: %zu rows", x->w.table.n_rows);
     for (unsigned i = 0; i < x->n_nodes; i++) {
         const struct watched *gw = &x->nodes[i].gw;
+        judge_up(x, &x->nodes[i]);
         if (!x->nodes[i].hasty && gw->wills < gw->wills_min)
             chaos_fail(x, "%s was lost, but its will was not published", x->nodes[i].id);
     }

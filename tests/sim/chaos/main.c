@@ -11,6 +11,8 @@ static const char usage[] =
     "Usage: sennet-chaos [options]\n"
     "  --nodes N     simulated nodes, 1 to 4000 (200)\n"
     "  --minutes M   of virtual time in bad air (1440)\n"
+    "  --restarts R  kill the gateway every R seconds or so, and start it from its store (0: "
+    "never)\n"
     "  --seed S      the first seed (1)\n"
     "  --seeds K     how many, one after the other (1)\n"
     "  --trace NODE  print every packet of this node, by its number\n"
@@ -18,7 +20,8 @@ static const char usage[] =
     "  --sum         play nothing; read the sum of such lines, and judge that\n"
     "Exit status 1 when a seed failed.\n";
 
-/* The whole run must keep within this, times the least number of repetitions (watch.c). */
+/* The whole run must keep within this, times the least number of repetitions (watch.c), if the gateway
+ * is there all the time. */
 static const double most_repetitions = 1.6;
 
 static unsigned long long number(const char *text, unsigned long long most)
@@ -64,6 +67,8 @@ static void print_summary(const struct chaos_options *o, const struct totals *t)
            of(t->connects), of(t->sleeps), of(t->wakes), of(t->moves), of(t->takeovers),
            of(t->reboots), of(t->vanished), of(t->losses), of(t->wills), of(t->updates),
            of(t->flaps), of(t->broken));
+    if (t->restarts > 0)
+        printf("restarts of the gateway: %llu\n", of(t->restarts));
     printf(
         "requests of the gateway: %llu, answered %llu, repeated %llu: %.3f of the least number\n",
         of(t->gw_requests), of(t->gw_answered), of(t->gw_repeated),
@@ -103,7 +108,7 @@ static int judge(const struct totals *t)
 {
     if (t->failed > 0 || t->seeds == 0)
         return 1;
-    if (watch_ratio(t->gw_repeated, t->gw_answered) <= most_repetitions)
+    if (t->restarts > 0 || watch_ratio(t->gw_repeated, t->gw_answered) <= most_repetitions)
         return 0;
     printf("the gateway repeats itself more than %.1f times as often as it has to\n",
            most_repetitions);
@@ -119,14 +124,15 @@ struct arguments {
 static bool parse(int argc, char **argv, struct arguments *a)
 {
     static const struct option options[] = {
-        {"nodes",   required_argument, NULL, 'n'},
-        {"minutes", required_argument, NULL, 'm'},
-        {"seed",    required_argument, NULL, 's'},
-        {"seeds",   required_argument, NULL, 'k'},
-        {"trace",   required_argument, NULL, 't'},
-        {"figures", no_argument,       NULL, 'f'},
-        {"sum",     no_argument,       NULL, 'u'},
-        {NULL,      0,                 NULL, 0  },
+        {"nodes",    required_argument, NULL, 'n'},
+        {"minutes",  required_argument, NULL, 'm'},
+        {"restarts", required_argument, NULL, 'r'},
+        {"seed",     required_argument, NULL, 's'},
+        {"seeds",    required_argument, NULL, 'k'},
+        {"trace",    required_argument, NULL, 't'},
+        {"figures",  no_argument,       NULL, 'f'},
+        {"sum",      no_argument,       NULL, 'u'},
+        {NULL,       0,                 NULL, 0  },
     };
 
     for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
@@ -137,6 +143,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
             break;
         case 'm':
             a->chaos.active_ms = (int64_t)number(optarg, 1000000) * MINUTE_MS;
+            break;
+        case 'r':
+            a->chaos.restart_ms = (int64_t)number(optarg, 1000000) * SECOND_MS;
             break;
         case 's':
             a->chaos.seed = number(optarg, UINT64_MAX);

@@ -21,6 +21,8 @@
 #include "mqttsn/engine_priv.h"
 #include "sim/chaos/chaos.h"
 
+static const unsigned NO_ADDRESS = UINT_MAX;
+
 double watch_ratio(uint64_t repeated, uint64_t answered)
 {
     const double p = LOSS_PERCENT / 100.0;
@@ -69,7 +71,7 @@ static void judge_silence(struct chaos *x, const struct chaos_node *n)
 
 void watch_due(struct chaos *x, struct chaos_node *n)
 {
-    if (n->gw.connected && chaos_now(x) > latest_ms(x, n))
+    if (n->gw.connected && !x->down && chaos_now(x) > latest_ms(x, n))
         chaos_fail(x, "%s is still not given up, %lld ms too late", n->id,
                    (long long)(chaos_now(x) - latest_ms(x, n)));
 }
@@ -83,7 +85,8 @@ static void on_lost(struct chaos *x, struct chaos_node *n, bool silence)
         judge_silence(x, n);
     else if (n->gw.clean)
         return; /* its address is another's: no loss of a clean session */
-    if ((n->will & none) == 0)
+    n->gw.mourned = (n->will & none) == 0;
+    if (n->gw.mourned)
         n->gw.wills_min++;
     if ((n->will & ~none) != 0)
         n->gw.wills_max++;
@@ -105,6 +108,7 @@ static void session_ended(struct chaos_node *n)
 {
     judge_session_ended(n);
     n->will = UINT64_C(1) << WILL_NONE;
+    n->era++;
 }
 
 static void on_state(struct chaos *x, const char *text)
@@ -130,6 +134,7 @@ static void on_state(struct chaos *x, const char *text)
     gw->awake = strcmp(new, "awake") == 0;
     gw->connected = gw->asleep || gw->awake || strcmp(new, "active") == 0;
     gw->since_ms = chaos_now(x);
+    gw->mourned = gw->mourned && lost;
     if (connecting || strcmp(new, "active") == 0) {
         gw->address = gw->connect_address;
         gw->clean = gw->connect_clean;
@@ -216,9 +221,46 @@ void watch_will_broken(struct chaos *x, const struct sim_ask *ask, bool arrived)
     }
 }
 
-/* ---- packets --------------------------------------------------------------------------------- */
+static uint64_t will_of(const struct sn_client *c)
+{
+    char text[24] = "";
+    unsigned generation = WILL_EMPTY;
+    if (c->will == NULL)
+        return UINT64_C(1) << WILL_NONE;
+    const struct bytes data = body_bytes(c->will->body);
+    if (data.len > 0)
+        memcpy(text, data.data, data.len < sizeof text ? data.len : sizeof text - 1);
+    if (data.len > 0 && sscanf(text, "%*u.%u", &generation) != 1)
+        abort();
+    return UINT64_C(1) << generation;
+}
 
-static const unsigned NO_ADDRESS = UINT_MAX;
+/* What has happened to it since the latest commit has not happened, though perhaps its will was
+ * published already. */
+void watch_restarted(struct chaos *x, struct chaos_node *n, const struct sn_client *c)
+{
+    struct watched *gw = &n->gw;
+    if (c == NULL) {
+        if (gw->connected)
+            session_ended(n);
+        gw->connected = gw->asleep = gw->awake = gw->in_doubt = false;
+        return;
+    }
+    gw->connected = sn_client_connected(c);
+    if (gw->connected && gw->mourned)
+        gw->wills_min--;
+    gw->mourned = false;
+    gw->asleep = c->state == SN_ST_ASLEEP;
+    gw->awake = false;
+    gw->in_doubt = false;
+    gw->since_ms = chaos_now(x);
+    gw->sleep_s = c->sleep_s;
+    gw->clean = c->clean;
+    gw->address = c->peer != NULL ? air_address(c->peer) : NO_ADDRESS;
+    n->will |= will_of(c);
+}
+
+/* ---- packets --------------------------------------------------------------------------------- */
 
 static bool is_answer(enum sn_type answer, uint8_t request)
 {

@@ -19,10 +19,10 @@ void chaos_fail(struct chaos *x, const char *format, ...)
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
-    printf("\n  reproduce: sennet-chaos --nodes %u --minutes %lld --seed %llu --seeds 1 "
-           "[--trace NODE]\n",
+    printf("\n  reproduce: sennet-chaos --nodes %u --minutes %lld --restarts %lld --seed %llu "
+           "--seeds 1 [--trace NODE]\n",
            x->options.nodes, (long long)(x->options.active_ms / MINUTE_MS),
-           (unsigned long long)x->options.seed);
+           (long long)(x->options.restart_ms / SECOND_MS), (unsigned long long)x->options.seed);
 }
 
 int64_t chaos_random(struct chaos *x, int64_t from, int64_t to)
@@ -56,36 +56,45 @@ static void engine_init(struct chaos *x)
 {
     struct sn_engine_config config = sn_engine_defaults();
     struct shared_config shared = shared_defaults();
-    struct sn_predefined entries[2 * ALIASES];
-    char names[2 * ALIASES][8];
     for (unsigned i = 0; i < 2 * ALIASES; i++) {
         const bool up = i >= ALIASES;
-        snprintf(names[i], sizeof names[i], "%s/%u", up ? "up" : "p", i % ALIASES);
-        entries[i].topic_id = (uint16_t)((up ? FIRST_ALIAS_UP : FIRST_ALIAS_DOWN) + i % ALIASES);
-        entries[i].topic = names[i];
+        snprintf(x->topic_names[i], sizeof x->topic_names[i], "%s/%u", up ? "up" : "p",
+                 i % ALIASES);
+        x->topics[i].topic_id = (uint16_t)((up ? FIRST_ALIAS_UP : FIRST_ALIAS_DOWN) + i % ALIASES);
+        x->topics[i].topic = x->topic_names[i];
     }
 
     static const enum sn_overflow policies[] = {SN_DROP_OLDEST, SN_DROP_NEWEST,
                                                 SN_LATEST_PER_TOPIC};
-    const struct sn_client_section tight = {
+
+    x->tight = (struct sn_client_section){
         .glob = "t*",
         .options = {
                     .max_queue = 6, .max_queue_bytes = 600, .overflow = policies[x->options.seed % 3]}
     };
-    const struct sn_topics_section topics = {.entries = entries, .n_entries = 2 * ALIASES};
+    x->section = (struct sn_topics_section){.entries = x->topics, .n_entries = 2 * ALIASES};
     config.hash_seed = (struct hash_seed){.k0 = x->options.seed, .k1 = ~x->options.seed};
     config.late_connect_ms = 2000; /* this air copies and delays */
     config.defaults.max_queue = 5000;
     config.defaults.max_queue_bytes = 1 << 20;
     config.max_memory_bytes = UINT64_C(64) << 20;
-    config.clients = &tight;
+    config.clients = &x->tight;
     config.n_clients = 1;
-    config.topics = &topics;
+    config.topics = &x->section;
     config.n_topics = 1;
     shared.hash_seed = config.hash_seed;
+    config.journal = x->options.restart_ms > 0;
+    config.print_seed = (struct hash_seed){.k0 = 3, .k1 = 4};
     sim_init(&x->w, &config, &shared, START_MS);
     x->w.log = watch_log;
     x->w.log_arg = x;
+    if (x->options.restart_ms > 0) {
+        struct spool_config spool = spool_defaults();
+        spool.hash_seed = config.hash_seed;
+        spool.max_memory_bytes = 2000; /* most is fetched */
+        x->w.commit_ms = chaos_chance(x, 70) ? chaos_random(x, 1, 300) : 0;
+        sim_add_spool(&x->w, &spool);
+    }
     x->base_memory = sn_engine_gauges(x->w.engine).memory_bytes;
     x->base_shared = shared_gauges(x->w.shared).memory_bytes;
 }
@@ -103,6 +112,7 @@ static void chaos_init(struct chaos *x, const struct chaos_options *options, str
     deadlines_init(&x->timers);
     engine_init(x);
     broker_init(x);
+    restart_init(x);
     for (unsigned i = 0; i < x->n_nodes; i++)
         node_init(x, i);
 }
@@ -112,6 +122,7 @@ static void chaos_deinit(struct chaos *x)
     for (unsigned i = 0; i < x->n_nodes; i++)
         node_deinit(x, &x->nodes[i]);
     broker_deinit(x);
+    restart_deinit(x);
     air_deinit(x);
     sim_deinit(&x->w);
     free(x->news);
@@ -142,6 +153,9 @@ static void fire(struct chaos *x, struct deadline *d)
         break;
     case TIMER_BROKER:
         broker_due(x);
+        break;
+    case TIMER_RESTART:
+        restart_due(x);
         break;
     }
 }
