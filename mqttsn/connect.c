@@ -7,7 +7,9 @@
  *     WILLMSG        WILLTOPIC        takes the new topic, WILLMSGREQ
  *     WILLMSG        CONNECT          WILLTOPICREQ; a crossing WILLMSG still completes
  *     the broker     anything         nothing, the CONNACK will come
- *     (active)       WILLMSG          CONNACK, when nothing but the dialogue came before
+ *     (active)       WILLTOPIC        WILLMSGREQ, when nothing but the dialogue came before: the
+ *                                     CONNACK was lost. CONNACK, when there is no will after all
+ *     (active)       WILLMSG          CONNACK, likewise
  *     (active)       same CONNECT     CONNACK (or the dialogue again)
  *     (connected)    same CONNECT     CONNACK, when it came right after the CONNACK: a late copy
  *
@@ -264,8 +266,24 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
     start(e, c, p, known_here);
 }
 
+/* The dialogue is over, and the client does not know it: it repeats its part, or was sent back to
+ * WILLTOPIC by our answer to a copy of its CONNECT. */
+static void topic_again(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
+{
+    if (!c->idle || (c->will == NULL) != (p->topic.len == 0))
+        return;
+    if (c->will != NULL)
+        ask_will_msg(e, c);
+    else
+        sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+}
+
 void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
+    if (c->state == SN_ST_ACTIVE) {
+        topic_again(e, c, p);
+        return;
+    }
     struct sn_connecting *k = c->connecting;
     if (k == NULL || k->step == SN_STEP_BROKER)
         return;

@@ -200,7 +200,7 @@ struct route {
 /* clang-format off */
 static const struct route routes[SN_TYPE_COUNT] = {
     /*                  handler               states                          stranger      client answer */
-    [SN_WILLTOPIC]    = {sn_on_will_topic,     IN_CONNECTING,                  DISCONNECTED, true, false},
+    [SN_WILLTOPIC]    = {sn_on_will_topic,     IN_CONNECTING | IN_ACTIVE,      DISCONNECTED, true, false},
     [SN_WILLMSG]      = {sn_on_will_msg,       IN_CONNECTING | IN_ACTIVE,      DISCONNECTED, true, false},
     [SN_REGISTER]     = {sn_on_register,       WHEN_CONNECTED,                 DISCONNECTED, true, false},
     [SN_REGACK]       = {sn_on_regack,         IN_ACTIVE | IN_AWAKE,           DROPPED,      true, true},

@@ -45,8 +45,8 @@ static const struct dialogue_row dialogue[STEPS] = {
     [FOR_WILLTOPIC] = {"waiting for WILLTOPIC",       "WILLTOPICREQ",               "WILLMSGREQ", ""       },
     [FOR_WILLMSG] = {"waiting for WILLMSG",         "WILLTOPICREQ",               "WILLMSGREQ", "| OPEN" },
     [FOR_BROKER] = {"waiting for the broker side", "",                           "",           ""       },
-    [JUST_CONNECTED] = {"just connected",              "CONNACK",                    "",           "CONNACK"},
-    [CONNECTED] = {"connected",                   "WILLTOPICREQ => connecting", "",           "CONNACK"},
+    [JUST_CONNECTED] = {"just connected",              "CONNACK",                    "WILLMSGREQ", "CONNACK"},
+    [CONNECTED] = {"connected",                   "WILLTOPICREQ => connecting", "WILLMSGREQ", "CONNACK"},
     [BUSY] = {"connected and talking",       "WILLTOPICREQ => connecting", "",           ""       },
 };
 
