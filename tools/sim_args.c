@@ -56,6 +56,8 @@ static const struct option OPTIONS[] = {
     {"baud",               required_argument, NULL, OPT_STICK        },
     {"line-faults",        required_argument, NULL, OPT_STICK        },
     {"replug",             required_argument, NULL, OPT_STICK        },
+    {"replugs",            required_argument, NULL, OPT_STICK        },
+    {"reset",              required_argument, NULL, OPT_STICK        },
     {"rejoin",             required_argument, NULL, OPT_STICK        },
     {"no-ack",             required_argument, NULL, OPT_STICK        },
     {"unformed",           no_argument,       NULL, OPT_UNFORMED     },
@@ -110,7 +112,8 @@ static void print_help(void)
           "  --stick KIND          znp, ezsp, deconz, xbee or serial; prints what to configure\n"
           "  --stick-link PATH     a symbolic link that always leads to it\n"
           "  --firmware N, --framing F, --unformed, --baud B    what it is like\n"
-          "  --replug S, --rejoin S, --no-ack S, --line-faults P   what happens to it\n"
+          "  --replug S, --reset S, --rejoin S, --no-ack S, --line-faults P  what happens to it\n"
+          "  --replugs N           end after N times of --replug\n"
           "nodes (defaults of a scenario's groups):\n"
           "  --nodes N             how many (1)\n"
           "  --rate R|max          messages per second and node (1); max: window 1, no pause\n"
@@ -297,6 +300,8 @@ static int make_plan(struct sim *sim)
         if (plan_commands(&sim->plan.groups[i]) && sim->options.broker == NULL)
             return usage("--downlink and --commands-per-sleep", " need --broker to send from");
     }
+    if (sim->options.stick.replugs > 0 && sim->options.stick.replug_ms == TIME_NEVER)
+        return usage("--replugs", " needs --replug");
     uint64_t random[2] = {1, 1};
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return usage("", "no random numbers");

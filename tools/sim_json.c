@@ -119,19 +119,21 @@ static void put_stick(const struct sim *sim, FILE *out)
         const char *name;
         uint64_t value;
     } fields[] = {
-        {"baud",              sim->options.stick.baud},
-        {"frames_in",         f.frames_in            },
-        {"frames_out",        f.frames_out           },
-        {"octets_in",         f.bytes_in             },
-        {"octets_out",        f.bytes_out            },
-        {"octets_lost",       f.overruns             },
-        {"packets",           f.sends                },
-        {"ether_lost",        f.lost                 },
-        {"ether_doubled",     f.copied               },
-        {"ether_expired",     f.expired              },
-        {"replugs",           f.replugs              },
-        {"slowest_reopen_ms", f.slowest_ms           },
-        {"rejoins",           f.rejoins              },
+        {"baud",               sim->options.stick.baud},
+        {"frames_in",          f.frames_in            },
+        {"frames_out",         f.frames_out           },
+        {"octets_in",          f.bytes_in             },
+        {"octets_out",         f.bytes_out            },
+        {"octets_lost",        f.overruns             },
+        {"packets",            f.sends                },
+        {"ether_lost",         f.lost                 },
+        {"ether_doubled",      f.copied               },
+        {"ether_expired",      f.expired              },
+        {"replugs",            f.replugs              },
+        {"slowest_reopen_ms",  f.slowest_ms           },
+        {"slowest_service_ms", f.slowest_service_ms   },
+        {"resets",             f.resets               },
+        {"rejoins",            f.rejoins              },
     };
 
     fprintf(out, "  \"stick\": {\"kind\": \"%s\"", sim->options.stick.kind);

@@ -26,6 +26,7 @@ enum fault {
     FAULT_SLEEP_REFUSED,
     FAULT_ROUNDS,
     FAULT_SLOW,
+    FAULT_REPLUGS,
     FAULTS
 };
 
@@ -63,6 +64,13 @@ static void judge_sleep(const struct sim *sim, uint64_t faults[FAULTS])
     faults[FAULT_SLOW] = is_slow(sim) ? 1 : 0;
 }
 
+static uint64_t replugs_left(const struct sim *sim)
+{
+    const uint64_t wanted = sim->options.stick.replugs;
+    const uint64_t had = sim->stick != NULL ? stick_figures(sim->stick).replugs : 0;
+    return had < wanted ? wanted - had : 0;
+}
+
 static void judge(const struct sim *sim, uint64_t faults[FAULTS])
 {
     const bool observed = sim->broker != NULL;
@@ -74,6 +82,7 @@ static void judge(const struct sim *sim, uint64_t faults[FAULTS])
     faults[FAULT_LOST_DOWN] = observed ? lost_with_promise(&sim->down) : 0;
     faults[FAULT_TWICE_UP] = sim->up.totals[ledger_index(2)].duplicated;
     faults[FAULT_TWICE_DOWN] = sim->down.totals[ledger_index(2)].duplicated;
+    faults[FAULT_REPLUGS] = replugs_left(sim);
     judge_sleep(sim, faults);
 }
 
@@ -115,6 +124,7 @@ static void print_verdict(const struct sim *sim, FILE *out)
         [FAULT_SLEEP_REFUSED] = "sleepy nodes woke up in time and were told DISCONNECT",
         [FAULT_ROUNDS] = "rounds of waking together were not completed",
         [FAULT_SLOW] = "others waited longer than --p99 meanwhile, or nothing was measured",
+        [FAULT_REPLUGS] = "the stick was not pulled out",
     };
     uint64_t faults[FAULTS];
     judge(sim, faults);
@@ -290,7 +300,13 @@ static void print_stick(const struct sim *sim, double seconds, FILE *out)
                 "  pulled out %" PRIu64
                 " times; after plugging in, the gateway had it open within %" PRIu64 " ms\n",
                 f.replugs, f.slowest_ms);
+    if (f.replugs > 0 || f.resets > 0)
+        fprintf(out,
+                "  after plugging in or a reset, packets for nodes went through it within %" PRIu64
+                " ms\n",
+                f.slowest_service_ms);
     const struct line lines[] = {
+        {"resets of its firmware",                    f.resets  },
         {"nodes that got another address",            f.rejoins },
         {"packets lost in the ether",                 f.lost    },
         {"packets doubled in the ether",              f.copied  },

@@ -135,6 +135,8 @@ static bool is_time_up(const struct sim *sim)
         return true;
     if (sim->plan.rounds > 0 && sim->sleep.rounds >= sim->plan.rounds)
         return true;
+    if (sim->stick != NULL && stick_is_through(sim->stick))
+        return true;
     const int64_t duration_ms = sim->plan.duration_ms;
     return duration_ms != TIME_NEVER && (sim->now_us - sim->start_us) / 1000 >= duration_ms;
 }

@@ -13,8 +13,11 @@
 enum {
     NODES_MAX = 32000, /* the other half of the 16-bit addresses is for those that rejoin */
     READY_MS = 5000,   /* after its first octet a host has started any stick */
-    OUT_MS = 1000,     /* how long it is away when it was pulled out */
+    OUT_MAX_MS = 2000, /* how long it is away when it was pulled out */
+    LOOSE_EVERY = 8,   /* so often the plug sits loose, and it is gone again ... */
+    LOOSE_MS = 1000,   /* ... before the host is through with its start */
     PERIOD_MIN_MS = 100,
+    REPLUGS_MAX = 1000000,
     POLL_MS = 10000, /* a sleepy node listens so long after it has sent */
     BRIDGE = 16,     /* firmware of the serial emulation: many nodes on the line */
     FIRST_SHORT = 0x0001,
@@ -30,14 +33,18 @@ struct sim_stick {
     struct emu *emu;
     struct stick_pty pty;
     int64_t first_ms; /* octet from a host */
-    int64_t plug_ms;  /* pulled out: comes back then */
-    int64_t back_ms;  /* came back then, and no host has opened it yet */
+    struct rng rng;
     bool is_hard_time;
-    int64_t replug_ms; /* is pulled out then */
-    int64_t rejoin_ms;
+    int64_t replug_ms;  /* is pulled out then */
+    int64_t plug_ms;    /* pulled out: comes back then */
+    int64_t reset_ms;   /* its firmware starts again then */
+    int64_t rejoin_ms;  /* a node gets another address then */
+    int64_t back_ms;    /* came back then, and no host has opened it yet */
+    int64_t service_ms; /* came back or started again then, and no packet was sent since */
+    int64_t slowest_ms, slowest_service_ms; /* of both */
+    uint64_t sends_before;
     uint32_t next_to_rejoin;
-    int64_t slowest_ms; /* from coming back to the first octet of a host */
-    unsigned rejoins;
+    unsigned resets, rejoins;
     uint64_t bytes_in, bytes_out; /* of the line, while nodes publish */
     bool waits_to_write;
 };
@@ -50,6 +57,7 @@ struct sim_stick_options sim_stick_defaults(void)
         .framing = 1,
         .baud = 115200,
         .replug_ms = TIME_NEVER,
+        .reset_ms = TIME_NEVER,
         .rejoin_ms = TIME_NEVER,
         .no_ack_ms = ether_defaults().no_ack_ms,
     };
@@ -61,6 +69,15 @@ static bool whole(const char *value, unsigned long max, unsigned long *out)
     errno = 0;
     *out = strtoul(value, &end, 0);
     return errno == 0 && end != value && *end == '\0' && value[0] != '-' && *out <= max;
+}
+
+static bool set_percent(double *out, const char *value)
+{
+    enum { MOST = 50 };
+
+    char *end;
+    *out = strtod(value, &end);
+    return end != value && *end == '\0' && *out >= 0 && *out <= MOST; /* NaN is neither */
 }
 
 static bool set_framing(struct sim_stick_options *o, const char *value)
@@ -75,9 +92,30 @@ static bool set_framing(struct sim_stick_options *o, const char *value)
     return false;
 }
 
+/* The periods among the options, by name. */
+static int64_t *period_of(struct sim_stick_options *o, const char *name)
+{
+    const struct {
+        const char *name;
+        int64_t *period_ms;
+    } periods[] = {
+        {"replug", &o->replug_ms},
+        {"reset",  &o->reset_ms },
+        {"rejoin", &o->rejoin_ms},
+        {"no-ack", &o->no_ack_ms},
+    };
+
+    for (size_t i = 0; i < sizeof periods / sizeof periods[0]; i++) {
+        if (strcmp(periods[i].name, name) == 0)
+            return periods[i].period_ms;
+    }
+    return NULL;
+}
+
 static bool set_period(int64_t *out_ms, const char *value)
 {
-    return plan_duration(bytes_str(value), 1000, out_ms) && *out_ms >= PERIOD_MIN_MS;
+    return out_ms != NULL && plan_duration(bytes_str(value), 1000, out_ms) &&
+           *out_ms >= PERIOD_MIN_MS;
 }
 
 static bool set_kind(struct sim_stick_options *o, const char *value)
@@ -106,18 +144,18 @@ bool sim_stick_setting(struct sim_stick_options *o, const char *name, const char
         o->baud = (uint32_t)n;
         *why = "--baud must be a number, 0 for a line without pace";
     } else if (strcmp(name, "line-faults") == 0) {
-        good = whole(value, 50, &n);
-        o->line_faults = (unsigned)n;
+        good = set_percent(&o->line_faults, value);
         *why = "--line-faults must be 0 to 50 percent";
     } else if (strcmp(name, "framing") == 0) {
         good = set_framing(o, value);
         *why = "--framing must be raw, slip, hdlc or cobs";
+    } else if (strcmp(name, "replugs") == 0) {
+        good = whole(value, REPLUGS_MAX, &n);
+        o->replugs = (unsigned)n;
+        *why = "--replugs must be 0 to 1000000";
     } else {
-        int64_t *const period_ms = strcmp(name, "replug") == 0   ? &o->replug_ms
-                                   : strcmp(name, "rejoin") == 0 ? &o->rejoin_ms
-                                                                 : &o->no_ack_ms;
-        good = set_period(period_ms, value);
-        *why = "--replug, --rejoin and --no-ack must be durations of 100 ms at least";
+        good = set_period(period_of(o, name), value);
+        *why = "--replug, --reset, --rejoin and --no-ack must be durations of 100 ms at least";
     }
     return good;
 }
@@ -217,8 +255,9 @@ struct sim_stick *stick_start(struct sim *sim, const struct sim_stick_options *o
         return NULL;
     s->options = *options;
     stick_pty_init(&s->pty, options->link);
-    s->first_ms = s->plug_ms = s->back_ms = TIME_NEVER;
-    s->replug_ms = s->rejoin_ms = TIME_NEVER;
+    rng_seed(&s->rng, sim->plan.seed + 2);
+    s->first_ms = s->plug_ms = s->back_ms = s->service_ms = TIME_NEVER;
+    s->replug_ms = s->reset_ms = s->rejoin_ms = TIME_NEVER;
     if (sim->n_nodes > NODES_MAX) {
         fprintf(stderr, "sennet-sim: one stick has no more than %d nodes\n", NODES_MAX);
     } else if (!make_ether(sim, s) || !make_emu(sim, s)) {
@@ -247,16 +286,28 @@ bool stick_is_ready(const struct sim *sim, const struct sim_stick *s)
     return s->emu->sends > 0 || time_add(s->first_ms, READY_MS) <= sim->now_ms;
 }
 
+bool stick_is_through(const struct sim_stick *s)
+{
+    const unsigned wanted = s->options.replugs;
+    return wanted > 0 && s->pty.pulled >= wanted && s->pty.master >= 0;
+}
+
 /* ---- bytes ------------------------------------------------------------------------------------- */
+
+/* The wait that began at `*since_ms` is over, in one way or another. */
+static void waited(int64_t *since_ms, int64_t now_ms, int64_t *slowest_ms)
+{
+    if (*since_ms == TIME_NEVER)
+        return;
+    *slowest_ms = time_max(*slowest_ms, now_ms - *since_ms);
+    *since_ms = TIME_NEVER;
+}
 
 static void heard_host(const struct sim *sim, struct sim_stick *s)
 {
     if (s->first_ms == TIME_NEVER)
         s->first_ms = sim->now_ms;
-    if (s->back_ms == TIME_NEVER)
-        return;
-    s->slowest_ms = time_max(s->slowest_ms, sim->now_ms - s->back_ms);
-    s->back_ms = TIME_NEVER;
+    waited(&s->back_ms, sim->now_ms, &s->slowest_ms);
 }
 
 static void read_terminal(struct sim *sim, struct sim_stick *s)
@@ -286,25 +337,65 @@ void stick_io(struct sim *sim, struct sim_stick *s)
 
 /* ---- what happens to sticks -------------------------------------------------------------------- */
 
+static int64_t within(struct sim_stick *s, int64_t span_ms)
+{
+    return (int64_t)rng_below(&s->rng, (uint64_t)span_ms + 1);
+}
+
+/* Once in a period, at any moment. */
+static int64_t next_time(struct sim_stick *s, int64_t now_ms, int64_t period_ms)
+{
+    return period_ms == TIME_NEVER ? TIME_NEVER : now_ms + period_ms / 2 + within(s, period_ms);
+}
+
+static void begin_service(struct sim_stick *s, int64_t now_ms)
+{
+    s->service_ms = now_ms;
+    s->sends_before = s->emu->sends;
+}
+
+static void end_service(struct sim_stick *s, int64_t now_ms)
+{
+    waited(&s->service_ms, now_ms, &s->slowest_service_ms);
+}
+
 static void pull_out(struct sim *sim, struct sim_stick *s)
 {
+    waited(&s->back_ms, sim->now_ms, &s->slowest_ms);
+    end_service(s, sim->now_ms);
     emu_power_off(s->emu, sim->now_ms);
     stick_pty_pull(&s->pty);
-    s->plug_ms = sim->now_ms + OUT_MS;
+    s->plug_ms = sim->now_ms + within(s, OUT_MAX_MS);
     s->replug_ms = TIME_NEVER;
 }
 
 static void plug_in(struct sim *sim, struct sim_stick *s)
 {
+    const int64_t now_ms = sim->now_ms;
     s->plug_ms = TIME_NEVER;
-    if (s->is_hard_time)
-        s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
+    if (s->is_hard_time && s->pty.pulled % LOOSE_EVERY == 0)
+        s->replug_ms = now_ms + within(s, LOOSE_MS);
+    else if (s->is_hard_time)
+        s->replug_ms = next_time(s, now_ms, s->options.replug_ms);
     if (!open_terminal(sim, s)) {
         run_interrupt(sim);
         return;
     }
-    s->back_ms = sim->now_ms;
-    emu_power_on(s->emu, sim->now_ms);
+    s->back_ms = now_ms;
+    emu_power_on(s->emu, now_ms);
+    begin_service(s, now_ms);
+}
+
+/* A watchdog, a brown-out: the terminal stays. */
+static void reset(struct sim *sim, struct sim_stick *s)
+{
+    s->reset_ms = next_time(s, sim->now_ms, s->options.reset_ms);
+    if (s->pty.master < 0)
+        return;
+    end_service(s, sim->now_ms);
+    s->resets++;
+    emu_reset(s->emu, sim->now_ms);
+    begin_service(s, sim->now_ms);
 }
 
 /* The next node, in turn, gets another address, with or without saying so. */
@@ -340,14 +431,15 @@ static void take_events(struct sim *sim, struct sim_stick *s)
 static void begin_hardships(const struct sim *sim, struct sim_stick *s)
 {
     s->is_hard_time = true;
-    s->replug_ms = time_add(sim->now_ms, s->options.replug_ms);
+    s->replug_ms = next_time(s, sim->now_ms, s->options.replug_ms);
+    s->reset_ms = next_time(s, sim->now_ms, s->options.reset_ms);
     s->rejoin_ms = time_add(sim->now_ms, s->options.rejoin_ms);
 }
 
 static void end_hardships(struct sim_stick *s)
 {
     s->is_hard_time = false;
-    s->replug_ms = s->rejoin_ms = TIME_NEVER;
+    s->replug_ms = s->reset_ms = s->rejoin_ms = TIME_NEVER;
 }
 
 void stick_step(struct sim *sim, struct sim_stick *s)
@@ -361,9 +453,13 @@ void stick_step(struct sim *sim, struct sim_stick *s)
         plug_in(sim, s);
     if (s->replug_ms <= sim->now_ms)
         pull_out(sim, s);
+    if (s->reset_ms <= sim->now_ms)
+        reset(sim, s);
     if (s->rejoin_ms <= sim->now_ms)
         rejoin(sim, s);
     read_terminal(sim, s);
+    if (s->emu->sends > s->sends_before)
+        end_service(s, sim->now_ms);
     ether_advance(s->ether, sim->now_ms);
     take_events(sim, s);
     write_terminal(sim, s);
@@ -373,6 +469,7 @@ int64_t stick_next_us(const struct sim_stick *s)
 {
     int64_t next_ms = time_min(ether_next_deadline(s->ether), s->rejoin_ms);
     next_ms = time_min(next_ms, time_min(s->plug_ms, s->replug_ms));
+    next_ms = time_min(next_ms, s->reset_ms);
     return time_min(emu_next_us(s->emu), time_us(next_ms));
 }
 
@@ -411,7 +508,9 @@ struct sim_stick_figures stick_figures(const struct sim_stick *s)
         .bytes_out = s->bytes_out,
         .overruns = s->emu->overruns,
         .replugs = s->pty.pulled,
+        .resets = s->resets,
         .rejoins = s->rejoins,
         .slowest_ms = (uint64_t)s->slowest_ms,
+        .slowest_service_ms = (uint64_t)s->slowest_service_ms,
     };
 }

@@ -17,16 +17,18 @@ struct sim_node;
 struct sim_stick;
 
 struct sim_stick_options {
-    const char *kind;     /* NULL: no stick */
-    const char *link;     /* a symbolic link that always leads to the terminal; NULL: none */
-    unsigned firmware;    /* of the emulation's variants */
-    bool unformed;        /* it has no network yet */
-    unsigned framing;     /* of serial */
-    uint32_t baud;        /* pace of the line */
-    unsigned line_faults; /* percent of frames from the stick that come damaged */
-    int64_t replug_ms;    /* pulled out so often, TIME_NEVER: never */
-    int64_t rejoin_ms;    /* a node gets another address so often */
-    int64_t no_ack_ms;    /* the stick waits so long for a node's acknowledgement */
+    const char *kind;   /* NULL: no stick */
+    const char *link;   /* a symbolic link that always leads to the terminal; NULL: none */
+    unsigned firmware;  /* of the emulation's variants */
+    bool unformed;      /* it has no network yet */
+    unsigned framing;   /* of serial */
+    uint32_t baud;      /* pace of the line */
+    double line_faults; /* percent of frames from the stick that come damaged */
+    int64_t replug_ms;  /* pulled out about so often, TIME_NEVER: never */
+    unsigned replugs;   /* so many times, and then the run ends; 0: no matter */
+    int64_t reset_ms;   /* its firmware starts again by itself about so often */
+    int64_t rejoin_ms;  /* a node gets another address so often */
+    int64_t no_ack_ms;  /* the stick waits so long for a node's acknowledgement */
 };
 
 struct sim_stick_options sim_stick_defaults(void);
@@ -41,6 +43,9 @@ void stick_stop(struct sim *sim, struct sim_stick *s);
 
 /* Somebody has opened the terminal and had time to start the stick. */
 bool stick_is_ready(const struct sim *sim, const struct sim_stick *s);
+
+/* It has been pulled out as often as it shall be, and is back. Never true if that does not matter. */
+bool stick_is_through(const struct sim_stick *s);
 
 /* The terminal can be read or written. */
 void stick_io(struct sim *sim, struct sim_stick *s);
@@ -61,8 +66,9 @@ struct sim_stick_figures {
     uint64_t overruns;              /* octets that were lost there */
     uint64_t sends;                 /* packets that the host gave */
     uint64_t lost, copied, expired; /* in the ether */
-    uint64_t replugs, rejoins;
-    uint64_t slowest_ms; /* from plugging in to the first octet of a host */
+    uint64_t replugs, resets, rejoins;
+    uint64_t slowest_ms;         /* from plugging in to the first octet of a host */
+    uint64_t slowest_service_ms; /* from plugging in, or a reset, to the first packet for a node */
 };
 
 struct sim_stick_figures stick_figures(const struct sim_stick *s);

@@ -131,9 +131,9 @@ static void line_took(struct emu_line *l, size_t n)
 
 /* ---- frames to the host ------------------------------------------------------------------------ */
 
-bool emu_chance(struct emu *m, unsigned percent)
+bool emu_chance(struct emu *m, double percent)
 {
-    return percent > 0 && rng_below(&m->rng, 100) < percent;
+    return percent > 0 && (double)rng_below(&m->rng, 1000000) < percent * 10000;
 }
 
 static void put_garbage(struct emu *m, int64_t at_us)

@@ -24,14 +24,14 @@ enum {
 
 /* Serial faults, in percent of frames (or of bytes, where said); all 0: a perfect line. */
 struct emu_faults {
-    unsigned garbage_percent; /* random bytes before a frame to the host */
-    unsigned flip_percent;    /* one bit of a frame to the host is turned */
-    unsigned drop_percent;    /* one byte of a frame to the host is missing */
-    unsigned split_percent;   /* the frame comes in two pieces, split_ms apart */
+    double garbage_percent; /* random bytes before a frame to the host */
+    double flip_percent;    /* one bit of a frame to the host is turned */
+    double drop_percent;    /* one byte of a frame to the host is missing */
+    double split_percent;   /* the frame comes in two pieces, split_ms apart */
     int64_t split_ms;
-    unsigned busy_percent;  /* "could not start" answers to sends */
-    unsigned mute_percent;  /* the confirm of a send never comes */
-    unsigned stray_percent; /* a confirm for an id that nobody used comes along */
+    double busy_percent;  /* "could not start" answers to sends */
+    double mute_percent;  /* the confirm of a send never comes */
+    double stray_percent; /* a confirm for an id that nobody used comes along */
 };
 
 /* What a stick is before the host talks to it. */
@@ -146,6 +146,6 @@ void emu_answer(struct emu *m, int64_t now_ms, struct bytes frame);
 void emu_reset(struct emu *m, int64_t now_ms);
 
 /* True with the given probability. */
-bool emu_chance(struct emu *m, unsigned percent);
+bool emu_chance(struct emu *m, double percent);
 
 #endif
