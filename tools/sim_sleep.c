@@ -13,10 +13,11 @@
 
 enum {
     COMMANDS_OPEN_MAX =
-        2000,         /* at the broker: enough to keep it busy, no more than fits its window */
-    SETTLE_MS = 2000, /* for the broker's queue to the gateway */
-    HURRY_MS = 1000,  /* at the end sleepers come this often */
-    AGAIN_MS = 1000,  /* after a wake-up without answer */
+        2000,           /* at the broker: enough to keep it busy, no more than fits its window */
+    SETTLE_MS = 2000,   /* for the broker's queue to the gateway */
+    HURRY_MS = 1000,    /* at the end sleepers come this often ... */
+    STICK_GAP_MS = 100, /* ... behind a stick only in such a distance: it carries few packets */
+    AGAIN_MS = 1000,    /* after a wake-up without answer */
 };
 
 void sleep_init(struct sim *sim)
@@ -67,9 +68,15 @@ static void queue_commands(struct sim *sim, struct sim_node *n)
         list_push_back(&sim->sleep.commanded, &n->commanded);
 }
 
+static int64_t hurry_ms(const struct sim *sim)
+{
+    const int64_t crowd_ms = sim->stick != NULL ? (int64_t)sim->n_nodes * STICK_GAP_MS : 0;
+    return time_max(HURRY_MS, crowd_ms);
+}
+
 static void lie_down(struct sim *sim, struct sim_node *n, int64_t wake_ms)
 {
-    n->wake_ms = sim->phase == RUN_GOING ? wake_ms : sim->now_ms + HURRY_MS;
+    n->wake_ms = sim->phase == RUN_GOING ? wake_ms : sim->now_ms + hurry_ms(sim);
     node_enter(sim, n, NODE_ASLEEP);
 }
 
@@ -128,7 +135,7 @@ void sleep_hurry(struct sim *sim)
         struct sim_node *n = &sim->nodes[i];
         if (n->state != NODE_ASLEEP)
             continue;
-        n->wake_ms = sim->now_ms + some_of(sim, HURRY_MS);
+        n->wake_ms = sim->now_ms + some_of(sim, hurry_ms(sim));
         node_pump(sim, n);
     }
 }

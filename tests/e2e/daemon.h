@@ -23,8 +23,12 @@ struct daemon {
 uint16_t free_udp_port(void);
 
 /* Starts sennetd with a configuration of [gateway] and [link test], a [broker] at `broker_port`,
- * and `more` appended; waits for gateway.ready. retry_interval is 400 ms. */
+ * and `more` appended; waits for gateway.ready. retry_interval is 400 ms, retry_count 3. */
 void daemon_start(struct daemon *d, uint16_t broker_port, const char *more);
+
+/* The same with this retry_count, for nodes in bad air. */
+void daemon_start_patient(struct daemon *d, uint16_t broker_port, unsigned retry_count,
+                          const char *more);
 
 /* Starts it once more, with the same configuration and state; the log begins anew. */
 void daemon_again(struct daemon *d);
