@@ -129,13 +129,21 @@ static void wait_for_broker(struct sim *sim)
     enter(sim, RUN_ENDED);
 }
 
+/* Every node has been connected, as far as they are to be: those of QoS -1 are not. */
+static bool all_came(const struct sim *sim)
+{
+    const uint32_t away =
+        sim->in_state[NODE_TALKING] + sim->in_state[NODE_VANISHED] + sim->in_state[NODE_OFF];
+    return sim->ever_connected + away >= sim->n_nodes;
+}
+
 static bool is_time_up(const struct sim *sim)
 {
     if (sim->options.connect_only && sim->ever_connected == sim->n_nodes)
         return true;
     if (sim->plan.rounds > 0 && sim->sleep.rounds >= sim->plan.rounds)
         return true;
-    if (sim->stick != NULL && stick_is_through(sim->stick))
+    if (sim->stick != NULL && stick_is_through(sim->stick) && all_came(sim))
         return true;
     const int64_t duration_ms = sim->plan.duration_ms;
     return duration_ms != TIME_NEVER && (sim->now_us - sim->start_us) / 1000 >= duration_ms;

@@ -369,14 +369,20 @@ static void pull_out(struct sim *sim, struct sim_stick *s)
     s->replug_ms = TIME_NEVER;
 }
 
+static int64_t next_pull(struct sim_stick *s, int64_t now_ms)
+{
+    const unsigned wanted = s->options.replugs;
+    if (!s->is_hard_time || (wanted > 0 && s->pty.pulled >= wanted))
+        return TIME_NEVER;
+    return s->pty.pulled % LOOSE_EVERY == 0 ? now_ms + within(s, LOOSE_MS)
+                                            : next_time(s, now_ms, s->options.replug_ms);
+}
+
 static void plug_in(struct sim *sim, struct sim_stick *s)
 {
     const int64_t now_ms = sim->now_ms;
     s->plug_ms = TIME_NEVER;
-    if (s->is_hard_time && s->pty.pulled % LOOSE_EVERY == 0)
-        s->replug_ms = now_ms + within(s, LOOSE_MS);
-    else if (s->is_hard_time)
-        s->replug_ms = next_time(s, now_ms, s->options.replug_ms);
+    s->replug_ms = next_pull(s, now_ms);
     if (!open_terminal(sim, s)) {
         run_interrupt(sim);
         return;
