@@ -3,8 +3,8 @@
  * ConBee and RaspBee: one command at a time, and the stick never pushes data. It tells by flags,
  * with every answer and in events that may be lost, whether a received packet or a confirm waits to
  * be fetched and whether it has room for one more packet. So the driver asks, in this order: what
- * must be set, received packets (though not for ever), confirms, sends; and with nothing to do, how
- * things are.
+ * must be set, received packets and the rest in turns, confirms before sends; and with nothing to do,
+ * how things are.
  */
 #include "radio/stick/deconz_priv.h"
 
@@ -16,7 +16,6 @@ enum {
     WATCHDOG_EVERY_MS = 300000,
     BUSY_MS = 500,
     STILL_BUSY_MS = 1500,
-    FETCHES_MAX = 4, /* received packets in a row, while other things wait */
 
     MODE_GROUP = 1,
     MODE_SHORT = 2,
@@ -175,12 +174,13 @@ static bool can_send(const struct deconz *d)
     return (d->state & STATE_FREE_SLOT) != 0 && (d->zdo.waits || d->request.waits);
 }
 
-/* Received packets go first, for the stick keeps few; but when more come in than the line carries,
- * answers shall go out all the same. */
+/* The stick keeps few of what it received; but nodes without answers say everything again, and each
+ * answer takes two commands. So neither goes first when there is more of both than the line carries.
+ */
 static bool is_turn_to_fetch(const struct deconz *d)
 {
     const bool others = (d->state & STATE_CONFIRM) != 0 || can_send(d);
-    return (d->state & STATE_INDICATION) != 0 && (d->fetched < FETCHES_MAX || !others);
+    return (d->state & STATE_INDICATION) != 0 && (!d->fetched || !others);
 }
 
 static void send_request(struct deconz *d, int64_t now_ms)
@@ -207,13 +207,13 @@ static bool run(struct deconz *d, int64_t now_ms)
         d->watchdog_ms = now_ms + WATCHDOG_EVERY_MS;
         deconz_write(d, now_ms, PARAM_WATCHDOG, bytes_of(ttl, sizeof ttl));
     } else if (is_turn_to_fetch(d)) {
-        d->fetched++;
+        d->fetched = true;
         command_with_payload(d, now_ms, DECONZ_DATA_INDICATION, bytes_of(&tell, 1));
     } else if ((d->state & STATE_CONFIRM) != 0) {
-        d->fetched = 0;
+        d->fetched = false;
         command_with_payload(d, now_ms, DECONZ_DATA_CONFIRM, bytes_of(NULL, 0));
     } else if (can_send(d)) {
-        d->fetched = 0;
+        d->fetched = false;
         send_request(d, now_ms);
     } else if (d->poll_ms <= now_ms) {
         const uint8_t zeros[3] = {0};

@@ -97,7 +97,7 @@ struct deconz {
     struct deconz_pending join; /* WRITE_PARAMETER */
     bool plain_indications;     /* the firmware does not tell both addresses */
     uint8_t tsn;
-    unsigned fetched; /* indications in a row */
+    bool fetched; /* the last command was for an indication */
     int64_t poll_ms;
     int64_t watchdog_ms;
 

@@ -44,7 +44,10 @@ static struct {
 } confirms[CONFIRMS];
 
 static unsigned n_confirms;
-static uint16_t speaker; /* one indication from this node; 0: none */
+static uint16_t speaker;      /* one indication from this node; 0: none */
+static unsigned more;         /* so many follow */
+static bool prompt;           /* what was sent is acknowledged at once */
+static unsigned packets_then; /* when the last request came */
 
 static void take_events(void)
 {
@@ -116,6 +119,9 @@ static void on_request(const struct deconz_frame *f, const uint8_t *payload)
         sent[n_sent].id = payload[0];
         sent[n_sent].mode = payload[2];
         sent[n_sent++].short_address = (uint16_t)(payload[3] | payload[4] << 8);
+        packets_then = packets;
+        if (prompt)
+            confirms[n_confirms++].id = payload[0];
     }
     say_payload(f, busy ? DECONZ_BUSY : DECONZ_OK, bytes_of(answer, sizeof answer));
 }
@@ -138,7 +144,10 @@ static void tell_indication(const struct deconz_frame *f)
     uint8_t answer[64];
     struct writer w = wr_to(answer, sizeof answer);
     const uint16_t from = speaker;
-    speaker = 0;
+    if (more > 0)
+        more--;
+    else
+        speaker = 0;
     wr_u8(&w, state());
     wr_bytes(&w, bytes_of("\x02\x00\x00\xE8\x04", 5));
     wr_u16_le(&w, from);
@@ -241,7 +250,7 @@ static void node_says(uint16_t short_address)
     tell_state();
 }
 
-static void send_one(void)
+static void queue_one(void)
 {
     struct peer_room room;
     uint8_t address[8];
@@ -249,6 +258,11 @@ static void send_one(void)
         address[i] = (uint8_t)(node_64 >> (56 - 8 * i));
     const struct peer *to = peer_make(&room, 0, PEER_EUI64, bytes_of(address, 8));
     stick_send(s, now_ms, to, bytes_of("\x02\x17", 2));
+}
+
+static void send_one(void)
+{
+    queue_one();
     run(10);
 }
 
@@ -258,10 +272,12 @@ static void setup(void)
     now_ms = 1000;
     network = CONNECTED;
     busy = false;
-    mutes = 0;
+    prompt = false;
+    mutes = more = 0;
     ups = downs = reopens = n_sent = n_confirms = packets = speaker = 0;
     endpoint_len = 0;
     memset(outcomes, 0, sizeof outcomes);
+    memset(confirms, 0, sizeof confirms);
     memset(&from_host, 0, sizeof from_host);
     s = stick_new(stick_driver_find(bytes_of("deconz", 6)), &config, now_ms);
     ck_assert_ptr_nonnull(s);
@@ -319,6 +335,25 @@ START_TEST(a_busy_stick_is_asked_again_for_two_seconds)
     ck_assert_uint_eq(n_sent, 1);
     confirm(sent[0].id, 0);
     ck_assert_uint_eq(outcomes[STICK_DELIVERED], 1);
+}
+
+END_TEST
+
+/* Each takes two commands, the request and its confirm. Without them the nodes would say it all
+ * again. */
+START_TEST(answers_keep_pace_with_packets_that_pile_up)
+{
+    enum { ANSWERS = 20, WAITING = 200 };
+
+    const unsigned before = packets;
+    prompt = true;
+    more = WAITING - 1;
+    for (unsigned i = 0; i < ANSWERS; i++)
+        queue_one();
+    node_says(NODE_16);
+    ck_assert_uint_eq(n_sent, ANSWERS);
+    ck_assert_uint_eq(packets - before, WAITING);
+    ck_assert_uint_le(packets_then - before, 2 * ANSWERS);
 }
 
 END_TEST
@@ -384,6 +419,7 @@ int main(void)
     tcase_add_test(tc, a_node_that_keeps_failing_is_sought_by_its_64_bit_address);
     tcase_add_test(tc, a_confirm_for_an_unknown_id_changes_nothing);
     tcase_add_test(tc, a_busy_stick_is_asked_again_for_two_seconds);
+    tcase_add_test(tc, answers_keep_pace_with_packets_that_pile_up);
     tcase_add_test(tc, a_stick_that_was_silent_is_asked_whether_it_still_has_our_endpoint);
     tcase_add_test(tc, one_lost_answer_does_not_take_the_link_down);
     tcase_add_test(tc, a_stick_that_answers_nothing_any_more_is_opened_again);
