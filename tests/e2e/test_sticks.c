@@ -36,6 +36,7 @@ struct bench {
     struct daemon gateway;
     pid_t sim;
     int status;
+    int64_t took_ms;
     char link[PATH_ROOM], output[PATH_ROOM];
 };
 
@@ -52,14 +53,14 @@ static const char scenario[] = "[run]\n"
                                "connect-window = 20\n"
                                "[group active]\n"
                                "nodes = 20\n"
-                               "rate = 0.4\n"
+                               "rate = 0.3\n"
                                "qos = mix\n"
                                "topics = mix\n"
-                               "downlink = 0.15\n"
+                               "downlink = 0.1\n"
                                "clean = no\n"
                                "keep-alive = 10s\n"
                                "retry-interval = 1\n"
-                               "retry-count = 30\n"
+                               "retry-count = 40\n"
                                "loss = 20%\n"
                                "duplicate = 5%\n"
                                "latency = 5ms\n"
@@ -67,13 +68,13 @@ static const char scenario[] = "[run]\n"
                                "[group sleepers]\n"
                                "nodes = 20\n"
                                "sleepy = yes\n"
-                               "sleep = 5s\n"
+                               "sleep = 6s\n"
                                "wake-publish = 2\n"
                                "commands-per-sleep = 1\n"
                                "qos = 1\n"
                                "clean = no\n"
                                "retry-interval = 1\n"
-                               "retry-count = 30\n"
+                               "retry-count = 40\n"
                                "loss = 20%\n"
                                "duplicate = 5%\n"
                                "latency = 5ms\n"
@@ -149,7 +150,8 @@ static void start_gateway(struct bench *b)
 
 static void await_end(void)
 {
-    const int64_t end_ms = test_now_ms() + RUN_MS;
+    const int64_t start_ms = test_now_ms();
+    const int64_t end_ms = start_ms + RUN_MS;
     unsigned running = FAMILIES;
     while (running > 0) {
         poll(NULL, 0, 100);
@@ -159,6 +161,7 @@ static void await_end(void)
             if (b->sim != 0 && waitpid(b->sim, &b->status, WNOHANG) == b->sim) {
                 b->sim = 0;
                 running--;
+                b->took_ms = test_now_ms() - start_ms;
             }
             ck_assert_msg(b->sim == 0 || test_now_ms() < end_ms, "%s: it does not end:\n%s\n%s",
                           b->family, said(b), daemon_log_end(&b->gateway));
@@ -178,6 +181,7 @@ static void judge(struct bench *b)
     ck_assert_msg(strstr(said(b), "nodes: 40, connected at least once: 40") != NULL, "%s", said(b));
     ck_assert_msg(strstr(said(b), "pulled out 2 times") != NULL, "%s", said(b));
     ck_assert_msg(strstr(said(b), "nodes that got another address") != NULL, "%s", said(b));
+    printf("after %d s, %s\n", (int)(b->took_ms / 1000), said(b));
     broker_stop(&b->broker);
     unlink(b->output);
 }
