@@ -275,7 +275,7 @@ static void topic_again(struct sn_engine *e, struct sn_client *c, const struct s
     if (c->will != NULL)
         ask_will_msg(e, c);
     else
-        sn_reply_code(e, c->peer, SN_CONNACK, SN_ACCEPTED);
+        sn_reply_code(e, c, SN_CONNACK, SN_ACCEPTED);
 }
 
 void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
