@@ -5,10 +5,11 @@
 
 work=$(mktemp -d)
 chmod 755 "$work" # mosquitto gives up root
-broker_pid='' daemon_pid=''
+broker_pid='' daemon_pid='' other_pid='' # the last is the caller's, if it has one
 
 # shellcheck disable=SC2317 # called by the trap
 stop_all() {
+    [ -z "$other_pid" ] || kill "$other_pid" 2>/dev/null || true
     [ -z "$daemon_pid" ] || kill "$daemon_pid" 2>/dev/null || true
     [ -z "$broker_pid" ] || kill "$broker_pid" 2>/dev/null || true
     rm -rf "$work"
@@ -37,14 +38,14 @@ start_broker() {
 }
 
 # start_gateway GATEWAY_LINES MORE_LINES: sets udp_port; returns when the broker is reached, because
-# nodes are refused before
+# nodes are refused before. $log_level may say more than notice.
 start_gateway() {
     udp_port=$(free_port)
     cat >"$work/gateway.conf" <<CONF
 [gateway]
 name = private
 state_dir = $work/state
-log_level = notice
+log_level = ${log_level:-notice}
 $1
 [broker]
 address = mqtt://127.0.0.1:$mqtt_port

@@ -60,7 +60,8 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
     g->m = mqtt_start(&options, no_wake, NULL);
     ck_assert_ptr_nonnull(g->m);
     const int64_t end_ms = test_now_ms() + SIMULATOR_LIMIT_MS;
-    while (!mqtt_gauges(g->m).connected) {
+    struct up_event event; /* it takes nothing before it was told that there is a connection */
+    while (!mqtt_next_event(g->m, &event) || event.type != UP_CONNECTED) {
         ck_assert_int_lt(test_now_ms(), end_ms);
         poll(NULL, 0, 10);
     }
