@@ -289,6 +289,8 @@ static int open_sql(struct store_db *db, int *version)
         rc = store_schema_set(db->sql, version);
     if (rc == SQLITE_OK)
         rc = store_schema_prepare(db);
+    if (rc == SQLITE_ERROR) /* a table that is not there, or is another one */
+        rc = SQLITE_CORRUPT;
     if (rc == SQLITE_OK)
         rc = load_seed(db);
     if (rc == SQLITE_OK)

@@ -125,8 +125,10 @@ static const char *const statements[ST_COUNT] = {
     [ST_SUBSCRIPTION] = "REPLACE INTO subscription (client, filter, qos) VALUES (?1,?2,?3)",
     [ST_SUBSCRIPTION_GONE] = "DELETE FROM subscription WHERE client = ?1 AND filter = ?2",
     [ST_SUBSCRIPTIONS_GONE] = "DELETE FROM subscription WHERE client = ?1",
-    [ST_SPOOL] = "REPLACE INTO spool (number, client, topic, body, qos, retain, will, clock_ms)"
-                 " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+    /* These rows never change: what a resync puts again stays as old as it is. */
+    [ST_SPOOL] =
+        "INSERT OR IGNORE INTO spool (number, client, topic, body, qos, retain, will, clock_ms)"
+        " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
     [ST_MESSAGE] =
         "INSERT INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",

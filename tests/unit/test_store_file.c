@@ -187,6 +187,16 @@ START_TEST(a_database_of_another_program_is_moved_aside)
 
 END_TEST
 
+START_TEST(a_database_without_one_of_the_tables_is_moved_aside)
+{
+    fill();
+    world_sql(&w, "DROP TABLE topic");
+    expect_begun_anew();
+    ck_assert_int_eq(spooled(), 500);
+}
+
+END_TEST
+
 START_TEST(each_damaged_file_gets_a_number)
 {
     for (int i = 1; i <= 3; i++) {
@@ -441,6 +451,7 @@ int main(void)
     tcase_add_loop_test(all, spooled_messages_are_taken_over_from_a_damaged_file, 4, 10);
     tcase_add_test(all, spooled_messages_are_taken_over_from_a_file_that_was_cut);
     tcase_add_test(all, a_database_of_another_program_is_moved_aside);
+    tcase_add_test(all, a_database_without_one_of_the_tables_is_moved_aside);
     tcase_add_test(all, each_damaged_file_gets_a_number);
     tcase_add_test(all, a_newer_version_is_refused_and_not_touched);
     tcase_add_test(all, rows_that_make_no_sense_are_left_out);

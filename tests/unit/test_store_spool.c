@@ -189,6 +189,20 @@ START_TEST(only_the_time_in_which_the_gateway_runs_makes_old)
 
 END_TEST
 
+START_TEST(a_message_that_is_put_again_stays_as_old_as_it_is)
+{
+    put_spool(&w, 1, 1, "x");
+    world_commit(&w);
+    pass_s(100);
+    put_spool(&w, 1, 1, "x");
+    world_commit(&w);
+    ck_assert_int_ge(world_fetch(&w, 0, 10, 1000).rows[0].age_ms, 100000);
+    world_close(&w);
+    as_it_was();
+}
+
+END_TEST
+
 START_TEST(a_clock_that_starts_again_makes_nothing_younger)
 {
     pass_s(1000000);
@@ -539,6 +553,7 @@ int main(void)
     tcase_add_test(file, a_fetch_sees_what_was_flushed_before);
     tcase_add_test(file, loading_tells_how_much_waits_per_client);
     tcase_add_test(file, only_the_time_in_which_the_gateway_runs_makes_old);
+    tcase_add_test(file, a_message_that_is_put_again_stays_as_old_as_it_is);
     tcase_add_test(file, a_clock_that_starts_again_makes_nothing_younger);
     tcase_add_test(file, the_clock_of_an_old_backlog_goes_on_with_other_commits);
     tcase_add_test(file, packets_are_put_replaced_read_and_removed);
