@@ -194,6 +194,7 @@ struct sn_message {
     uint32_t delivery_id;
     uint8_t qos;
     bool retain;
+    bool restored; /* an earlier process may have sent it, for all we know */
 };
 
 /* What the head of the queue is waiting for. */

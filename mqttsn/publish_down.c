@@ -125,7 +125,9 @@ static void send_phase(struct sn_engine *e, struct sn_down *d, const struct sn_m
         const bool first = d->publish_id == 0;
         p = publish_packet(t, body_bytes(m->body), m->qos, m->retain);
         p.msg_id = d->msg_id;
-        p.dup = !first && d->client->profile->options.dup != SN_NO;
+        /* Of QoS 1 the store does not know what was sent; of QoS 2 it does. */
+        const bool again = !first || (m->restored && m->qos == SN_QOS_1);
+        p.dup = again && d->client->profile->options.dup != SN_NO;
         d->publish_id = d->msg_id;
         if (first && m->qos == SN_QOS_2)
             sn_journal_phase(e, d->client);

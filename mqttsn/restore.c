@@ -276,7 +276,8 @@ static int restore_delivery(struct sn_engine *e, struct sn_client *c, const stru
                                   .number = row->delivery.number,
                                   .journal = row->delivery.journal,
                                   .qos = row->delivery.qos,
-                                  .retain = row->delivery.retain};
+                                  .retain = row->delivery.retain,
+                                  .restored = sn_client_connected(c)};
     enum sn_stat why = SN_STAT_COUNT;
     const struct sn_message *m = sn_queue_add(e, c, &as, &why);
     if (m == NULL)

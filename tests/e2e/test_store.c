@@ -203,7 +203,10 @@ START_TEST(a_sleeper_that_wakes_gets_its_buffer)
             node_say(&n, ack);
             ck_assert_msg(node_hear(&n, hex, sizeof hex, 5000), "message %d is missing", i);
         }
-        ck_assert_msg(strncmp(hex, "08 0C 20 00 01", 14) == 0, "%s", hex);
+        /* DUP or not: it may have been on its way when the gateway was killed. */
+        ck_assert_msg(strncmp(hex, "08 0C A0 00 01", 14) == 0 ||
+                          strncmp(hex, "08 0C 20 00 01", 14) == 0,
+                      "%s", hex);
         ck_assert_str_eq(hex + 21, i == 0 ? "61" : "62");
         snprintf(ack, sizeof ack, "07 0D 00 01 %.5s 00", hex + 15);
         node_say(&n, ack);
@@ -318,8 +321,8 @@ START_TEST(messages_of_an_outage_are_acknowledged_and_arrive_in_order)
     node_register(&n, "t/a");
     lose_broker(SIGKILL);
     for (unsigned i = 0; i < 20; i++) {
-        node_publish(&n, i % 2 == 0 ? 0x20 : 0x40, 10 + i, (char)('a' + i));
-        if (i % 2 == 0) {
+        node_publish(&n, i < 10 ? 0x20 : 0x40, 10 + i, (char)('a' + i));
+        if (i < 10) {
             expect_puback(&n, 10 + i);
             continue;
         }
@@ -337,7 +340,7 @@ START_TEST(messages_of_an_outage_are_acknowledged_and_arrive_in_order)
     kill(gateway.pid, SIGCONT);
     for (unsigned i = 0; i < 20; i++) {
         const char payload[2] = {(char)('a' + i), '\0'};
-        observer_expect(o, "t/a", payload, i % 2 == 0 ? 1 : 2);
+        observer_expect(o, "t/a", payload, i < 10 ? 1 : 2);
     }
     observer_stop(o);
     node_close(&n);
