@@ -246,6 +246,15 @@ uint64_t fault_disk_failed(struct fault_disk *d)
     return n;
 }
 
+void fault_disk_wipe(struct fault_disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    for (int i = 0; i < FILES; i++)
+        if (d->nodes[i].exists)
+            fault_remove(&d->nodes[i]);
+    pthread_mutex_unlock(&d->lock);
+}
+
 void fault_disk_capacity(struct fault_disk *d, size_t bytes)
 {
     pthread_mutex_lock(&d->lock);

@@ -48,6 +48,9 @@ void fault_disk_capacity(struct fault_disk *d, size_t bytes);
 /* Each sync takes so long. */
 void fault_disk_sync_ms(struct fault_disk *d, unsigned ms);
 
+/* All files are gone; what is open reads as empty. */
+void fault_disk_wipe(struct fault_disk *d);
+
 struct fault_figures {
     uint64_t writes;
     uint64_t written; /* octets */

@@ -191,10 +191,13 @@ START_TEST(what_was_thrown_away_is_told_anew)
     const uint64_t kept = world_message(&w, "down", "referred to");
     const uint64_t routed = world_message(&w, "down", "routed meanwhile");
     const uint64_t unrouted = world_message(&w, "down", "not routed yet");
+    put_client(1, "x");
+    put_delivery(&w, 1, 1, kept, "");
+    put_routed(&w, kept);
+    world_commit(&w);
     forget();
     put_gone(&w, SN_REC_SPOOL_GONE, 1, 2);
     put_gone(&w, SN_REC_SESSION_GONE, 7, 0);
-    put_routed(&w, kept);
     put_routed(&w, routed);
     world_commit(&w);
     fault_disk_heal(disk);
@@ -206,7 +209,7 @@ START_TEST(what_was_thrown_away_is_told_anew)
     put_topic(&w, 3, 2, "too early");
     store_resync_begin(w.s);
     put_client(1, "x");
-    put_delivery(&w, 1, 1, kept, "referred to");
+    put_delivery(&w, 1, 1, kept, "a copy that is not needed");
     store_resync_end(w.s);
     world_commit(&w);
     world_event(&w, STORE_RECOVERED);
@@ -278,6 +281,27 @@ START_TEST(what_a_resync_does_not_tell_stays_bounded_while_failing)
         store_packet_remove(w.s, key, 0);
     }
     ck_assert_uint_lt(store_gauges(w.s).queued_bytes, 400000);
+}
+
+END_TEST
+
+START_TEST(a_disk_that_comes_back_empty_is_written_anew)
+{
+    put_client(1, "before");
+    world_commit(&w);
+    begin_failing(0);
+    put_client(2, "while failing");
+    store_flush(w.s);
+    world_event(&w, STORE_FAILING);
+    fault_disk_wipe(disk);
+    fault_disk_heal(disk);
+    world_event(&w, STORE_RESYNC);
+    store_resync_begin(w.s);
+    put_client(1, "x");
+    store_resync_end(w.s);
+    store_flush(w.s);
+    world_event(&w, STORE_RECOVERED);
+    ck_assert_str_eq(world_reload(&w), one_client);
 }
 
 END_TEST
@@ -443,6 +467,30 @@ START_TEST(a_sync_waits_for_what_was_flushed)
 
 END_TEST
 
+START_TEST(a_resync_that_waits_for_the_disk_may_be_longer_than_the_queue)
+{
+    put_spool(&w, 1, 1, "x");
+    world_commit(&w);
+    forget();
+    fault_disk_heal(disk);
+    world_event(&w, STORE_RESYNC);
+    close_gate();
+    put_gone(&w, SN_REC_SPOOL_GONE, 1, 1);
+    store_flush(w.s);
+    wait_at_gate();
+    store_resync_begin(w.s);
+    for (uint64_t client = 1; client <= 1000; client++)
+        put_session(&w, client, "x");
+    store_resync_end(w.s);
+    store_flush(w.s);
+    put_client(1, "x");
+    store_flush(w.s);
+    open_gate();
+    world_event(&w, STORE_RECOVERED);
+}
+
+END_TEST
+
 /* ---- a full disk ----------------------------------------------------------------------------- */
 
 START_TEST(a_full_disk_is_used_again_when_there_is_room)
@@ -479,9 +527,11 @@ int main(void)
     tcase_add_test(all, a_resync_that_fails_is_asked_for_again);
     tcase_add_test(all, a_resync_may_be_longer_than_the_queue);
     tcase_add_test(all, what_a_resync_does_not_tell_stays_bounded_while_failing);
+    tcase_add_test(all, a_disk_that_comes_back_empty_is_written_anew);
     tcase_add_test(all, any_time_is_good_for_a_resync);
     tcase_add_test(all, a_disk_that_hangs_does_not_hold_up_the_loop);
     tcase_add_test(all, behind_a_disk_that_hangs_the_queue_is_bounded);
+    tcase_add_test(all, a_resync_that_waits_for_the_disk_may_be_longer_than_the_queue);
     tcase_add_test(all, who_blocks_shares_the_next_commit);
     tcase_add_test(all, a_sync_waits_for_what_was_flushed);
     tcase_add_test(all, a_full_disk_is_used_again_when_there_is_room);
