@@ -251,13 +251,14 @@ bool store_next_event(struct store *s, struct store_event *out)
         s->has_fetched = false;
     }
     pthread_mutex_unlock(&s->lock);
-    if (has_said)
+    if (has_said) {
         *out = (struct store_event){.type = s->taken_said.type, .why = s->taken_said.why};
-    else if (has_fetched)
+    } else if (has_fetched) {
         *out = (struct store_event){.type = STORE_FETCHED,
                                     .rows = s->taken.rows,
                                     .n = s->taken.n,
                                     .failed = s->taken.failed};
+    }
     return has_said || has_fetched;
 }
 

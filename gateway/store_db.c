@@ -244,10 +244,9 @@ static int load_seed(struct store_db *db)
     const int rc = read_seed(db->sql, stored, &found);
     if (rc != SQLITE_OK)
         return rc;
+    const bool same = found && memcmp(stored, db->seed, sizeof stored) == 0;
     if (db->seeded)
-        return found && memcmp(stored, db->seed, sizeof stored) == 0
-                   ? SQLITE_OK
-                   : write_seed(db->sql, db->seed);
+        return same ? SQLITE_OK : write_seed(db->sql, db->seed);
     if (found)
         memcpy(db->seed, stored, sizeof stored);
     else if (system_random(db->seed, sizeof db->seed) != 0)

@@ -196,8 +196,8 @@ int store_schema_prepare(struct store_db *db);
 
 /* One transaction of all operations: all or none of them. 0, or a code of SQLite. */
 int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written);
-/* Marks what a later operation of the list makes superfluous. */
-void store_ops_coalesce(struct store_ops *ops, const uint8_t *seed);
+/* Marks what a later operation of the list makes superfluous; with 16 octets of secret. */
+void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets);
 /* Before closing: the clock goes on from here, if there is anything whose age counts. */
 void store_db_keep_clock(struct store_db *db);
 /* A write that proves that writing works. */

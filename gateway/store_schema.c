@@ -103,6 +103,7 @@ static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
     [ST_ROLLBACK] = "ROLLBACK",
+    /* NOLINTNEXTLINE(bugprone-suspicious-missing-comma): long statements */
     [ST_SESSION] = "REPLACE INTO session (client, client_id, state, clean, keep_alive_s, sleep_s,"
                    " next_msg_id, link, address_kind, address, path, will_topic, will_body,"
                    " will_qos, will_retain)"
