@@ -12,12 +12,8 @@ rounds=${1:-1000}
 seed=${2:-1}
 durability=${3:-process}
 
-scripts/deps.sh test
-cmake --preset release >/dev/null
-cmake --build --preset release --target sennetd sennet-sim
-bin=build/release/bin
-
 . scripts/private.sh
+build_programs release sennetd sennet-sim
 
 # Whatever mosquitto keeps for a gateway that is away, it must not drop.
 start_broker 'max_queued_messages 0

@@ -10,11 +10,8 @@ cd "$(dirname "$0")/.."
 datagrams=${1:-10000000}
 seed=${2:-$(date +%s)}
 
-scripts/deps.sh test
-cmake --preset asan >/dev/null
-cmake --build --preset asan --target sennetd sennet-hammer
-bin=build/asan/bin
 . scripts/private.sh
+build_programs asan sennetd sennet-hammer
 
 start_broker ''
 start_gateway '' ''

@@ -13,12 +13,8 @@ messages=${2:-1000000}
 how=${3:-drop}
 nodes=100
 
-scripts/deps.sh test
-cmake --preset release >/dev/null
-cmake --build --preset release --target sennetd sennet-sim cable
-bin=build/release/bin
-
 . scripts/private.sh
+build_programs release sennetd sennet-sim cable
 
 start_broker 'max_queued_messages 0
 set_tcp_nodelay true'
@@ -39,7 +35,6 @@ rate=$((messages / seconds / nodes))
     --json "$work/ledger.json" &
 sim_pid=$!
 
-resident() { awk '/VmRSS/ {print $2}' "/proc/$daemon_pid/status"; }
 ticks() { awk '{print $14 + $15}' "/proc/$daemon_pid/stat"; }
 written() { awk '/^write_bytes/ {print $2}' "/proc/$daemon_pid/io"; }
 waiting() {

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Sourced by the long tests: a private mosquitto and a gateway of the build in $bin, on free loopback
-# ports, stopped by pid when the script ends. What is theirs lies in $work.
+# ports. All that the script has started is stopped when it ends. What is theirs lies in $work.
 
 work=$(mktemp -d)
 chmod 755 "$work" # mosquitto gives up root
-broker_pid='' daemon_pid='' other_pid='' # the last is the caller's, if it has one
+broker_pid='' daemon_pid=''
 
 # shellcheck disable=SC2317 # called by the trap
 stop_all() {
-    [ -z "$other_pid" ] || kill "$other_pid" 2>/dev/null || true
-    [ -z "$daemon_pid" ] || kill "$daemon_pid" 2>/dev/null || true
-    [ -z "$broker_pid" ] || kill "$broker_pid" 2>/dev/null || true
+    local pid
+    for pid in $(jobs -pr; jobs -ps); do
+        kill "$pid" 2>/dev/null || true
+    done
     rm -rf "$work"
 }
 trap stop_all EXIT
+
+# build_programs PRESET TARGET...: sets bin
+build_programs() {
+    scripts/deps.sh test
+    cmake --preset "$1" >/dev/null
+    cmake --build --preset "$1" --target "${@:2}"
+    bin=build/$1/bin
+}
 
 free_port() { # a loopback TCP port that nobody listens on
     local port
@@ -34,6 +43,7 @@ start_broker() {
     printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type error\n%s\n' \
         "$mqtt_port" "$1" >"$work/mosquitto.conf"
     "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c "$work/mosquitto.conf" &
+    # shellcheck disable=SC2034 # for the caller
     broker_pid=$!
 }
 
@@ -69,9 +79,13 @@ CONF
 
 # Starts the gateway with that configuration, again; does not wait.
 run_gateway() {
-    # shellcheck disable=SC2154 # the caller names its build
     "$bin/sennetd" -c "$work/gateway.conf" 2>>"$work/log" &
     daemon_pid=$!
+}
+
+# KiB of the gateway.
+resident() {
+    awk '/VmRSS/ {print $2}' "/proc/$daemon_pid/status"
 }
 
 # The gateway's counter NAME of EVENT, as it last said it.

@@ -15,12 +15,8 @@ others=${3:-100}
 p99=${4:-200}
 shift $(($# < 4 ? $# : 4))
 
-scripts/deps.sh test
-cmake --preset release >/dev/null
-cmake --build --preset release --target sennetd sennet-sim
-bin=build/release/bin
-
 . scripts/private.sh
+build_programs release sennetd sennet-sim
 
 # Mosquitto drops what subscribers don't fetch fast enough, unless told not to.
 start_broker 'max_queued_messages 0

@@ -17,13 +17,9 @@ seconds=${1:-20}
 shift $(($# < 1 ? $# : 1))
 [ $# -gt 0 ] || set -- znp ezsp deconz xbee serial
 
-scripts/deps.sh test
-cmake --preset release >/dev/null
-cmake --build --preset release --target sennetd sennet-sim >/dev/null
-bin=build/release/bin
-
 log_level=info # link.opening is told
 . scripts/private.sh
+build_programs release sennetd sennet-sim >/dev/null
 
 nodes=40
 reading=55
