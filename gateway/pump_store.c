@@ -54,16 +54,18 @@ static void release(struct pump *p)
 
 /* ---- records ---------------------------------------------------------------------------------- */
 
+/* The shared session's first: what it says of a client goes with the engine's SESSION_GONE, and must
+ * not come behind it. */
 void pump_record(struct pump *p)
 {
     struct sn_record record;
-    while (sn_engine_peek_record(p->engine, &record)) {
-        store_put(p->store, &record);
-        sn_engine_done_record(p->engine);
-    }
     while (shared_peek_record(p->shared, &record)) {
         store_put(p->store, &record);
         shared_done_record(p->shared);
+    }
+    while (sn_engine_peek_record(p->engine, &record)) {
+        store_put(p->store, &record);
+        sn_engine_done_record(p->engine);
     }
     while (spool_peek_record(p->spool, &record)) {
         store_put(p->store, &record);
