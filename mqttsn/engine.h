@@ -137,16 +137,19 @@ void sn_engine_free(struct sn_engine *e);
 /* ---- after a restart ------------------------------------------------------------------------- */
 
 /* Before any input: one stored row at a time (SESSION, TOPIC, EXCHANGE, DELIVERY; the session's own
- * first). Emits no record. What contradicts itself or the configuration's limits is left out and
- * counted in the log.
+ * first, DELIVERY in order). Emits no record of what it takes. What contradicts itself or the
+ * configuration's limits is left out and counted in the log.
  *
  *   0        taken
- *   1        left out; the store should forget it: SESSION_GONE is emitted for a session
+ *   1        left out; the store should forget it: its ..._GONE is emitted, and for a session the
+ *            broker side is asked to discard it
  *   -ENOMEM */
 int sn_engine_restore(struct sn_engine *e, const struct sn_record *record);
 
 /* All rows are there. Every connected session is opened on the broker side, and gets as long as it
- * ever has (keep alive or sleep, with tolerance) to be heard of: then its will is due. */
+ * ever has (keep alive or sleep, with tolerance) to be heard of: then its will is due. Opening is asked
+ * again with each UPSTREAM that is up, until it is accepted, and nobody is given up before. What is
+ * under way to connected nodes goes out again at once. */
 void sn_engine_restored(struct sn_engine *e, int64_t now_ms);
 
 /* Records taken from now on belong to that batch, packets that depend on them name it. Those of the
@@ -158,7 +161,8 @@ void sn_engine_batch(struct sn_engine *e, uint64_t batch);
  * be told whenever that changes, before the next input. */
 void sn_engine_spooling(struct sn_engine *e, bool spooling);
 
-/* Emits everything there is to record. O(everything). */
+/* Emits everything there is to record, read while it is taken; changes in between come as ever.
+ * O(everything). */
 void sn_engine_record_all(struct sn_engine *e);
 
 /* ---- inputs ---------------------------------------------------------------------------------- */

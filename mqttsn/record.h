@@ -11,7 +11,8 @@
  * Batches. All records of one turn of the loop are one batch, which is committed as a whole or not
  * at all; batches are numbered from 1 and committed in order. What a machine tells the outside and
  * could not tell again after a restart names the batch that must be committed before (`after` in
- * struct sn_outgoing; 0: none). Whoever carries outputs holds them back until then.
+ * struct sn_outgoing; 0: none), and there are records in that. Whoever carries outputs holds them back
+ * until then.
  */
 #ifndef SENNET_MQTTSN_RECORD_H
 #define SENNET_MQTTSN_RECORD_H
@@ -76,7 +77,7 @@ struct sn_record {
             bool clean;
             uint16_t keep_alive_s;
             uint16_t sleep_s;
-            uint16_t next_msg_id;
+            uint16_t next_msg_id; /* no later one has been used for a request of ours */
             struct sn_will_view will;
         } session;
 
