@@ -14,16 +14,19 @@ how=${3:-drop}
 nodes=100
 
 . scripts/private.sh
-build_programs release sennetd sennet-sim cable
+build_programs asan cable
+build_programs release sennetd sennet-sim
 
 start_broker 'max_queued_messages 0
 set_tcp_nodelay true'
 broker_port=$mqtt_port
-"$bin/cable" "$broker_port" >"$work/cable" &
+build/asan/bin/cable "$broker_port" >"$work/cable" &
 cable_pid=$!
 until [ -s "$work/cable" ]; do sleep 0.1; done
 mqtt_port=$(cat "$work/cable")
-start_gateway '' "[store]
+start_gateway '' "[broker]
+reconnect_max = 1s
+[store]
 spool_messages = $((messages * 2))
 spool_bytes = 1GiB
 max_size = 8GiB"

@@ -5,11 +5,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <check.h>
 
 enum { TICK_MS = 5 };
 
@@ -104,6 +104,15 @@ static void *cable_main(void *arg)
     return NULL;
 }
 
+/* Not Check's: it is used outside of tests, too. */
+static void must(bool good)
+{
+    if (good)
+        return;
+    perror("cable");
+    abort();
+}
+
 void cable_start(struct cable *c, uint16_t broker_port)
 {
     struct sockaddr_in a = loopback(0);
@@ -111,12 +120,11 @@ void cable_start(struct cable *c, uint16_t broker_port)
     memset(c, 0, sizeof *c);
     c->to = broker_port;
     c->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(c->listener, 0);
-    ck_assert_int_eq(bind(c->listener, (struct sockaddr *)&a, sizeof a), 0);
-    ck_assert_int_eq(listen(c->listener, 16), 0);
-    ck_assert_int_eq(getsockname(c->listener, (struct sockaddr *)&a, &len), 0);
+    must(c->listener >= 0 && bind(c->listener, (struct sockaddr *)&a, sizeof a) == 0 &&
+         listen(c->listener, 16) == 0 &&
+         getsockname(c->listener, (struct sockaddr *)&a, &len) == 0);
     c->port = ntohs(a.sin_port);
-    ck_assert_int_eq(pthread_create(&c->thread, NULL, cable_main, c), 0);
+    must(pthread_create(&c->thread, NULL, cable_main, c) == 0);
 }
 
 void cable_stop(struct cable *c)
