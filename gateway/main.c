@@ -13,6 +13,7 @@
 #include "doctor.h"
 #include "list_links.h"
 #include "report.h"
+#include "store_move.h"
 #include "system.h"
 
 static const char default_config[] = "/etc/sennet/gateway.conf";
@@ -26,6 +27,9 @@ static const char usage[] =
     "      --print-config    print the configuration in effect, secrets masked, exit\n"
     "      --doctor          examine everything that the configuration needs, say what is\n"
     "                        wrong and what to do, exit\n"
+    "      --export-state FILE  write everything that is stored to FILE ('-': stdout), also\n"
+    "                        while the daemon runs, exit\n"
+    "      --import-state FILE  read such a file ('-': stdin) into an empty state_dir, exit\n"
     "      --list-links      list the serial devices of this machine and what they are, exit\n"
     "      --pcap FILE       capture the MQTT-SN traffic of all links for Wireshark\n"
     "  -d, --debug           log level debug, whatever the configuration says\n"
@@ -35,11 +39,11 @@ static const char usage[] =
     "\n"
     "Signals: TERM, INT finish what is under way and exit (a second one exits at once);\n"
     "         USR1 writes all counters to the log.\n"
-    "Exit codes: 0 done, 64 usage, 66 configuration not readable, 69 address not available,\n"
+    "Exit codes: 0 done, 64 usage, 66 a file not readable, 69 address not available,\n"
     "            71 system error, 73 state_dir not usable, 77 permission, 78 configuration.\n"
     "See sennetd(8) and gateway.conf(5).\n";
 
-enum action { RUN, CHECK, PRINT, EXAMINE };
+enum action { RUN, CHECK, PRINT, EXAMINE, EXPORT, IMPORT };
 
 struct arguments {
     const char *file;
@@ -48,9 +52,19 @@ struct arguments {
     bool has_format;
     bool json;
     const char *pcap;
+    const char *state; /* file of EXPORT, IMPORT */
 };
 
-enum { OPT_PRINT = 256, OPT_FORMAT, OPT_VERSION, OPT_PCAP, OPT_LIST, OPT_DOCTOR };
+enum {
+    OPT_PRINT = 256,
+    OPT_FORMAT,
+    OPT_VERSION,
+    OPT_PCAP,
+    OPT_LIST,
+    OPT_DOCTOR,
+    OPT_EXPORT,
+    OPT_IMPORT
+};
 
 static const struct option options[] = {
     {"config",       required_argument, NULL, 'c'        },
@@ -61,6 +75,8 @@ static const struct option options[] = {
     {"doctor",       no_argument,       NULL, OPT_DOCTOR },
     {"list-links",   no_argument,       NULL, OPT_LIST   },
     {"pcap",         required_argument, NULL, OPT_PCAP   },
+    {"export-state", required_argument, NULL, OPT_EXPORT },
+    {"import-state", required_argument, NULL, OPT_IMPORT },
     {"version",      no_argument,       NULL, OPT_VERSION},
     {"help",         no_argument,       NULL, 'h'        },
     {NULL,           0,                 NULL, 0          },
@@ -120,6 +136,11 @@ static int parse(int argc, char **argv, struct arguments *a)
         case OPT_PCAP:
             a->pcap = optarg;
             break;
+        case OPT_EXPORT:
+        case OPT_IMPORT:
+            a->action = c == OPT_EXPORT ? EXPORT : IMPORT;
+            a->state = optarg;
+            break;
         case OPT_VERSION:
             report_version(stdout);
             return EXIT_OK;
@@ -127,6 +148,24 @@ static int parse(int argc, char **argv, struct arguments *a)
             return misused();
         }
     }
+}
+
+static int import_state(const struct config *config, const char *file)
+{
+    const char **const links = calloc(config->n_links, sizeof *links);
+    if (links == NULL)
+        return EXIT_SYSTEM;
+    for (size_t i = 0; i < config->n_links; i++)
+        links[i] = config->links[i].name;
+    struct store_options store = store_defaults();
+    store.dir = config->gateway.state_dir;
+    store.durability = (enum store_durability)(config->store.durability - 1);
+    store.max_bytes = config->store.max_bytes;
+    store.links = links;
+    store.n_links = config->n_links;
+    const int code = store_import(&store, file, stderr);
+    free(links);
+    return code;
 }
 
 static int act(const struct arguments *a, struct config *config)
@@ -140,6 +179,10 @@ static int act(const struct arguments *a, struct config *config)
         return EXIT_OK;
     case EXAMINE:
         return doctor(config, "", stdout);
+    case EXPORT:
+        return store_export(config->gateway.state_dir, a->state, stderr);
+    case IMPORT:
+        return import_state(config, a->state);
     case RUN:
         break;
     }

@@ -12,6 +12,7 @@
  *     store_write.c   operations to rows, a transaction at a time
  *     store_load.c    rows to records
  *     store_fetch.c   rows of the spool to messages
+ *     store_export.c  rows to text, store_import.c text to rows (store_format.h): without the store
  *
  * Whoever finds the database free and needs a commit makes it: mostly the store's own thread, but a
  * caller who must wait does it himself, with everything that is queued (two changes of threads
