@@ -5,12 +5,15 @@
 # gateway is killed at random moments and started again. Fails when anything acknowledged is lost,
 # anything of QoS 2 comes twice, or a node notices (it is told to reconnect, or "congestion").
 #
-#   scripts/crash-test.sh [ROUNDS [SEED [DURABILITY]]]              (default 1000, 1, process)
+# With SIGNALS = mix it is also told to end (SIGTERM) and to reload (SIGHUP) at such moments.
+#
+#   scripts/crash-test.sh [ROUNDS [SEED [DURABILITY [kill|mix]]]]   (default 1000, 1, process, kill)
 set -eu
 cd "$(dirname "$0")/.."
 rounds=${1:-1000}
 seed=${2:-1}
 durability=${3:-process}
+signals=${4:-kill}
 
 . scripts/private.sh
 build_programs release sennetd sennet-sim
@@ -60,7 +63,12 @@ sleep 2
 slowest=0
 for round in $(seq "$rounds"); do
     sleep "0.$((RANDOM % 900 + 100))"
-    kill -9 "$daemon_pid"
+    signal=KILL
+    if [ "$signals" = mix ]; then
+        signal=$(shuf -e -n 1 --random-source=<(yes "$seed $round") KILL TERM HUP)
+    fi
+    kill "-$signal" "$daemon_pid"
+    [ "$signal" != HUP ] || continue
     wait "$daemon_pid" 2>/dev/null || true
     [ $((RANDOM % 4)) -ne 0 ] || sleep "0.$((RANDOM % 900 + 100))"
     run_gateway
@@ -82,7 +90,7 @@ end_gateway || result=1
 
 noticed=$(grep -oE '"(disconnected_by_gateway|refused_congestion|connects_refused)": [1-9][0-9]*' \
     "$work/ledger.json" || true)
-echo "killed $rounds times ($durability, seed $seed); the database at most $slowest octets;" \
+echo "killed $rounds times ($signals, $durability, seed $seed); the database at most $slowest octets;" \
     "noticed by nodes: ${noticed:-nothing}"
 grep -aE 'level=(error|warn)|ERROR|WARN' "$work/log" | grep -avE 'broker\.' | sort | uniq -c | sort -rn | head -5
 [ -z "$noticed" ] || result=1

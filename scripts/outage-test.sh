@@ -20,7 +20,7 @@ build_programs release sennetd sennet-sim
 start_broker 'max_queued_messages 0
 set_tcp_nodelay true'
 broker_port=$mqtt_port
-build/asan/bin/cable "$broker_port" >"$work/cable" &
+"${SENNET_BIN:-build/asan/bin}/cable" "$broker_port" >"$work/cable" &
 cable_pid=$!
 until [ -s "$work/cable" ]; do sleep 0.1; done
 mqtt_port=$(cat "$work/cable")
@@ -34,7 +34,7 @@ max_size = 8GiB"
 rate=$((messages / seconds / nodes))
 [ "$rate" -ge 1 ] || rate=1
 "$bin/sennet-sim" --gateway "127.0.0.1:$udp_port" --broker "mqtt://127.0.0.1:$broker_port" --quiet \
-    --nodes "$nodes" --rate "$rate" --qos 1 --observe-qos 1 --seconds $((seconds + 60)) --drain 300 \
+    --nodes "$nodes" --rate "$rate" --qos 1 --observe-qos 1 --seconds $((seconds + 20)) --drain 300 \
     --json "$work/ledger.json" &
 sim_pid=$!
 

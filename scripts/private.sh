@@ -17,8 +17,12 @@ stop_all() {
 }
 trap stop_all EXIT
 
-# build_programs PRESET TARGET...: sets bin
+# build_programs PRESET TARGET...: sets bin. With SENNET_BIN set, they are there already.
 build_programs() {
+    if [ -n "${SENNET_BIN:-}" ]; then
+        bin=$SENNET_BIN
+        return
+    fi
     scripts/deps.sh test
     cmake --preset "$1" >/dev/null
     cmake --build --preset "$1" --target "${@:2}"
