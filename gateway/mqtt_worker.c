@@ -30,6 +30,7 @@ enum {
     STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end */
     TICK_MS = 1000,            /* heartbeat, and supervision of the broker */
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
+    STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
     BATCH = 64,
     PAHO_QUEUE_MAX = 1000000, /* more than any window: the queue is ours */
@@ -48,7 +49,8 @@ struct worker {
     int64_t due_ms;
     struct backoff backoff;
     bool purged;
-    bool hold; /* nothing more for Paho until the broker has shown life */
+    bool hold;        /* nothing more for Paho until the broker has shown life */
+    int64_t asked_ms; /* when it was first asked what it has not answered yet; 0: nothing */
     bool saw_stop;
 };
 
@@ -240,6 +242,20 @@ static int64_t broker_silence_ms(struct mqtt *m)
     return known ? info.tcpi_last_data_recv : 0;
 }
 
+/* With a store, messages need not wait for a broker that has stopped answering: it has so long, and
+ * what it keeps to itself is spooled. */
+static bool is_stalled(struct worker *w, int64_t now_ms, int64_t silence_ms)
+{
+    const struct mqtt *const m = w->m;
+    if (m->keep.store == NULL || atomic_load(&m->in_flight_count) == 0) {
+        w->asked_ms = 0;
+        return false;
+    }
+    if (w->asked_ms == 0 || now_ms - silence_ms > w->asked_ms)
+        w->asked_ms = w->asked_ms == 0 ? now_ms : now_ms - silence_ms;
+    return now_ms - w->asked_ms >= STALLED_MS;
+}
+
 /* After a keep-alive and something without a sign of life Paho pings; the broker has the rest of
  * 1.5 keep-alives to answer. Paho can't ping while a write is stuck, so no more is written after
  * one keep-alive of silence. */
@@ -253,10 +269,12 @@ static void supervise(struct worker *w, int64_t now_ms)
     const int64_t silence_ms = broker_silence_ms(m);
 
     w->hold = silence_ms >= keepalive_ms && atomic_load(&m->in_flight_count) > 0;
-    if (silence_ms >= limit_ms) {
+    const bool stalled = is_stalled(w, now_ms, silence_ms);
+    if (silence_ms >= limit_ms || stalled) {
+        const int64_t waited_ms = stalled ? now_ms - w->asked_ms : silence_ms;
         char why[WHY_MAX];
         snprintf(why, sizeof why, "the broker did not answer for %lld s",
-                 (long long)(silence_ms + 500) / 1000);
+                 (long long)(waited_ms + 500) / 1000);
         pthread_mutex_lock(&m->lock);
         mqtt_cut(m, why);
         pthread_mutex_unlock(&m->lock);
@@ -422,6 +440,7 @@ static void when_connected(struct worker *w)
     }
     w->phase = ONLINE;
     w->hold = false;
+    w->asked_ms = 0;
     w->due_ms = now_ms;
     backoff_connected(&w->backoff, now_ms);
 }
