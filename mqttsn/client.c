@@ -386,8 +386,7 @@ void sn_client_due(struct sn_engine *e, struct sn_client *c)
         return;
     }
     if (c->reopening) /* nobody would publish its will yet */
-        deadline_arm(&e->deadlines, &c->supervise,
-                     time_add(e->now_ms, e->config.retry_interval_ms));
+        deadline_arm(&e->deadlines, &c->supervise, time_add(e->now_ms, silence_limit_ms(e, c)));
     else if (sn_client_connected(c))
         sn_client_apply(e, c, SN_CE_SILENCE);
     else

@@ -379,8 +379,8 @@ static void adopt_will(struct sn_engine *e, struct sn_client *c)
 
 void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
-    if (c->reopening && !sn_on_reopened(e, c, event)) {
-        sn_on_closed(e, c);
+    if (c->reopening) {
+        sn_on_reopened(e, c, event);
         return;
     }
     if (c->state != SN_ST_CONNECTING || c->connecting->step != SN_STEP_BROKER ||

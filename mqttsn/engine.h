@@ -157,8 +157,8 @@ void sn_engine_restored(struct sn_engine *e, int64_t now_ms);
 void sn_engine_batch(struct sn_engine *e, uint64_t batch);
 
 /* Does the broker side store a PUBLISH of QoS 2 in the batch in which it is asked for it (spool.h)?
- * Yes, until this says no: then the exchange is recorded when the broker side has answered only. To
- * be told whenever that changes, before the next input. */
+ * Not until this says so: then the exchange is recorded with it, else not before the broker side has
+ * answered. To be told whenever that changes, before the next input. */
 void sn_engine_spooling(struct sn_engine *e, bool spooling);
 
 /* Emits everything there is to record, read while it is taken; changes in between come as ever.

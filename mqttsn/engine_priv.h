@@ -10,8 +10,7 @@
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
  *   sleep.c         DISCONNECT, PINGREQ, sleep              will.c      the will and its updates
  *   discover.c      ADVERTISE, SEARCHGW, GWINFO             air.c       what a radio tells
- *   round_trip.c    how long a node has to answer           journal.c   records for the store,
- *   restore.c       ... and what comes back from it
+ *   round_trip.c    how long a node has to answer           journal.c, restore.c   the store
  *
  * `c` may be freed by sn_client_apply(); functions that can end a session say so by returning false
  * when it is gone.

@@ -227,7 +227,7 @@ static void record_exchange(struct sn_engine *e, struct sn_client *c, struct sn_
  * broker has it. */
 void sn_journal_forwarded(struct sn_engine *e, struct sn_client *c, struct sn_up_entry *x)
 {
-    if (x->qos == SN_QOS_2 && !e->journal.live)
+    if (x->qos == SN_QOS_2 && e->journal.spooling)
         record_exchange(e, c, x);
 }
 
@@ -369,7 +369,7 @@ void sn_engine_batch(struct sn_engine *e, uint64_t batch)
 
 void sn_engine_spooling(struct sn_engine *e, bool spooling)
 {
-    e->journal.live = !spooling;
+    e->journal.spooling = spooling;
 }
 
 /* Session by session when records are taken, so that it costs no memory. What changes meanwhile is

@@ -35,7 +35,7 @@ struct sn_journal {
     uint64_t left_out;
     bool exhausted; /* an allocation has failed */
     bool everything;
-    bool live; /* QoS 2 is not taken over by the gateway before the broker has it */
+    bool spooling; /* the gateway takes QoS 2 over before the broker has it */
 };
 
 void sn_journal_init(struct sn_engine *e);
@@ -95,8 +95,8 @@ void sn_topic_set_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *
 /* An EXCHANGE row; false when there is no place for it. */
 bool sn_up_restore(struct sn_engine *e, struct sn_client *c, const struct sn_record *row);
 
-/* The broker side answers an OPEN of sn_engine_restored(). False: it never will. */
-bool sn_on_reopened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event);
+/* The broker side answers an OPEN of sn_engine_restored(). May end the session. */
+void sn_on_reopened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event);
 void sn_on_closed(struct sn_engine *e, struct sn_client *c);
 /* It is not waited for any more. */
 void sn_reopening_over(struct sn_engine *e, struct sn_client *c);

@@ -335,13 +335,16 @@ void sn_reopening_over(struct sn_engine *e, struct sn_client *c)
     c->reopening = false;
 }
 
-/* Another answer than to the latest OPEN is not waited for. */
-bool sn_on_reopened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
+void sn_on_reopened(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
     const bool latest = event->token == (uint16_t)(c->next_open_token - 1);
-    if (latest && event->outcome != SN_REFUSED_BUSY)
-        sn_reopening_over(e, c);
-    return !latest || event->outcome != SN_REFUSED_NEVER;
+    if (!latest || event->outcome == SN_REFUSED_BUSY)
+        return;
+    sn_reopening_over(e, c);
+    if (event->outcome == SN_OK)
+        sn_client_due(e, c); /* its time may be over long since */
+    else
+        sn_on_closed(e, c);
 }
 
 void sn_reopen_all(struct sn_engine *e)

@@ -26,7 +26,7 @@ enum {
  *          rebind (6), undrained outputs when it ends (7).
  * Octet 4: memory: 4096 + 64 times it, with WORLD_TINY_MEMORY.
  * Octet 5: */
-enum { WORLD_NO_STORE = 0x01 };
+enum { WORLD_NO_STORE = 0x01, WORLD_LIVE = 0x02 /* QoS 2 is not spooled */ };
 
 enum action {
     /* What the peer says. */

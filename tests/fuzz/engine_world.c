@@ -465,6 +465,7 @@ bool world_init(struct world *w, const uint8_t o[CONFIG_OCTETS])
         if (w->shared == NULL)
             return false;
     }
+    sn_engine_spooling(w->engine, (o[5] & WORLD_LIVE) == 0);
     judge_init(&w->judge, w->engine);
     w->seam.trace = w->judge.trace;
     w->broker.trace = w->judge.trace;

@@ -194,6 +194,7 @@ static void begin(struct bench *b, unsigned n_clients, bool journal)
     b->keys = calloc(n_clients, sizeof *b->keys);
     if (b->engine == NULL || b->keys == NULL)
         abort();
+    sn_engine_spooling(b->engine, true);
     sn_engine_event(b->engine, NOW_MS,
                     &(struct sn_event){.type = SN_EV_UPSTREAM, .upstream = {.up = true}});
     for (unsigned i = 0; i < n_clients; i++) {

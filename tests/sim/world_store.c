@@ -217,6 +217,13 @@ static void restore_rows(const struct sim_table *t, const struct sim_world *w)
     free(rows);
 }
 
+static void make_usable(struct sim_world *w)
+{
+    spool_usable(w->spool, w->now_ms, true);
+    sn_engine_spooling(w->engine, true);
+    tell_spool(w);
+}
+
 void sim_add_spool(struct sim_world *w, const struct spool_config *config)
 {
     assert(w->batch != 0 && w->shared != NULL);
@@ -225,7 +232,7 @@ void sim_add_spool(struct sim_world *w, const struct spool_config *config)
     sim_free_machines(w);
     sim_make_machines(w);
     spool_restore(w->spool, SN_NO_CLIENT, 0, 0, 0);
-    spool_usable(w->spool, w->now_ms, true);
+    make_usable(w);
     sim_pump(w);
 }
 
@@ -259,9 +266,7 @@ void sim_start(struct sim_world *w)
     sim_make_machines(w);
     restore_rows(&w->table, w);
     if (w->spool != NULL)
-        spool_usable(w->spool, w->now_ms, true);
-    if (w->spool != NULL)
-        tell_spool(w);
+        make_usable(w);
     sn_engine_restored(w->engine, w->now_ms);
     sim_pump(w);
     if (w->shared != NULL)
