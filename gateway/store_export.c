@@ -69,11 +69,12 @@ static int ask(sqlite3 *sql, const char *text, int64_t *out)
 static int connect_to(struct exporter *e, const char *path)
 {
     struct stat st;
-    if (stat(path, &st) != 0)
+    if (stat(path, &st) != 0) {
         return no_state(e, errno == ENOENT
                                ? "it is not there; is this the state_dir of a gateway, and its "
                                  "[store] durability not off?"
                                : strerror(errno));
+    }
     int rc = sqlite3_open_v2(
         path, &e->sql, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
     if (rc == SQLITE_OK)
@@ -253,16 +254,18 @@ static int say_half_way(struct exporter *e)
                  &received);
     if (rc != SQLITE_OK)
         return unreadable(e, rc);
-    if (sending > 0)
+    if (sending > 0) {
         fprintf(e->say,
                 "note: %lld of the spooled messages are half way to the broker with QoS 2; whoever "
                 "imports this file sends them again, so they may arrive twice\n",
                 (long long)sending);
-    if (received > 0)
+    }
+    if (received > 0) {
         fprintf(e->say,
                 "note: %lld messages are half way from the broker with QoS 2, and not in this "
                 "file\n",
                 (long long)received);
+    }
     if (sending + received > 0)
         fprintf(e->say, "      A copy of the database of a stopped gateway has them: see MOVING A "
                         "GATEWAY in sennetd(8)\n");

@@ -313,10 +313,11 @@ static int begin(struct importer *m)
     if (rc == SQLITE_OK)
         rc = prepare_all(m);
     /* Only to find those who are there twice, at their line. */
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK) {
         rc =
             sqlite3_exec(m->sql, "BEGIN IMMEDIATE; CREATE UNIQUE INDEX twice ON session(client_id)",
                          NULL, NULL, NULL);
+    }
     return rc == SQLITE_OK ? EXIT_OK : failed(m, rc);
 }
 
@@ -332,12 +333,13 @@ static void say_unknown_links(struct importer *m)
         bool known = false;
         for (size_t i = 0; link != NULL && i < m->options->n_links; i++)
             known = known || strcmp(link, m->options->links[i]) == 0;
-        if (!known)
+        if (!known) {
             fprintf(m->say,
                     "note: %lld sessions are on a link \"%s\", which this configuration does not "
                     "have: their nodes will not be reached until they connect again. Give a link "
                     "that name before the daemon starts\n",
                     (long long)sqlite3_column_int64(stmt, 1), link != NULL ? link : "");
+        }
     }
     sqlite3_finalize(stmt);
 }

@@ -21,12 +21,13 @@ int import_row_init(struct import_row *r, sqlite3 *sql)
     *r = (struct import_row){.kind = FORMAT_STATE};
     int rc = sqlite3_prepare_v2(sql, "SELECT key, type, value FROM json_each(?1)", -1, &r->members,
                                 NULL);
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(sql,
                                 "SELECT json_type(?1), json_extract(?1, '$.row'),"
                                 " json_type(?1, '$.version'), json_extract(?1, '$.version')"
                                 " WHERE json_valid(?1)",
                                 -1, &r->head, NULL);
+    }
     return rc;
 }
 
@@ -279,10 +280,11 @@ static int check_address(struct import_row *r)
         return 0;
     const struct bytes kind = import_row_get(r, "address_kind")->octets;
     const size_t len = import_row_get(r, "address")->octets.len;
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (bytes_equal(kind, bytes_str(lengths[i].kind)) && len != lengths[i].len)
             return wrong(r, "address has %zu octets, but %s has %zu", len, lengths[i].kind,
                          lengths[i].len);
+    }
     return path_is_sound(import_row_get(r, "path")->octets)
                ? 0
                : wrong(r, "path is not a list of forwarders, each with its length before");

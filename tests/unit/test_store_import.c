@@ -208,10 +208,11 @@ START_TEST(a_spoiled_file_is_refused_or_makes_a_sound_state)
     const size_t len = read_text(move_file(), text, sizeof text);
     for (int i = 0; i < 200; i++) {
         memcpy(spoiled, text, len);
-        for (uint64_t n = rng_below(&rng, 2); n < 2; n++)
+        for (uint64_t n = rng_below(&rng, 2); n < 2; n++) {
             spoiled[rng_below(&rng, len)] =
                 rng_below(&rng, 4) > 0 ? "0123456789abcdef\"\\,:{}[]\n"[rng_below(&rng, 25)]
                                        : (char)rng_below(&rng, 256);
+        }
         write_text(move_file(), spoiled, len);
         const int code = import_from(move_file());
         ck_assert(code == EXIT_OK || code == EXIT_NO_INPUT);
