@@ -72,6 +72,7 @@ none() { # NUMBER WHAT
 }
 
 judge_sessions() {
+    [ "$(number stalled_ms)" -lt 10000 ] || echo "the machine was busy with other things"
     none "$(number disconnected_by_gateway)" "nodes were told DISCONNECT"
     none "$(number timeouts)" "nodes gave up"
     none "$(number connects_refused)" "nodes were refused"

@@ -189,6 +189,7 @@ struct sim_counters {
     uint64_t commands_refused;
     uint64_t send_failures;
     uint64_t unreachable; /* ICMP: nobody listens there */
+    uint64_t stalled_ms;  /* the machine did not run us when we wanted it to */
     uint64_t retransmissions;
     uint64_t gateway_duplicates; /* QoS 2 repetitions the clients recognised: no failure */
     uint64_t malformed;

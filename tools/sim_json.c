@@ -90,6 +90,7 @@ static void put_counters(const struct sim *sim, FILE *out)
         {"air_duplicated",           sim->air.duplicated       },
         {"air_overflowed",           sim->air.overflowed       },
         {"unreachable",              c->unreachable            },
+        {"stalled_ms",               c->stalled_ms             },
         {"send_failures",            c->send_failures          },
         {"awake_periods",            sim->sleep.periods        },
         {"awake_unanswered",         sim->sleep.unanswered     },

@@ -320,11 +320,27 @@ static int wait_for_events(const struct sim *sim, int64_t until_us, struct epoll
     return epoll_wait(sim->epoll_fd, events, BATCH, (int)((wait_us + 999) / 1000));
 }
 
+/* A machine that is too busy to run us for a while is too busy to run the gateway. */
+static void note_delay(struct sim *sim, int64_t due_us)
+{
+    enum { STALL_MS = 50 };
+
+    const int64_t late_ms = (sim->now_us - due_us) / 1000;
+    if (late_ms < STALL_MS)
+        return;
+    sim->counters.stalled_ms += (uint64_t)late_ms;
+    if (sim->stick != NULL)
+        stick_excuse(sim->stick, late_ms);
+}
+
 void net_wait(struct sim *sim, int64_t until_ms)
 {
     struct epoll_event events[BATCH];
-    const int n = wait_for_events(sim, next_us(sim, until_ms), events);
+    const int64_t wanted_us = next_us(sim, until_ms);
+    const int n = wait_for_events(sim, wanted_us, events);
+    const int64_t before_us = sim->now_us;
     net_read_clock(sim);
+    note_delay(sim, time_max(before_us, wanted_us));
     for (int i = 0; i < n; i++)
         handle(sim, &events[i]);
     land(sim);

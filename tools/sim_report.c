@@ -241,6 +241,7 @@ static void print_counters(const struct sim *sim, FILE *out)
         {"packets doubled in the simulated air",           sim->air.duplicated           },
         {"packets that the simulated air had no room for", sim->air.overflowed           },
         {"packets that nobody listened to (ICMP)",         c->unreachable                },
+        {"milliseconds in which the machine stood still",  c->stalled_ms                 },
         {"packets that could not be sent",                 c->send_failures              },
         {"messages dropped by the observer itself",        broker_drops(sim)             },
         {"times the observer lost the broker",             broker_gaps(sim)              },

@@ -310,6 +310,12 @@ static void heard_host(const struct sim *sim, struct sim_stick *s)
     waited(&s->back_ms, sim->now_ms, &s->slowest_ms);
 }
 
+void stick_excuse(struct sim_stick *s, int64_t late_ms)
+{
+    s->back_ms = time_add(s->back_ms, late_ms);
+    s->service_ms = time_add(s->service_ms, late_ms);
+}
+
 static void read_terminal(struct sim *sim, struct sim_stick *s)
 {
     const size_t n = stick_pty_read(&s->pty, s->emu, sim->now_us);

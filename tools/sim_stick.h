@@ -50,6 +50,9 @@ bool stick_is_through(const struct sim_stick *s);
 /* The terminal can be read or written. */
 void stick_io(struct sim *sim, struct sim_stick *s);
 
+/* The machine has not run us for so long: that is not the host's fault. */
+void stick_excuse(struct sim_stick *s, int64_t late_ms);
+
 /* Lets time pass, hands packets to nodes, bytes to the terminal. Call after every wake-up. */
 void stick_step(struct sim *sim, struct sim_stick *s);
 int64_t stick_next_us(const struct sim_stick *s);

@@ -272,11 +272,25 @@ START_TEST(a_gateway_that_is_not_there_is_a_failure)
 
 END_TEST
 
+/* What takes too long then is not the gateway's fault. */
+START_TEST(a_machine_that_stands_still_is_told)
+{
+    sim_start(free_udp_port(), "--nodes 1 --seconds 2");
+    poll(NULL, 0, 1000);
+    sim_signal(SIGSTOP);
+    poll(NULL, 0, 500);
+    sim_signal(SIGCONT);
+    ck_assert_int_eq(sim_wait(), 1);
+    assert_said("milliseconds in which the machine stood still");
+}
+
+END_TEST
+
 START_TEST(usage_errors_exit_64)
 {
-    static const char *const bad[] = {"--nonsense",   "--nodes 0",           "--qos 3",
-                                      "--downlink 1", "--gateway localhost", "--rate fast",
-                                      "extra"};
+    static const char *const bad[] = {
+        "--nonsense",  "--nodes 0",   "--qos 3",          "--downlink 1", "--gateway localhost",
+        "--rate fast", "--replugs 5", "--line-faults 51", "--reset 1ms",  "extra"};
     sim_start(1, bad[_i]);
     ck_assert_int_eq(sim_wait(), 64);
     assert_said("sennet-sim --help");
@@ -301,7 +315,8 @@ int main(void)
     TCase *alone = tcase_create("alone");
     tcase_set_timeout(alone, 90);
     tcase_add_test(alone, a_gateway_that_is_not_there_is_a_failure);
-    tcase_add_loop_test(alone, usage_errors_exit_64, 0, 7);
+    tcase_add_test(alone, a_machine_that_stands_still_is_told);
+    tcase_add_loop_test(alone, usage_errors_exit_64, 0, 10);
 
     Suite *suite = suite_create("sim");
     suite_add_tcase(suite, judge);
