@@ -86,8 +86,11 @@ static bool is_worth(const struct spool *s, uint8_t qos, bool will)
 static void submit_publish(struct spool *s, const struct up_request *r)
 {
     const struct owner *o = owner_find(s, r->client);
-    const bool worth = is_worth(s, r->qos, r->will);
-    const bool behind = worth && o != NULL && o->spooled > 0 && !is_beyond_reach(s, o);
+    const bool queues = o != NULL && o->spooled > 0 && !is_beyond_reach(s, o);
+    /* QoS 0 keeps its place behind what its client has sent before, if there is room for it. */
+    const bool in_place = queues && s->up && s->usable;
+    const bool worth = is_worth(s, r->qos, r->will) || in_place;
+    const bool behind = worth && queues;
     const bool wanted = worth && (r->qos == 2 || behind || !s->up);
     if (!wanted && s->up) {
         pass(s, r);
@@ -104,8 +107,12 @@ static void submit_publish(struct spool *s, const struct up_request *r)
             .will = r->will,
             .answer = r->qos > 0 || r->will,
         };
-        if (!take_over(s, &a))
+        if (take_over(s, &a))
+            return;
+        if (a.answer || !s->up)
             refuse(s, r);
+        else
+            pass(s, r);
     } else if (s->up && !behind) {
         pass(s, r);
     } else {

@@ -10,7 +10,8 @@
  *
  * Per PUBLISH that the session submits:
  *
- *     QoS 0            passed on; while the connection is away it is spooled (`qos_0`) or refused
+ *     QoS 0            passed on, or spooled behind what its client has there; while the connection is
+ *                      away it is spooled (`qos_0`) or refused
  *     QoS 1, up        passed on: the broker's answer is the node's. Comes it back UP_BUSY (the
  *                      connection broke, or had no room), it is spooled
  *     QoS 1, down      spooled: UP_PUBLISHED with UP_OK when the batch of its record is committed

@@ -258,6 +258,28 @@ START_TEST(qos_2_and_the_rest_of_a_client_never_travel_together)
 
 END_TEST
 
+START_TEST(qos_0_keeps_its_place_behind_what_its_client_has_in_the_spool)
+{
+    world_come(w);
+    const uint32_t twice = publish(A, 2);
+    const uint32_t after = publish(A, 0);
+    const uint32_t other = publish(B, 0);
+    ck_assert_uint_eq(with_connection(), 1); /* B's */
+    world_commit(w);
+    while (deliveries(twice) == 0) {
+        ck_assert_uint_eq(deliveries(after), 0);
+        ck_assert(wire_step(w) || wire_hear(w));
+    }
+    world_settle(w);
+    ck_assert_uint_eq(deliveries(after), 1);
+    ck_assert_uint_eq(deliveries(other), 1);
+    publish(A, 0);
+    ck_assert_uint_eq(gauges().messages, 0); /* nothing is before it any more */
+    world_settle(w);
+}
+
+END_TEST
+
 START_TEST(clients_take_turns_within_the_window)
 {
     struct spool_config config = spool_defaults();
@@ -478,6 +500,7 @@ int main(void)
     tcase_add_test(order, a_client_stays_behind_what_the_broker_has_not_acknowledged);
     tcase_add_test(order, qos_2_and_the_rest_of_a_client_never_travel_together);
     tcase_add_test(order, clients_take_turns_within_the_window);
+    tcase_add_test(order, qos_0_keeps_its_place_behind_what_its_client_has_in_the_spool);
     tcase_add_test(order, after_a_lost_connection_qos_1_is_repeated_in_order_and_qos_2_is_not);
     tcase_add_test(order, a_will_of_any_qos_is_taken_while_the_connection_is_away);
     tcase_add_test(order, a_will_does_not_overtake_what_its_client_had_published);
