@@ -468,10 +468,10 @@ bool sn_limiter_allow(struct sn_engine *e, const struct peer *from);
 
 /* ---- queue.c --------------------------------------------------------------------------------- */
 
-/* Appends a copy of `m`, with references of its own, by the client's overflow policy. NULL: not kept,
+/* Appends a copy of `as`, with references of its own, by the client's overflow policy. NULL: not kept,
  * `why` says why. */
 struct sn_message *sn_queue_add(struct sn_engine *e, struct sn_client *c,
-                                const struct sn_message *m, enum sn_stat *why);
+                                const struct sn_message *as, enum sn_stat *why);
 /* A message for the client, or for one that is gone (NULL), is lost: counted, logged, and reported
  * to the broker side. */
 void sn_message_dropped(struct sn_engine *e, struct sn_client *c, const struct sn_name *name,

@@ -239,11 +239,10 @@ void sn_journal_received(struct sn_engine *e, struct sn_client *c, struct sn_up_
 
 void sn_journal_exchange_gone(struct sn_engine *e, const struct sn_client *c, struct sn_up_entry *x)
 {
+    const struct sn_record gone = {
+        .type = SN_REC_EXCHANGE_GONE, .client = c->key, .exchange = {.msg_id = x->msg_id}};
     if (is_recorded(e, c) && x->recorded)
-        put(e,
-            &(struct sn_record){
-                .type = SN_REC_EXCHANGE_GONE, .client = c->key, .exchange = {.msg_id = x->msg_id}},
-            NULL, NULL);
+        put(e, &gone, NULL, NULL);
     x->recorded = false;
 }
 

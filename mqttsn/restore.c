@@ -37,11 +37,10 @@ static int leave_out(struct sn_engine *e, const struct sn_record *row, const cha
     }
     if (row_names[row->type] != NULL)
         sn_journal_left_out(e, row);
+    const struct sn_request discard = {
+        .type = SN_REQ_CLOSE, .client = row->client, .close = {.discard = true}};
     if (row->type == SN_REC_SESSION)
-        sn_ask(e,
-               &(struct sn_request){
-                   .type = SN_REQ_CLOSE, .client = row->client, .close = {.discard = true}},
-               NULL, NULL);
+        sn_ask(e, &discard, NULL, NULL);
     return 1;
 }
 

@@ -74,7 +74,8 @@ void judge_published(struct chaos *x, struct chaos_node *n, const struct snc_eve
     if (event->return_code == SN_ACCEPTED) {
         m->told = true;
         m->era = n->era;
-        if (m->copies == 0 && x->options.restart_ms == 0) { /* else the gateway has it, if not the broker */
+        /* With a store the gateway has it, if not the broker. */
+        if (m->copies == 0 && x->options.restart_ms == 0) {
             x->totals->up_lost++;
             chaos_fail(x, "%s was told that message %d of QoS %u is published, but it is not",
                        n->id, n->open_up, m->qos);
