@@ -153,6 +153,14 @@ void app_on_group(void *owner, uint16_t link, bool joined)
     uv_async_send(&a->wake);
 }
 
+void app_on_up(void *owner, uint16_t link, bool up)
+{
+    struct app *a = owner;
+    app_turn_begin(a);
+    pump_link(&a->pump, link, up);
+    uv_async_send(&a->wake);
+}
+
 void app_on_limit(void *owner, uint16_t link, uint32_t max_packet_bytes)
 {
     struct app *a = owner;

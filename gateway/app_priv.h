@@ -62,6 +62,7 @@ void app_on_packet(void *owner, const struct peer *from, struct bytes packet);
 void app_on_group_packet(void *owner, const struct peer *from, struct bytes packet);
 void app_on_group(void *owner, uint16_t link, bool joined);
 void app_on_outcome(void *owner, const struct peer *to, enum stick_outcome outcome);
+void app_on_up(void *owner, uint16_t link, bool up);
 void app_on_limit(void *owner, uint16_t link, uint32_t max_packet_bytes);
 void app_on_batch_end(void *owner);
 void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text);

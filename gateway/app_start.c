@@ -207,6 +207,7 @@ static int start_links(struct app *a)
                                    .group_packet = app_on_group_packet,
                                    .group = app_on_group,
                                    .outcome = app_on_outcome,
+                                   .up = app_on_up,
                                    .limit = app_on_limit,
                                    .event = app_on_link_event};
     a->links = calloc(n, sizeof(struct link *));
@@ -216,8 +217,11 @@ static int start_links(struct app *a)
     a->pump.links = a->links;
     a->pump.n_links = n;
     int rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++)
+    for (size_t i = 0; i < n && rc == 0; i++) {
         rc = start_link(a, i, &sink);
+        if (rc == 0 && a->links[i]->driver->stick != NULL)
+            pump_link(&a->pump, (uint16_t)i, false); /* until it says that it is up */
+    }
     return rc;
 }
 

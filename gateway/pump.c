@@ -172,6 +172,12 @@ void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outc
     pump_carry(p);
 }
 
+void pump_link(struct pump *p, uint16_t link, bool up)
+{
+    sn_engine_link(p->engine, p->now_ms, link, up);
+    pump_carry(p);
+}
+
 void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes)
 {
     sn_engine_link_limit(p->engine, p->now_ms, link, max_packet_bytes);

@@ -95,6 +95,7 @@ void pump_group(struct pump *p, uint16_t link, bool joined);
 
 /* What became of a packet, and how large packets may be from now on, as a stick tells it. */
 void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outcome);
+void pump_link(struct pump *p, uint16_t link, bool up);
 void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes);
 
 /* Takes what the connection has to tell; how many events. PUMP_EVENTS_PER_TURN at most, and then

@@ -16,7 +16,8 @@ enum { AIR_PATIENCE_MS = 30000 };
 int sn_air_init(struct sn_engine *e)
 {
     e->carried = calloc(e->config.n_links + 1, sizeof *e->carried);
-    if (e->carried == NULL)
+    e->back_ms = calloc(e->config.n_links + 1, sizeof *e->back_ms);
+    if (e->carried == NULL || e->back_ms == NULL)
         return -1;
     for (size_t i = 0; i < e->config.n_links; i++)
         e->carried[i] = e->links[i].max_packet_bytes;
@@ -61,6 +62,21 @@ void sn_engine_outcome(struct sn_engine *e, int64_t now_ms, const struct peer *t
         c->down->tries--;
     if (c->undecided == 0 && c->down != NULL)
         sn_down_rearm(e, c->down);
+}
+
+void sn_engine_link(struct sn_engine *e, int64_t now_ms, uint16_t link, bool up)
+{
+    sn_engine_advance(e, now_ms);
+    if (link < e->config.n_links && up == (e->back_ms[link] == TIME_NEVER))
+        e->back_ms[link] = up ? now_ms : TIME_NEVER;
+}
+
+int64_t sn_air_audible_ms(const struct sn_engine *e, const struct sn_client *c)
+{
+    if (c->peer == NULL || c->peer->link >= e->config.n_links)
+        return c->heard_ms;
+    const int64_t back_ms = e->back_ms[c->peer->link];
+    return back_ms == TIME_NEVER ? e->now_ms : time_max(c->heard_ms, back_ms);
 }
 
 void sn_engine_link_limit(struct sn_engine *e, int64_t now_ms, uint16_t link, uint32_t bytes)

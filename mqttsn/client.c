@@ -381,8 +381,10 @@ void sn_client_due(struct sn_engine *e, struct sn_client *c)
         sn_connect_due(e, c);
         return;
     }
-    if (time_add(c->heard_ms, silence_limit_ms(e, c)) > e->now_ms) {
-        sn_client_supervise(e, c);
+    const int64_t since_ms = sn_client_connected(c) ? sn_air_audible_ms(e, c) : c->heard_ms;
+    const int64_t due_ms = time_add(since_ms, silence_limit_ms(e, c));
+    if (due_ms > e->now_ms) {
+        deadline_arm(&e->deadlines, &c->supervise, due_ms);
         return;
     }
     if (c->reopening) /* nobody would publish its will yet */

@@ -169,6 +169,7 @@ void sn_engine_free(struct sn_engine *e)
     free(e->client_sections);
     topics_sections_free(e);
     free(e->carried);
+    free(e->back_ms);
     free(e->links);
     log_deinit(&e->log);
     free(e);

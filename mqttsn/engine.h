@@ -190,6 +190,11 @@ enum sn_air { SN_AIR_DELIVERED, SN_AIR_UNDELIVERED, SN_AIR_NOT_SENT };
 void sn_engine_outcome(struct sn_engine *e, int64_t now_ms, const struct peer *to,
                        enum sn_air outcome);
 
+/* From now on nobody behind the link can be heard, or they can again: a stick was pulled out, or came
+ * back. Meanwhile silence says nothing about nodes, so they stay connected; each has its whole time
+ * (keep alive or sleep) from the link's return on. Links are up at first. */
+void sn_engine_link(struct sn_engine *e, int64_t now_ms, uint16_t link, bool up);
+
 /* From now on the link carries packets of so many octets toward nodes, envelopes included; never
  * more than its max_packet_bytes. 0: these. */
 void sn_engine_link_limit(struct sn_engine *e, int64_t now_ms, uint16_t link, uint32_t bytes);

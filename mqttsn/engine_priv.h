@@ -326,6 +326,7 @@ struct sn_engine {
     struct sn_engine_config config; /* lists owned by the profile source below */
     struct sn_link_limits *links;
     uint32_t *carried; /* per link: octets toward nodes */
+    int64_t *back_ms;  /* per link: when it came up; TIME_NEVER while it is down */
     struct sn_client_section *client_sections;
     struct sn_topics_section *topics_sections;
     struct hmap profiles;
@@ -450,6 +451,8 @@ bool sn_register_fits(const struct sn_engine *e, const struct sn_client *c, stru
 
 /* 0, or -1 when out of memory. */
 int sn_air_init(struct sn_engine *e);
+/* Since when it could have been heard, and was not. */
+int64_t sn_air_audible_ms(const struct sn_engine *e, const struct sn_client *c);
 /* A packet went to the client. */
 void sn_air_sent(struct sn_engine *e, struct sn_client *c);
 /* Shall a repetition that is due wait for the outcome? Then the deadline is armed for that. */

@@ -37,6 +37,8 @@ struct link_sink {
     /* What became of one packet to `to`. Only from links whose driver reports; exactly one for each
      * packet to a peer that is no group. May be NULL, and so may `limit`, when no link is a stick. */
     void (*outcome)(void *owner, const struct peer *to, enum stick_outcome outcome);
+    /* The stick is there and in its network, or is not any more. Not at first. May be NULL, too. */
+    void (*up)(void *owner, uint16_t link, bool up);
     /* What the link carries from now on, at most its configured max_packet_bytes. */
     void (*limit)(void *owner, uint16_t link, uint32_t max_packet_bytes);
     /* A stable event name ("link.up", "link.lost", ...) with a sentence for people. */

@@ -55,6 +55,8 @@ static void set_up(struct stick_link *l, bool up)
     if (l->is_up == up)
         return;
     l->is_up = up;
+    if (l->sink.up != NULL)
+        l->sink.up(l->sink.owner, l->index, up);
     if (l->sink.group != NULL)
         l->sink.group(l->sink.owner, l->index, up);
 }

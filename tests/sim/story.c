@@ -436,6 +436,16 @@ static void on_carries(struct story *s, const struct story_line *line)
         sn_engine_link_limit(s->world.engine, s->world.now_ms, (uint16_t)link, (uint32_t)octets);
 }
 
+static void on_stick(struct story *s, const struct story_line *line)
+{
+    uint64_t link = 0;
+    const bool up = line->count == 3 && story_word_is(&line->words[2], "up");
+    if (line->count != 3 || (!up && !story_word_is(&line->words[2], "down")))
+        story_fail(s, "stick LINK up|down");
+    else if (story_number(s, &line->words[1], UINT16_MAX, &link))
+        sn_engine_link(s->world.engine, s->world.now_ms, (uint16_t)link, up);
+}
+
 static void on_action(struct story *s, const struct story_line *line)
 {
     static const struct {
@@ -453,6 +463,7 @@ static void on_action(struct story *s, const struct story_line *line)
         {"forget",   on_forget    },
         {"outcome",  on_outcome   },
         {"carries",  on_carries   },
+        {"stick",    on_stick     },
         {"restart",  story_restart},
         {"written",  story_written},
     };
