@@ -311,7 +311,7 @@ bool ash_output(struct ash *a, int64_t now_ms, struct bytes *out)
     const struct ash_frame frame = {
         .type = a->nak_due ? ASH_NAK : ASH_ACK,
         .ack_num = a->frm_rx,
-        .not_ready = a->not_ready,
+        .not_ready = a->not_ready && !a->rejecting, /* what comes again is not to be held */
     };
     a->nak_due = a->ack_due = a->nrdy_due = false;
     return say(a, &frame, out);

@@ -268,10 +268,10 @@ size_t emu_ash_pull(struct emu_ash *a, int64_t now_ms, uint8_t out[EMU_ASH_WIRE_
     if (may && a->hold_ms > 0 && a->unacked >= a->again)
         overtake(a);
     const struct emu_ash_frame *next = queued(a, a->unacked);
-    if (may && (!next->callback || a->hold_ms == 0)) {
+    const bool again = a->unacked < a->again; /* what has its number goes out, or nothing could */
+    if (may && (!next->callback || a->hold_ms == 0 || again)) {
         if (a->unacked == 0)
             a->resend_ms = now_ms + RESEND_MS;
-        const bool again = a->unacked < a->again;
         return send_frame(a, a->unacked++, again, out);
     }
     return owed == OWE_ACK ? wrap((uint8_t)(0x80 | a->expected), bytes_of(NULL, 0), out) : 0;
