@@ -246,7 +246,7 @@ static int start_capture(struct app *a)
 
 static int start_broker(struct app *a)
 {
-    const struct config_broker *b = &a->config->broker;
+    const struct config_broker *b = &a->config->brokers[0];
     struct mqtt_options options = mqtt_defaults();
     options.address = b->address;
     options.client_id = b->client_id;

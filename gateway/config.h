@@ -19,7 +19,9 @@
 #include "radio/link.h"
 #include "store.h"
 
+/* The first one is where everything goes that no route sends elsewhere. */
 struct config_broker {
+    char *name;      /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */
     char *address;   /* mqtt://host:port */
     char *client_id; /* default "sennet-<gateway name>" */
     char *username;  /* NULL = none */
@@ -33,6 +35,9 @@ struct config_broker {
     int64_t reconnect_min_ms;
     int64_t reconnect_max_ms;
 };
+
+/* What [broker] without a name is called, in routes and in the store. */
+#define CONFIG_BROKER_NAME "default"
 
 struct config_link {
     char *name;
@@ -118,7 +123,8 @@ struct config {
         int64_t gwinfo_delay_ms;
         int64_t drain_ms; /* how long SIGTERM waits for what is under way */
     } gateway;
-    struct config_broker broker;
+    struct config_broker *brokers; /* at least one */
+    size_t n_brokers;
     struct config_store store;
     struct config_link *links; /* at least one */
     size_t n_links;

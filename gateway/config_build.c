@@ -11,7 +11,7 @@
 #include "config_priv.h"
 #include "mqttsn/topic.h"
 
-enum { LINK_NAME_MAX = 32, NUMBER_ROOM = 16 };
+enum { SECTION_NAME_MAX = 32, NUMBER_ROOM = 16 };
 
 bool config_grow(struct config_report *r, void *array, size_t n, size_t size)
 {
@@ -70,9 +70,9 @@ static const char *print_line(const struct config_builder *b, struct config_plac
 
 /* ---- sections -------------------------------------------------------------------------------- */
 
-static bool is_link_name(const struct config_line *line)
+static bool is_name(const struct config_line *line)
 {
-    if (line->value_len > LINK_NAME_MAX)
+    if (line->value_len > SECTION_NAME_MAX)
         return false;
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                   ".-_";
@@ -124,6 +124,27 @@ static void open_link(struct config_builder *b, const struct config_line *line)
 static bool same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* [broker] and [broker default] are one. */
+static void open_broker(struct config_builder *b, const struct config_line *line)
+{
+    struct config *c = b->config;
+    const char *wanted = line->value_len > 0 ? line->value : CONFIG_BROKER_NAME;
+    for (b->object = 0; b->object < c->n_brokers; b->object++) {
+        if (strcmp(config_broker_name(&c->brokers[b->object]), wanted) == 0)
+            return;
+    }
+    if (!config_grow(&b->report, &c->brokers, c->n_brokers, sizeof *c->brokers) ||
+        !config_grow(&b->report, &b->brokers, c->n_brokers, sizeof *b->brokers))
+        return;
+    struct config_broker *broker = &c->brokers[c->n_brokers];
+    *broker = (struct config_broker){0};
+    if (line->value_len > 0)
+        broker->name = config_copy(&b->report, bytes_of(line->value, line->value_len));
+    b->brokers[c->n_brokers] = (struct config_origin){.at = line->at};
+    c->n_brokers++;
+    config_fallbacks(&b->report, SECTION_BROKER, broker);
 }
 
 static void open_client(struct config_builder *b, const struct config_line *line)
@@ -179,16 +200,19 @@ static void check_argument(struct config_builder *b, const struct config_line *l
     }
     switch (b->section) {
     case SECTION_GATEWAY:
-    case SECTION_BROKER:
     case SECTION_STORE:
         if (given)
             config_say2(r, line->value_at, SAY_SECTION_WITHOUT_NAME, section, line->value);
+        break;
+    case SECTION_BROKER:
+        if (given && !is_name(line))
+            config_say1(r, line->value_at, SAY_BAD_BROKER_NAME, line->value);
         break;
     case SECTION_LINK:
         if (!given) {
             config_say2(r, line->at, SAY_SECTION_NEEDS_NAME, section,
                         "a name, for example [link meadow]");
-        } else if (!is_link_name(line)) {
+        } else if (!is_name(line)) {
             config_say1(r, line->value_at, SAY_BAD_LINK_NAME, line->value);
         }
         break;
@@ -241,10 +265,10 @@ static void open_section(struct config_builder *b, const struct config_line *lin
         check_argument(b, line);
     if (b->section == SECTION_GATEWAY && b->gateway.at.line == 0)
         b->gateway.at = line->at;
-    if (b->section == SECTION_BROKER && b->broker.at.line == 0)
-        b->broker.at = line->at;
     if (b->section == SECTION_STORE && b->store.at.line == 0)
         b->store.at = line->at;
+    if (b->section == SECTION_BROKER)
+        open_broker(b, line);
     if (b->section == SECTION_LINK)
         open_link(b, line);
     if (b->section == SECTION_CLIENT)
@@ -266,8 +290,8 @@ static void *open_object(struct config_builder *b, struct config_origin **origin
         *origin = &b->gateway;
         return c;
     case SECTION_BROKER:
-        *origin = &b->broker;
-        return &c->broker;
+        *origin = &b->brokers[b->object];
+        return &c->brokers[b->object];
     case SECTION_STORE:
         *origin = &b->store;
         return &c->store;

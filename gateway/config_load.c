@@ -205,7 +205,6 @@ static struct config_builder *builder_new(const char *path, bool may_open)
     b->may_open = may_open;
     c->file = config_copy(&b->report, bytes_str(path));
     config_fallbacks(&b->report, SECTION_GATEWAY, c);
-    config_fallbacks(&b->report, SECTION_BROKER, &c->broker);
     config_fallbacks(&b->report, SECTION_STORE, &c->store);
     return b;
 }
@@ -221,6 +220,7 @@ static void builder_free(struct config_builder *b)
 {
     topic_origins_free(b);
     free(b->topics);
+    free(b->brokers);
     free(b->links);
     free(b->clients);
     config_free(b->config);
@@ -314,6 +314,7 @@ static void broker_free(struct config_broker *broker)
     free(broker->username);
     free(broker->client_id);
     free(broker->address);
+    free(broker->name);
 }
 
 void config_free(struct config *c)
@@ -325,7 +326,9 @@ void config_free(struct config *c)
     free(c->clients);
     topics_free(c);
     links_free(c);
-    broker_free(&c->broker);
+    for (size_t i = 0; i < c->n_brokers; i++)
+        broker_free(&c->brokers[i]);
+    free(c->brokers);
     free(c->gateway.name);
     free(c->gateway.state_dir);
     free(c->gateway.pcap);

@@ -62,12 +62,14 @@ void config_print(const struct config *c, FILE *out)
     fprintf(out, "# The configuration in effect, drop-ins and defaults included.\n");
     print_header(SECTION_GATEWAY, NULL, out);
     print_keys(SECTION_GATEWAY, c, true, out);
-    print_header(SECTION_BROKER, NULL, out);
-    print_keys(SECTION_BROKER, &c->broker, true, out);
+    for (size_t i = 0; i < c->n_brokers; i++) {
+        print_header(SECTION_BROKER, c->brokers[i].name, out);
+        print_keys(SECTION_BROKER, &c->brokers[i], i == 0, out);
+        if (c->brokers[i].password != NULL)
+            fputs("# password: *** (the content of password_file)\n", out);
+    }
     print_header(SECTION_STORE, NULL, out);
     print_keys(SECTION_STORE, &c->store, true, out);
-    if (c->broker.password != NULL)
-        fputs("# password: *** (the content of password_file)\n", out);
     for (size_t i = 0; i < c->n_links; i++) {
         print_header(SECTION_LINK, c->links[i].name, out);
         print_keys(SECTION_LINK, &c->links[i], i == 0, out);

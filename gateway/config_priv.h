@@ -5,6 +5,7 @@
  *     config_lex.c     octets -> section headers and key/value pairs, with their places
  *     config_build.c   those -> struct config, by way of the table in config_schema.c
  *     config_check.c   what only the whole shows: missing keys, addresses, doubles, files
+ *     config_broker.c  the same for brokers
  *     config_link.c    the same for links, and what their drivers say
  *     config_report.c  all that was said on the way, sorted by place
  *
@@ -60,6 +61,7 @@ enum config_message {
     SAY_SECTION_WITHOUT_NAME,
     SAY_SECTION_NOT_TEXT,
     SAY_BAD_LINK_NAME,
+    SAY_BAD_BROKER_NAME,
     SAY_BAD_GLOB,
     SAY_LINK_TWICE,
     SAY_TOO_MANY_SECTIONS,
@@ -322,9 +324,9 @@ struct config_builder {
     struct config_report report;
     struct config_lexer lexer;
     struct config_origin gateway;
-    struct config_origin broker;
     struct config_origin store;
-    struct config_origin *links; /* as config->links, and so on */
+    struct config_origin *brokers; /* as config->brokers, and so on */
+    struct config_origin *links;
     struct config_origin *clients;
     struct config_topics_origin *topics;
     size_t n_sections;
@@ -355,6 +357,17 @@ bool config_grow(struct config_report *r, void *array, size_t n, size_t size);
 
 /* Copies; NULL and out_of_memory. */
 char *config_copy(struct config_report *r, struct bytes text);
+
+/* ---- brokers ----------------------------------------------------------------------------------- */
+
+/* Everything about brokers that one line alone does not show. */
+void config_check_brokers(struct config_builder *b);
+
+/* "default" of [broker] without a name. */
+const char *config_broker_name(const struct config_broker *broker);
+
+/* Says what stands nowhere, at the beginning of the file. */
+struct config_place config_somewhere(struct config_place at);
 
 /* ---- links ------------------------------------------------------------------------------------- */
 

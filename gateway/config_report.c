@@ -47,6 +47,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_SECTION_NEEDS_NAME] = ERROR("[{}] needs {}"),
     [SAY_SECTION_WITHOUT_NAME] = ERROR("[{}] stands alone: '{}' has no meaning here"),
     [SAY_SECTION_NOT_TEXT] = ERROR("the section header holds {}"),
+    [SAY_BAD_BROKER_NAME] =
+        ERROR("'{}' can't name a broker: take 1 to 32 letters, digits, '.', '-' and '_'"),
     [SAY_BAD_LINK_NAME] =
         ERROR("'{}' can't name a link: take 1 to 32 letters, digits, '.', '-' and '_'"),
     [SAY_BAD_GLOB] =

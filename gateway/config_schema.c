@@ -307,7 +307,8 @@ void config_suggest_section(const char *name, char *out, size_t size)
 {
     unsigned nearest = tolerance(name) + 1;
     snprintf(out, size,
-             "there are [gateway], [broker], [store], [link NAME], [topics], [topics GLOB] and "
+             "there are [gateway], [broker], [broker NAME], [route NAME], [store], [link NAME], "
+             "[topics], [topics GLOB] and "
              "[client GLOB]");
     for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
         const unsigned d = distance(name, section_names[s]);

@@ -251,7 +251,7 @@ static int connects(const struct addrinfo *to)
 
 static void examine_broker(struct doctor *d)
 {
-    const char *address = d->config->broker.address;
+    const char *address = d->config->brokers[0].address;
     char host[256];
     char port[8];
     fprintf(d->out, "[broker]\n");

@@ -268,7 +268,7 @@ void report_ready(struct log_ring *lg, const struct pump *p, const struct config
     log_text(lg, "name", config->gateway.name);
     log_int(lg, "id", config->gateway.id);
     log_text(lg, "links", links);
-    log_text(lg, "broker", config->broker.address);
+    log_text(lg, "broker", config->brokers[0].address);
     log_end(lg);
 }
 

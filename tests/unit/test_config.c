@@ -155,8 +155,8 @@ static void check_same_lists(const struct config *a, const struct config *b)
 static void check_same(const struct config *a, const struct config *b)
 {
     check_same_fields(SECTION_GATEWAY, a, b);
-    check_same_fields(SECTION_BROKER, &a->broker, &b->broker);
-    ck_assert_pstr_eq(a->broker.password, b->broker.password);
+    check_same_fields(SECTION_BROKER, &a->brokers[0], &b->brokers[0]);
+    ck_assert_pstr_eq(a->brokers[0].password, b->brokers[0].password);
     check_same_lists(a, b);
 }
 
@@ -176,13 +176,13 @@ START_TEST(a_full_file_means_what_it_says)
     ck_assert_uint_eq(c->gateway.max_memory_bytes, 64U << 20);
     ck_assert_int_eq(c->gateway.session_expiry_ms, INT64_C(36) * 3600 * 1000);
     ck_assert_int_eq(c->gateway.drain_ms, 0);
-    ck_assert_str_eq(c->broker.address, "mqtt://broker.lan:1883");
-    ck_assert_str_eq(c->broker.client_id, "sn \"attic\" \\ \xC3\xA9");
-    ck_assert_str_eq(c->broker.username, "k\xC3\xBC"
-                                         "che");
-    ck_assert_str_eq(c->broker.password, "correct horse");
-    ck_assert_uint_eq(c->broker.keepalive_s, 60);
-    ck_assert_int_eq(c->broker.reconnect_max_ms, 3600 * 1000);
+    ck_assert_str_eq(c->brokers[0].address, "mqtt://broker.lan:1883");
+    ck_assert_str_eq(c->brokers[0].client_id, "sn \"attic\" \\ \xC3\xA9");
+    ck_assert_str_eq(c->brokers[0].username, "k\xC3\xBC"
+                                             "che");
+    ck_assert_str_eq(c->brokers[0].password, "correct horse");
+    ck_assert_uint_eq(c->brokers[0].keepalive_s, 60);
+    ck_assert_int_eq(c->brokers[0].reconnect_max_ms, 3600 * 1000);
     ck_assert_uint_eq(c->n_links, 4);
     ck_assert_str_eq(c->links[0].name, "lan");
     ck_assert_uint_eq(c->links[0].max_packet_bytes, 12);
@@ -232,7 +232,7 @@ START_TEST(addresses_are_completed)
     snprintf(text, sizeof text, "%s[broker]\naddress = %s\n", strstr(minimal, "[link"),
              addresses[_i][0]);
     struct config *c = parse(text);
-    ck_assert_str_eq(c->broker.address, addresses[_i][1]);
+    ck_assert_str_eq(c->brokers[0].address, addresses[_i][1]);
     config_free(c);
 }
 
@@ -255,7 +255,7 @@ START_TEST(a_password_may_end_in_any_line_end_or_none)
     struct config *c = load(file);
     unlink(path);
     unlink(file);
-    ck_assert_str_eq(c->broker.password, "secret");
+    ck_assert_str_eq(c->brokers[0].password, "secret");
     char *printed = print(c);
     ck_assert_ptr_null(strstr(printed, "secret"));
     ck_assert_ptr_nonnull(strstr(printed, "***"));
@@ -359,8 +359,8 @@ START_TEST(the_default_of_window_qos2_follows_a_small_window)
 {
     struct config *c = parse("[broker]\naddress = h\nwindow = 8\n"
                              "[link u]\ndriver = udp\nlisten = 127.0.0.1:1884\n");
-    ck_assert_uint_eq(c->broker.window, 8);
-    ck_assert_uint_eq(c->broker.window_qos2, 8);
+    ck_assert_uint_eq(c->brokers[0].window, 8);
+    ck_assert_uint_eq(c->brokers[0].window_qos2, 8);
     config_free(c);
 }
 
@@ -370,13 +370,13 @@ START_TEST(defaults_are_those_of_the_broker_connection)
 {
     const struct mqtt_options m = mqtt_defaults();
     struct config *c = parse(minimal);
-    ck_assert_uint_eq(c->broker.keepalive_s, m.keepalive_s);
-    ck_assert_uint_eq(c->broker.window, m.window);
-    ck_assert_uint_eq(c->broker.window_qos2, m.window_qos2);
-    ck_assert_uint_eq(c->broker.max_queued, m.max_queued);
-    ck_assert_uint_eq(c->broker.max_queued_bytes, m.max_queued_bytes);
-    ck_assert_int_eq(c->broker.reconnect_min_ms, m.backoff_min_ms);
-    ck_assert_int_eq(c->broker.reconnect_max_ms, m.backoff_max_ms);
+    ck_assert_uint_eq(c->brokers[0].keepalive_s, m.keepalive_s);
+    ck_assert_uint_eq(c->brokers[0].window, m.window);
+    ck_assert_uint_eq(c->brokers[0].window_qos2, m.window_qos2);
+    ck_assert_uint_eq(c->brokers[0].max_queued, m.max_queued);
+    ck_assert_uint_eq(c->brokers[0].max_queued_bytes, m.max_queued_bytes);
+    ck_assert_int_eq(c->brokers[0].reconnect_min_ms, m.backoff_min_ms);
+    ck_assert_int_eq(c->brokers[0].reconnect_max_ms, m.backoff_max_ms);
     config_free(c);
 }
 
@@ -386,8 +386,8 @@ START_TEST(names_that_are_not_given_come_from_the_host)
 {
     struct config *c = parse(minimal);
     ck_assert_str_ne(c->gateway.name, "");
-    ck_assert_int_eq(strncmp(c->broker.client_id, "sennet-", 7), 0);
-    ck_assert_str_eq(c->broker.client_id + 7, c->gateway.name);
+    ck_assert_int_eq(strncmp(c->brokers[0].client_id, "sennet-", 7), 0);
+    ck_assert_str_eq(c->brokers[0].client_id + 7, c->gateway.name);
     config_free(c);
 }
 
@@ -426,7 +426,7 @@ START_TEST(paths_start_where_their_file_is)
     struct config *c = load_golden("good.conf");
     char *directory = realpath(GOLDEN_DIR, NULL);
     snprintf(path, sizeof path, "%s/secrets/good", directory);
-    ck_assert_str_eq(c->broker.password_file, path);
+    ck_assert_str_eq(c->brokers[0].password_file, path);
     free(directory);
     config_free(c);
 }

@@ -79,7 +79,7 @@ START_TEST(the_example_loads_without_a_word)
     /* Nothing in it may change a default. */
     check_same_values(SECTION_GATEWAY, c, plain);
     check_same_values(SECTION_LINK, &c->links[0], &plain->links[0]);
-    check_same_values(SECTION_BROKER, &c->broker, &plain->broker);
+    check_same_values(SECTION_BROKER, &c->brokers[0], &plain->brokers[0]);
     free(text);
     config_free(c);
     config_free(plain);
@@ -108,7 +108,7 @@ START_TEST(every_commented_line_of_the_example_is_good)
     struct config *c = parse(text);
     ck_assert_uint_eq(c->n_links, 5);
     ck_assert_uint_eq(c->n_topics, 2);
-    ck_assert_ptr_nonnull(c->broker.password_file);
+    ck_assert_ptr_nonnull(c->brokers[0].password_file);
     for (size_t i = 0; i < config_n_keys; i++) {
         if (config_keys[i].section == SECTION_CLIENT)
             ck_assert(config_value_is_set(&config_keys[i], &c->clients[0]));
