@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sennet_paho: Eclipse Paho MQTT C (asynchronous, TLS), with nine of its system calls renamed so that
+# sennet_paho: Eclipse Paho MQTT C (asynchronous, TLS), with ten of its system calls renamed so that
 # they go through gateway/paho_calls.c. docs/adr/0004 tells why: released versions up to at least
 # 1.3.15 use freed memory when the first write of a QoS 1 or 2 PUBLISH fails.
 find_package(OpenSSL REQUIRED)
@@ -41,7 +41,7 @@ endif()
 set(paho_copy ${PROJECT_BINARY_DIR}/lib/libpaho-mqtt3as-sennet.a)
 set(paho_renames "")
 foreach(call writev recv connect getsockopt getaddrinfo poll usleep
-        pthread_cond_signal pthread_cond_timedwait)
+        pthread_cond_signal pthread_cond_timedwait clock_gettime)
     list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})
 endforeach()
 foreach(own mymalloc myrealloc myfree StackTrace_entry StackTrace_exit

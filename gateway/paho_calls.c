@@ -144,7 +144,15 @@ int sennet_paho_usleep(useconds_t us)
     return usleep(us < SLEEP_US ? us : SLEEP_US);
 }
 
-/* Paho has one condition variable and holds its mutex around both calls; this belongs to them. */
+/* Paho asks for the time of day only to say until when it waits. */
+int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
+{
+    (void)clock;
+    return clock_gettime(CLOCK_MONOTONIC, t);
+}
+
+/* Paho has one condition variable and holds its mutex around both calls; this belongs to them. By
+ * which clock is waited the waiting says, for the variable was made without one. */
 static bool signalled;
 
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
@@ -156,7 +164,7 @@ int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until)
 {
-    const int rc = signalled ? 0 : pthread_cond_timedwait(cond, mutex, until);
+    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
     signalled = false;
     return rc;
 }

@@ -2,9 +2,9 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which nine undefined symbols (writev, recv,
- * connect, getsockopt, getaddrinfo, poll, usleep, pthread_cond_signal, pthread_cond_timedwait) are
- * renamed to the functions below; nothing else in the process is affected. That gives what Paho's
+ * The build makes a copy of Paho's static archive in which ten undefined symbols (writev, recv,
+ * connect, getsockopt, getaddrinfo, poll, usleep, pthread_cond_signal, pthread_cond_timedwait,
+ * clock_gettime) are renamed to the functions below; nothing else in the process is affected. That gives what Paho's
  * API does not:
  *
  *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
@@ -15,6 +15,9 @@
  *    established or a blocked write can go on; and after a second of silence it sleeps 100 ms, in
  *    which it hears nothing. And its sending thread, between looking at its queue and going to
  *    sleep, misses the signal of what is queued then: that message waits a second.
+ *  - Time. Paho's sending thread, which also looks after timeouts, waits for a time of day: when the
+ *    clock is set back by an hour meanwhile, it waits for an hour. Here it goes by a clock that
+ *    nobody sets.
  *  - Fewer system calls: what arrives is read ahead (paho_ahead.h).
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
@@ -54,6 +57,7 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
                             struct addrinfo **result);
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int sennet_paho_usleep(useconds_t us);
+int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t);
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond);
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until);

@@ -4,8 +4,10 @@
  */
 #include <netdb.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "e2e/broker.h"
 #include "e2e/fake_broker.h"
@@ -34,6 +36,21 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
         return EAI_AGAIN;
     }
     return __real_getaddrinfo(node, service, hints, result);
+}
+
+/* ---- the clock on the wall (likewise) -------------------------------------------------------- */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+
+static atomic_llong ahead_s;
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
+{
+    const int rc = __real_clock_gettime(clock, t);
+    if (rc == 0 && clock == CLOCK_REALTIME)
+        t->tv_sec += atomic_load(&ahead_s);
+    return rc;
 }
 
 static void start_towards(const char *host, uint16_t port)
@@ -127,6 +144,20 @@ START_TEST(a_broker_that_never_answers_is_given_up)
     const int64_t stop_ms = probe_now_ms();
     stop_both(); /* while connecting */
     ck_assert_int_le(probe_now_ms() - stop_ms, 2200);
+}
+
+END_TEST
+
+/* To whoever reads the clock now and then waits for a time of day, it is set back by ten years: the
+ * kernel, by whose clock he waits, does not know of the offset. */
+START_TEST(a_broker_that_never_answers_is_given_up_though_the_clock_was_set_back)
+{
+    atomic_store(&ahead_s, 315360000);
+    start_with_fake((struct fake_behaviour){.connack = FAKE_SILENT});
+    const int64_t start_ms = probe_now_ms();
+    PROBE_UNTIL(&probe, probe.disconnected == 1, 20000);
+    ck_assert_int_le(probe.lost_at_ms - start_ms, 15000);
+    stop_both();
 }
 
 END_TEST
@@ -394,6 +425,7 @@ int main(void)
     ADD(s, a_hanging_resolver_blocks_neither_submissions_nor_the_end);
     ADD(s, refusals_of_the_broker_are_explained);
     ADD(s, a_broker_that_never_answers_is_given_up);
+    ADD(s, a_broker_that_never_answers_is_given_up_though_the_clock_was_set_back);
     ADD(s, accept_and_drop_is_met_with_backoff);
     ADD(s, a_connection_that_dies_young_does_not_reset_the_backoff);
     ADD(s, the_first_connection_purges_and_only_later_ones_resume);
