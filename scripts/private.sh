@@ -6,6 +6,8 @@
 work=$(mktemp -d)
 chmod 755 "$work" # mosquitto gives up root
 broker_pid='' daemon_pid=''
+broker_host=127.0.0.1 # as the gateway knows it
+gateway_env=()        # NAME=VALUE for the gateway alone
 
 # shellcheck disable=SC2317 # called by the trap
 stop_all() {
@@ -46,6 +48,11 @@ start_broker() {
     mqtt_port=$(free_port)
     printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type error\n%s\n' \
         "$mqtt_port" "$1" >"$work/mosquitto.conf"
+    run_broker
+}
+
+# Starts mosquitto with that configuration, again.
+run_broker() {
     "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c "$work/mosquitto.conf" &
     # shellcheck disable=SC2034 # for the caller
     broker_pid=$!
@@ -62,7 +69,7 @@ state_dir = $work/state
 log_level = ${log_level:-notice}
 $1
 [broker]
-address = mqtt://127.0.0.1:$mqtt_port
+address = mqtt://$broker_host:$mqtt_port
 [link udp]
 driver = udp
 listen = 127.0.0.1:$udp_port
@@ -83,7 +90,7 @@ CONF
 
 # Starts the gateway with that configuration, again; does not wait.
 run_gateway() {
-    "$bin/sennetd" -c "$work/gateway.conf" 2>>"$work/log" &
+    env "${gateway_env[@]}" "$bin/sennetd" -c "$work/gateway.conf" 2>>"$work/log" &
     daemon_pid=$!
 }
 

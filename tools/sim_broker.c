@@ -20,6 +20,7 @@ enum {
     FILTERS_MAX = SIM_GROUPS_MAX * 4,
     INBOX_MESSAGES = 1 << 20,
     INBOX_BYTES = 256 << 20,
+    BACKOFF_MAX_MS = 5000, /* what waits for it at the broker is wanted soon */
     STOP_DRAIN_MS = 500,
     TOKEN_QOS_SHIFT = 38,
     TOKEN_NODE_SHIFT = 40,
@@ -99,6 +100,7 @@ static bool start_client(struct sim *sim)
     options.keepalive_s = 60;
     options.max_inbox = INBOX_MESSAGES;
     options.max_inbox_bytes = INBOX_BYTES;
+    options.backoff_max_ms = BACKOFF_MAX_MS;
     options.seed = sim->plan.seed;
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     b->m = b->wake_fd >= 0 ? mqtt_start(&options, wake, b) : NULL;
