@@ -99,6 +99,7 @@ static struct spool *new_spool(struct app *a, const struct hash_seed *seed)
     config.max_age_ms = s->spool_age_ms;
     config.qos_0 = s->spool_qos_0 == SN_YES;
     config.window = s->spool_window;
+    config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);
     return spool_new(&config, a->pump.now_ms);
 }
 

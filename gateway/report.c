@@ -202,6 +202,7 @@ static void put_store(struct log_ring *lg, const struct pump *p)
     page_put(&page, "messages", s.messages);
     page_put(&page, "bytes", s.bytes);
     page_put(&page, "in_flight", s.in_flight);
+    page_put(&page, "held", s.held);
     page_put(&page, "spooled", s.spooled);
     page_put(&page, "sent", s.sent);
     page_put(&page, "refused", s.refused);

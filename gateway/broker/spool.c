@@ -6,7 +6,7 @@
 
 #include "broker/spool_priv.h"
 
-enum { LOG_RECORDS = 64, ACCEPTING_MS = 5000 };
+enum { LOG_RECORDS = 64, ACCEPTING_MS = 5000, HOLD_MS = 5000 };
 
 struct spool_config spool_defaults(void)
 {
@@ -18,6 +18,7 @@ struct spool_config spool_defaults(void)
         .max_age_ms = INT64_C(7) * 24 * 3600 * 1000,
         .window = 128,
         .max_memory_bytes = (size_t)4 << 20,
+        .hold_ms = HOLD_MS,
     };
 }
 
@@ -229,6 +230,7 @@ static void on_connected(struct spool *s)
 {
     s->up = true;
     s->pause_until = INT64_MIN;
+    s->earned = 0;
     s->draining = s->gauges.messages > 0;
     if (s->draining && log_begin(&s->log, LOG_INFO, "spool.draining")) {
         log_int(&s->log, "messages", (int64_t)s->gauges.messages);
@@ -330,8 +332,8 @@ struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
     hmap_init(&s->owners);
     hmap_init(&s->messages);
     hmap_init(&s->live);
-    struct list *const lists[] = {&s->all_owners, &s->ready,  &s->waiting,
-                                  &s->sent,       &s->absent, &s->ghosts};
+    struct list *const lists[] = {&s->all_owners, &s->ready,  &s->waiting, &s->ahead,  &s->sent,
+                                  &s->absent,     &s->ghosts, &s->held,    &s->holding};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     queues_begin(s);
@@ -348,6 +350,7 @@ void spool_free(struct spool *s)
         return;
     for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;)
         live_free(s, container_of(n, struct live, by_token));
+    held_free(s);
     for (struct hmap_node *n; (n = hmap_any(&s->messages)) != NULL;)
         message_free(s, container_of(n, struct message, by_number));
     for (struct hmap_node *n; (n = hmap_any(&s->owners)) != NULL;) {
@@ -366,13 +369,15 @@ void spool_advance(struct spool *s, int64_t now_ms)
 {
     if (now_ms > s->now_ms)
         s->now_ms = now_ms;
+    answer_overdue(s);
 }
 
-/* Nothing happens then by itself: it is the outputs that are worth looking at again. */
+/* But for answers nothing happens then by itself: it is the outputs that are worth looking at
+ * again. */
 int64_t spool_next_deadline(const struct spool *s)
 {
     const int64_t times[] = {s->accepting_until, s->pause_until, s->fetch_retry};
-    int64_t next = TIME_NEVER;
+    int64_t next = next_overdue(s);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         if (times[i] > s->now_ms)
             next = time_min(next, times[i]);

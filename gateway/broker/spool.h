@@ -18,7 +18,7 @@
  *     QoS 1, up, but messages of the same client are in the spool, or were given from it to the
  *                      connection and not acknowledged yet: spooled behind them
  *     QoS 2            always spooled, if the store is usable: only that makes "exactly once"
- *                      survive a restart. Answered when committed, sent behind
+ *                      survive a restart. Answered when committed (see "Pace"), sent behind
  *     will             as a message of its client of that QoS; of QoS 0, spooled and answered like one
  *                      of QoS 1 when it can't be passed on
  *     no room          UP_BUSY: the node is told "congestion", and comes again
@@ -35,10 +35,21 @@
  * Spooled messages leave `window` at once at most, so that live traffic has its part of the
  * connection; each is deleted when the broker has acknowledged it. Those in memory
  * (`max_memory_bytes`: the oldest ones) are sent from there, all others are fetched from the store in
- * chunks, in order: memory does not grow with the backlog. After a lost connection the
+ * chunks, in order: memory does not grow with the backlog. A client that has nothing on disk does not
+ * wait for those that have: while the connection is there, a quarter of that memory more is for such
+ * clients. After a lost connection the
  * unacknowledged ones of QoS 1 are sent again, in order; those of QoS 2 stay with the connection
  * until it has told what became of them (UP_IN_DOUBT, then UP_OK, UP_REFUSED or UP_BUSY), also those
  * of an earlier process.
+ *
+ * Pace. While the connection is there, nodes are to send as fast as the broker takes: of more than
+ * two windows of messages (`window`) that wait, or that the connection has, the answers are held
+ * back, until the broker has acknowledged others. A client has one answer in its turn, so who sends
+ * much at once keeps nobody else waiting. A backlog from before, when the connection was away, only
+ * becomes less: of two messages that leave it one makes room for a new one. No answer is held for
+ * longer than `hold_ms`, or when the connection goes away: what is taken over is safe, and a node that
+ * hears nothing repeats. Behind a broker that does not even take one message per client in that time,
+ * the spool grows, as without a broker.
  *
  * What comes back from the connection is kept in memory whatever `max_memory_bytes` says: it was in
  * the connection's queue before, whose bounds hold for it.
@@ -72,6 +83,8 @@ struct spool_config {
                               twice when a connection breaks in the moment in which it is sent */
     unsigned window;       /* spooled messages given to the connection at once; default 128 */
     size_t max_memory_bytes; /* of spooled messages kept in memory too; default 4 MiB */
+    int64_t hold_ms; /* how long an answer is held back at most, well below the nodes' T_retry;
+                                  default 5 s, 0: not at all */
 };
 
 struct spool_config spool_defaults(void);
@@ -155,6 +168,7 @@ struct spool_gauges {
     uint64_t messages; /* in the spool, those in flight included */
     uint64_t bytes;
     uint64_t in_flight;
+    uint64_t held;    /* answers held back: nodes wait for the broker */
     uint64_t spooled; /* since start, as all below */
     uint64_t sent;    /* acknowledged by the broker */
     uint64_t refused; /* for want of room, or by the broker */

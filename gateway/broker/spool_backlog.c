@@ -33,6 +33,8 @@ struct owner *owner_get(struct spool *s, uint64_t key)
     list_init(&o->all);
     list_init(&o->ready);
     list_init(&o->waiting);
+    list_init(&o->held);
+    list_init(&o->holding);
     list_push_back(&s->all_owners, &o->all);
     hmap_insert(&s->owners, &o->by_key, spool_mix(s, key));
     return o;
@@ -59,7 +61,7 @@ void owner_settle(struct spool *s, struct owner *o)
         list_unlink(&o->ready);
     else if (!list_linked(&o->ready))
         list_push_back(&s->ready, &o->ready);
-    if (o->spooled > 0 || o->live > 0)
+    if (o->spooled > 0 || o->live > 0 || !list_empty(&o->held))
         return;
     list_unlink(&o->all);
     hmap_remove(&s->owners, &o->by_key);
@@ -124,7 +126,7 @@ void message_wait(struct spool *s, struct owner *o, struct message *m)
 {
     m->owner = o;
     put_in_order(o, m);
-    list_push_back(&s->waiting, &m->age);
+    list_push_back(may_be_fetched(s, m) ? &s->ahead : &s->waiting, &m->age);
 }
 
 static void leave_place(struct spool *s, struct message *m)
@@ -164,6 +166,7 @@ void message_done(struct spool *s, struct message *m)
     s->gauges.messages--;
     refund(s, m->bytes);
     record_gone(s, m->number);
+    earn_room(s);
     if (may_be_fetched(s, m))
         become_ghost(m);
     else
@@ -240,7 +243,7 @@ static void enter(struct spool *s, struct owner *o, struct message *m, const str
 /* The record comes first, as it may fail, when all else that may fail has not. */
 static bool keep(struct spool *s, const struct arrival *a, uint64_t number, struct owner *o)
 {
-    const bool in_memory = a->came_back || stays_in_memory(s, a->topic.len, a->body);
+    const bool in_memory = a->came_back || stays_in_memory(s, o, a->topic.len, a->body);
     struct message *m = in_memory ? message_new(s, number, a->topic, a->body) : NULL;
     if (in_memory && m == NULL)
         return false;
@@ -271,6 +274,7 @@ bool take_over(struct spool *s, const struct arrival *a)
         s->gauges.messages++;
         s->gauges.bytes += bytes;
         s->gauges.spooled++;
+        s->unanswered += is_holdable(a);
     }
     if (kept && a->number == 0)
         s->last_number = number;

@@ -19,10 +19,14 @@ size_t memory_of(size_t topic_len, const struct body *body)
     return sizeof(struct message) + topic_len + body_size;
 }
 
-bool stays_in_memory(const struct spool *s, size_t topic_len, struct body *body)
+bool stays_in_memory(const struct spool *s, const struct owner *o, size_t topic_len,
+                     struct body *body)
 {
-    return s->n_disk == 0 &&
-           s->gauges.memory_bytes + memory_of(topic_len, body) <= s->config.max_memory_bytes;
+    const bool overtakes = s->n_disk > 0;
+    if (overtakes && (!s->up || o->on_disk > 0))
+        return false;
+    const size_t max = s->config.max_memory_bytes;
+    return s->gauges.memory_bytes + memory_of(topic_len, body) <= max + (overtakes ? max / 4 : 0);
 }
 
 void left_on_disk(struct spool *s, struct owner *o, uint64_t number)
@@ -85,7 +89,9 @@ bool spool_wants_fetch(struct spool *s, uint64_t *after, unsigned *n, size_t *ma
     if (s->n_disk == 0 || used > max / 2)
         return false;
     *after = s->cursor;
-    *n = CHUNK_ROWS;
+    *n = (unsigned)(*max_bytes / sizeof(struct message)) + 1;
+    if (*n > CHUNK_ROWS)
+        *n = CHUNK_ROWS;
     s->fetching = FETCH_CHUNK;
     s->fetch_complete = s->n_disk_new == 0 && s->disk_batch < s->batch;
     return true;
@@ -123,6 +129,13 @@ static void fill_absent(struct spool *s, const struct spool_row *row)
     owner_settle(s, o);
 }
 
+/* Nothing is on disk only any more, and all are by age again. */
+static void join_ahead(struct spool *s)
+{
+    for (struct list *link; (link = list_pop_front(&s->ahead)) != NULL;)
+        list_push_back(&s->waiting, link);
+}
+
 /* A row that nobody had told of counts from now on. */
 static void count_in(struct spool *s, struct owner *o, const struct message *m)
 {
@@ -150,10 +163,13 @@ static void take_row(struct spool *s, const struct spool_row *row)
             return;
         }
         count_in(s, o, m);
+        s->cursor = row->number;
         message_wait(s, o, m);
         owner_settle(s, o);
     }
     s->cursor = row->number;
+    if (s->n_disk == 0)
+        join_ahead(s);
     if (row->number > s->last_number)
         s->last_number = row->number;
 }
@@ -200,8 +216,11 @@ static void give_up_disk(struct spool *s)
         s->gauges.bytes += container_of(link, struct message, place)->bytes;
     list_foreach (link, &s->waiting)
         s->gauges.bytes += container_of(link, struct message, age)->bytes;
+    list_foreach (link, &s->ahead)
+        s->gauges.bytes += container_of(link, struct message, age)->bytes;
     list_foreach (link, &s->absent)
         s->gauges.bytes += container_of(link, struct message, age)->bytes;
+    join_ahead(s);
     count_lost(s, lost);
     tell_drained(s);
 }

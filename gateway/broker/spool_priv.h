@@ -6,6 +6,7 @@
  *   spool_backlog.c   messages in memory: whose turn it is, what is sent, dropped, too old
  *   spool_fetch.c     messages on disk only, and those that come back from there
  *   spool_queue.c     what waits to be taken by the neighbours, and what waits for a commit
+ *   spool_hold.c      answers that are held back, so that nodes keep the broker's pace
  *
  * Numbers. Each PUBLISH of QoS 1 and 2 gets one when it is submitted, whether it is spooled or
  * passed on. Of a client's messages those passed on have lower numbers than all that are spooled
@@ -14,8 +15,9 @@
  * Memory and disk. While nothing is on disk only, new messages stay in memory, until it is full.
  * From the first one that doesn't (`cursor` is the number before it) new ones go to disk only, in
  * ascending order, and chunks above the cursor are fetched; the cursor follows. When `n_disk` is 0
- * again, so is all as before. What comes back from the connection meanwhile has numbers above the
- * cursor, perhaps, but stays in memory: rows that are in memory are skipped when they are fetched,
+ * again, so is all as before. Those of clients that have nothing on disk are the exception: while the
+ * connection is there, they stay in memory and overtake (`ahead`). What comes back from the connection meanwhile has numbers above the
+ * cursor, perhaps, but stays in memory too: rows that are in memory are skipped when they are fetched,
  * and so are those that were in memory and done with, but whose deletion the store may not have seen
  * when it looked (`is_ghost`).
  */
@@ -35,6 +37,8 @@ struct owner {
     struct list all;
     struct list ready;   /* linked: its first waiting message may be sent */
     struct list waiting; /* struct message: in memory, not in flight, by number */
+    struct list held;    /* struct held */
+    struct list holding; /* linked: there are some */
     uint64_t key;
     uint64_t spooled;   /* in the spool: waiting, in flight, on disk */
     uint64_t on_disk;   /* of these not in memory */
@@ -47,7 +51,7 @@ struct owner {
 struct message {
     struct hmap_node by_number;
     struct list place; /* in owner.waiting, spool.sent, or spool.ghosts */
-    struct list age;   /* in spool.waiting while it waits */
+    struct list age;   /* in spool.waiting or spool.ahead while it waits */
     struct owner *owner;
     uint64_t number;
     uint64_t
@@ -79,9 +83,22 @@ struct live {
 struct promise {
     uint64_t batch;
     uint64_t number;
+    uint64_t client;
     uint64_t token;
+    int64_t since_ms;
     uint8_t qos;
     bool answer;
+    bool holdable; /* a node's, which may be held back */
+};
+
+/* One that waits for the broker. */
+struct held {
+    struct list place; /* in owner.held */
+    struct list age;   /* in spool.held */
+    struct owner *owner;
+    uint64_t token;
+    int64_t since_ms;
+    uint8_t qos;
 };
 
 struct promises {
@@ -108,6 +125,12 @@ struct arrival {
     bool came_back; /* from the connection */
 };
 
+/* Is it a node that waits for the answer? */
+static inline bool is_holdable(const struct arrival *a)
+{
+    return a->answer && !a->will;
+}
+
 enum fetching { FETCH_NONE, FETCH_CHUNK, FETCH_ONE };
 
 enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_KINDS };
@@ -132,6 +155,7 @@ struct spool {
     struct list ready;      /* struct owner, in turn */
     struct hmap messages;   /* in memory, by number; ghosts, too */
     struct list waiting;    /* struct message by age: the next to be dropped first */
+    struct list ahead;      /* the same, of those that came while others were on disk only */
     struct list sent;       /* struct message in flight */
     struct hmap live;       /* by token */
 
@@ -155,6 +179,10 @@ struct spool {
     struct up_event passing; /* behind them */
     bool has_passing;
     struct promises promises;
+    struct list held;    /* struct held by age */
+    struct list holding; /* struct owner with held ones, in turn */
+    uint64_t unanswered; /* messages of nodes that wait for their answer, held ones included */
+    uint64_t earned;     /* messages that left a backlog, and made no room yet */
     struct log_ring log;
 
     struct spool_gauges gauges; /* in_flight, memory_bytes and all the rest */
@@ -209,7 +237,8 @@ void refund(struct spool *s, uint64_t bytes);
 /* ---- spool_fetch.c --------------------------------------------------------------------------- */
 
 /* May a new message of that size stay in memory? */
-bool stays_in_memory(const struct spool *s, size_t topic_len, struct body *body);
+bool stays_in_memory(const struct spool *s, const struct owner *o, size_t topic_len,
+                     struct body *body);
 size_t memory_of(size_t topic_len, const struct body *body);
 /* It does not. */
 void left_on_disk(struct spool *s, struct owner *o, uint64_t number);
@@ -219,6 +248,19 @@ bool may_be_fetched(const struct spool *s, const struct message *m);
 void fetch_again(struct spool *s, struct message *m);
 /* Nothing that the client has in the spool can be read, for long. */
 bool is_beyond_reach(const struct spool *s, const struct owner *o);
+
+/* ---- spool_hold.c ---------------------------------------------------------------------------- */
+
+/* The message is safe: the node hears so now or, at the broker's pace, later. */
+void answer_or_hold(struct spool *s, const struct promise *p);
+/* Answers as many as the broker has made room for; all, while it is away. */
+void answer_held(struct spool *s);
+/* Those that have been held for long enough. Owners may be gone after this. */
+void answer_overdue(struct spool *s);
+int64_t next_overdue(const struct spool *s);
+/* One message less. */
+void earn_room(struct spool *s);
+void held_free(struct spool *s);
 
 /* ---- spool_queue.c --------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ struct outgoing {
     struct sn_record record;
     uint64_t token;
     bool answer;
+    bool holdable;
     bool on_disk;
     bool again; /* as it was recorded before */
 };
@@ -130,6 +131,7 @@ void tell_passing(struct spool *s, const struct up_event *event)
 bool spool_peek_event(struct spool *s, struct up_event *out)
 {
     const struct answers *q = &s->answers;
+    answer_held(s);
     if (q->count == 0 && !s->has_passing)
         return false;
     *out = q->count > 0 ? q->ring[q->head] : s->passing;
@@ -180,6 +182,7 @@ bool record_arrival(struct spool *s, const struct arrival *a, uint64_t number, b
                                                   .will = a->will}},
                              .token = a->token,
                              .answer = a->answer,
+                             .holdable = is_holdable(a),
                              .on_disk = on_disk,
     });
 }
@@ -214,6 +217,8 @@ void spool_record_all(struct spool *s)
     list_foreach (link, &s->sent)
         record_again(s, container_of(link, struct message, place));
     list_foreach (link, &s->waiting)
+        record_again(s, container_of(link, struct message, age));
+    list_foreach (link, &s->ahead)
         record_again(s, container_of(link, struct message, age));
 }
 
@@ -258,6 +263,7 @@ static void promise(struct spool *s, const struct outgoing *out, struct message 
     const uint64_t number = out->record.spool.number;
     if (!promises_reserve(q)) {
         spool_out_of_memory(s, "promise");
+        s->unanswered -= out->holdable;
         if (m != NULL) {
             m->batch = 0;
             owner_settle(s, m->owner);
@@ -266,9 +272,12 @@ static void promise(struct spool *s, const struct outgoing *out, struct message 
     }
     q->ring[(q->head + q->count++) % q->cap] = (struct promise){.batch = s->batch,
                                                                 .number = number,
+                                                                .client = out->record.client,
                                                                 .token = out->token,
+                                                                .since_ms = s->now_ms,
                                                                 .qos = out->record.spool.qos,
-                                                                .answer = out->answer};
+                                                                .answer = out->answer,
+                                                                .holdable = out->holdable};
     if (m != NULL)
         m->batch = s->batch;
 }
@@ -320,8 +329,7 @@ void spool_batch(struct spool *s, uint64_t batch)
 static void keep_promise(struct spool *s, const struct promise *p)
 {
     if (p->answer)
-        tell(s, &(struct up_event){
-                    .type = UP_PUBLISHED, .token = p->token, .result = UP_OK, .qos = p->qos});
+        answer_or_hold(s, p);
     const struct message *m = message_find(s, p->number);
     if (m != NULL && !m->is_ghost)
         owner_settle(s, m->owner);

@@ -97,7 +97,8 @@ static struct spool_config random_config(struct rng *rng)
     struct spool_config config = spool_defaults();
     config.hash_seed.k0 = rng_next(rng);
     config.max_memory_bytes = memories[rng_below(rng, 5)];
-    config.window = rng_below(rng, 3) == 0 ? 2 : 16;
+    static const unsigned windows[] = {1, 2, 2, 16, 16, 16};
+    config.window = windows[rng_below(rng, 6)];
     config.qos_0 = rng_below(rng, 2) == 0;
     if (rng_below(rng, 4) == 0) {
         config.max_messages = 10 + rng_below(rng, 30);
@@ -107,6 +108,7 @@ static struct spool_config random_config(struct rng *rng)
         config.max_bytes = 200 + rng_below(rng, 400);
     if (rng_below(rng, 6) == 0)
         config.max_age_ms = 3000;
+    config.hold_ms = rng_below(rng, 3) == 0 ? 200 : config.hold_ms;
     return config;
 }
 
