@@ -31,7 +31,12 @@ static const char *const phases[] = {"waiting", "sent", "received", NULL};
     {                                                                                              \
         (name), FORMAT_INT, false, (min), (max), NULL, NULL, NULL                                  \
     }
-#define U16(name)    INT(name, 0, UINT16_MAX)
+#define U16(name) INT(name, 0, UINT16_MAX)
+/* Not in files of version 1. */
+#define SINCE_2(name)                                                                              \
+    {                                                                                              \
+        (name), FORMAT_INT, true, 0, UINT16_MAX, NULL, NULL, NULL                                  \
+    }
 #define QOS(name)    INT(name, 0, 2)
 #define CLIENT(name) INT(name, 1, CLIENT_MAX)
 #define COUNT(name)  INT(name, 0, INT64_MAX)
@@ -55,7 +60,7 @@ static const char *const phases[] = {"waiting", "sent", "received", NULL};
 
 const struct format formats[FORMAT_KINDS] = {
     [FORMAT_STATE] = {"state",
-                      NULL,               {INT("version", FORMAT_VERSION, FORMAT_VERSION),
+                      NULL,               {INT("version", 1, FORMAT_VERSION),
                        {"written", FORMAT_TEXT, true, 0, 64, NULL, NULL, NULL},
                        {"seed", FORMAT_HEX, false, STORE_SEED_BYTES, STORE_SEED_BYTES, NULL, NULL,
                         NULL},
@@ -76,10 +81,12 @@ const struct format formats[FORMAT_KINDS] = {
           {"will_topic", FORMAT_TEXT, true, 1, SN_PACKET_MAX, NULL, is_topic, "a topic name"},
           BODY("will_body"),
           {"will_qos", FORMAT_INT, true, 0, 2, NULL, NULL, NULL},
-          {"will_retain", FORMAT_FLAG, true, 0, 1, NULL, NULL, NULL}}                                  },
+          {"will_retain", FORMAT_FLAG, true, 0, 1, NULL, NULL, NULL},
+          SINCE_2("connection")}                                                                       },
     [FORMAT_TOPIC] = {"topic",
                       "client, topic_id", {CLIENT("client"), U16("topic_id"), TOPIC("name"), U16("alias"),
-                       INT("kind", SN_TOPIC_NORMAL, SN_TOPIC_RESERVED), FLAG("given")}       },
+                       INT("kind", SN_TOPIC_NORMAL, SN_TOPIC_RESERVED), FLAG("given"),
+                       SINCE_2("known_in"), SINCE_2("refused_in")}                           },
     [FORMAT_EXCHANGE] = {"exchange",
                       "client, msg_id",   {CLIENT("client"),
                           U16("msg_id"),

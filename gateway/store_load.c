@@ -87,10 +87,11 @@ static bool body_at(struct row *r, int at, struct body **out)
 enum { SESSIONS, TOPICS, EXCHANGES, SUBSCRIPTIONS, DELIVERIES, TABLES };
 
 static const char *const selects[TABLES] = {
-    [SESSIONS] = "SELECT client, client_id, state, clean, keep_alive_s, sleep_s, next_msg_id, link,"
-                 " address_kind, address, path, will_topic, will_body, will_qos, will_retain"
-                 " FROM session ORDER BY client",
-    [TOPICS] = "SELECT client, topic_id, name, alias, kind, given FROM topic"
+    [SESSIONS] =
+        "SELECT client, client_id, state, clean, keep_alive_s, sleep_s, next_msg_id, link,"
+        " address_kind, address, path, will_topic, will_body, will_qos, will_retain, connection"
+        " FROM session ORDER BY client",
+    [TOPICS] = "SELECT client, topic_id, name, alias, kind, given, known_in, refused_in FROM topic"
                " ORDER BY client, topic_id",
     [EXCHANGES] = "SELECT client, msg_id, topic_id, print FROM exchange ORDER BY client, msg_id",
     [SUBSCRIPTIONS] = "SELECT client, filter, qos FROM subscription ORDER BY client, filter",
@@ -208,6 +209,7 @@ static int give_session(struct load *l, struct row *r)
     record.session.keep_alive_s = u16_at(r, 4);
     record.session.sleep_s = u16_at(r, 5);
     record.session.next_msg_id = u16_at(r, 6);
+    record.session.connection = u16_at(r, 15);
     const bool sound = !r->bad;
     record.session.peer = peer_of(l, r, &room);
     r->bad = !sound; /* an address that is none does not cost the session */
@@ -232,6 +234,8 @@ static int give_topic(struct load *l, struct row *r)
     record.topic.alias = u16_at(r, 3);
     record.topic.kind = (uint8_t)number_at(r, 4, UINT8_MAX);
     record.topic.given = flag_at(r, 5);
+    record.topic.known_in = u16_at(r, 6);
+    record.topic.refused_in = u16_at(r, 7);
     return give(l, r, &record);
 }
 

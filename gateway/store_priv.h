@@ -37,7 +37,7 @@
 #include "store.h"
 
 enum {
-    STORE_SCHEMA = 1,               /* PRAGMA user_version */
+    STORE_SCHEMA = 2,               /* PRAGMA user_version */
     STORE_APPLICATION = 0x534E6574, /* PRAGMA application_id: "SNet" */
     STORE_PAGE_BYTES = 4096,        /* not less than what flash writes at once */
     STORE_PATIENCE_MS = 10000,      /* with a disk, at the end */
@@ -84,7 +84,8 @@ struct store_op {
     uint16_t number[3];
     uint64_t client;
     uint64_t key;      /* the second key: number, topic id, msg id, packet id */
-    uint64_t other;    /* journal, print, number of the spooled message; limit of OP_RESYNC_END */
+    uint64_t other;    /* journal, print, number of the spooled message, connection of a session;
+                          limit of OP_RESYNC_END */
     struct bytes name; /* client id, topic, filter, key of a packet */
     struct bytes other_name; /* topic of a will */
     const struct peer *peer;

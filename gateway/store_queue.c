@@ -119,6 +119,7 @@ static struct store_op *op_of_session(const struct sn_record *r)
     op->number[0] = r->session.keep_alive_s;
     op->number[1] = r->session.sleep_s;
     op->number[2] = r->session.next_msg_id;
+    op->other = r->session.connection;
     op->qos = r->session.will.qos;
     op->retain = r->session.will.retain;
     take_body(op, r->session.will.body);
@@ -132,6 +133,8 @@ static struct store_op *op_of_topic(const struct sn_record *r)
         return NULL;
     op->key = r->topic.topic_id;
     op->number[0] = r->topic.alias;
+    op->number[1] = r->topic.known_in;
+    op->number[2] = r->topic.refused_in;
     op->which = r->topic.kind;
     op->flag = r->topic.given;
     return op;

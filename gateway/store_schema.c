@@ -97,7 +97,16 @@ static const char schema_1[] =
     "CREATE TABLE sending (packet_id INTEGER PRIMARY KEY, number INTEGER NOT NULL);"
     "CREATE TABLE packet (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;";
 
-static const char *const steps[STORE_SCHEMA] = {schema_1};
+/* Which connection of its client knows a topic id. Until then it was taken for known in clean
+ * sessions, which are one connection long. */
+static const char schema_2[] = "ALTER TABLE session ADD COLUMN connection INTEGER;"
+                               "ALTER TABLE topic ADD COLUMN known_in INTEGER;"
+                               "ALTER TABLE topic ADD COLUMN refused_in INTEGER;"
+                               "UPDATE session SET connection = 1;"
+                               "UPDATE topic SET refused_in = 0, known_in ="
+                               " given AND client IN (SELECT client FROM session WHERE clean);";
+
+static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2};
 
 static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
@@ -106,11 +115,11 @@ static const char *const statements[ST_COUNT] = {
     /* NOLINTNEXTLINE(bugprone-suspicious-missing-comma): long statements */
     [ST_SESSION] = "REPLACE INTO session (client, client_id, state, clean, keep_alive_s, sleep_s,"
                    " next_msg_id, link, address_kind, address, path, will_topic, will_body,"
-                   " will_qos, will_retain)"
-                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+                   " will_qos, will_retain, connection)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [ST_SESSION_GONE] = "DELETE FROM session WHERE client = ?1",
-    [ST_TOPIC] = "REPLACE INTO topic (client, topic_id, name, alias, kind, given)"
-                 " VALUES (?1,?2,?3,?4,?5,?6)",
+    [ST_TOPIC] = "REPLACE INTO topic (client, topic_id, name, alias, kind, given, known_in,"
+                 " refused_in) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_TOPIC_GONE] = "DELETE FROM topic WHERE client = ?1 AND topic_id = ?2",
     [ST_TOPICS_GONE] = "DELETE FROM topic WHERE client = ?1",
     [ST_EXCHANGE] = "REPLACE INTO exchange (client, msg_id, topic_id, print) VALUES (?1,?2,?3,?4)",

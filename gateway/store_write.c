@@ -128,6 +128,7 @@ static int write_session(struct store_db *db, const struct store_op *op)
         for (int i = 12; i <= 15; i++)
             sqlite3_bind_null(stmt, i);
     }
+    bind_int(stmt, 16, (int64_t)op->other);
     return done(stmt);
 }
 
@@ -151,6 +152,8 @@ static int write_topic(struct store_db *db, const struct store_op *op)
     bind_int(stmt, 4, op->number[0]);
     bind_int(stmt, 5, op->which);
     bind_int(stmt, 6, op->flag);
+    bind_int(stmt, 7, op->number[1]);
+    bind_int(stmt, 8, op->number[2]);
     return done(stmt);
 }
 

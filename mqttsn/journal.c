@@ -120,6 +120,7 @@ static void put_session(struct sn_engine *e, struct sn_client *c)
                     .keep_alive_s = c->keep_alive_s,
                     .sleep_s = c->sleep_s,
                     .next_msg_id = c->kept_msg_id,
+                    .connection = c->connection,
                     .will = sn_will_view(c->will)},
     };
     put(e, &record, c->will != NULL ? c->will->topic : NULL,
@@ -186,7 +187,9 @@ void sn_journal_topic(struct sn_engine *e, const struct sn_client *c, const stru
                   .name = sn_name_bytes(t->name),
                   .alias = t->kind != SN_TOPIC_NORMAL ? t->alias : 0,
                   .kind = t->kind,
-                  .given = t->given},
+                  .given = t->given,
+                  .known_in = t->known_in,
+                  .refused_in = t->refused_in},
     };
     put(e, &record, t->name, NULL);
 }

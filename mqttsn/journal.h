@@ -64,7 +64,7 @@ void sn_journal_discarded(struct sn_engine *e, struct sn_client *c);
 /* A msg id of ours is taken for the client. */
 void sn_journal_msg_id(struct sn_engine *e, struct sn_client *c);
 
-/* A topic's id, `given`, or the way it is delivered has changed. */
+/* A topic's id, `given`, the way it is delivered, or what the client knows of it has changed. */
 void sn_journal_topic(struct sn_engine *e, const struct sn_client *c, const struct sn_topic *t);
 void sn_journal_topic_gone(struct sn_engine *e, const struct sn_client *c,
                            const struct sn_topic *t);

@@ -314,12 +314,14 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
         struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
         if (t->given) { /* it asked for this id itself: it will understand */
             t->known_in = c->connection;
+            sn_journal_topic(e, c, t);
             d->phase = SN_DN_IDLE; /* and the PUBLISH follows, under its id */
             sn_down_run(e, c);
             return;
         }
         if (d->rounds >= ROUNDS_WITHOUT_REGACK) {
             t->refused_in = c->connection;
+            sn_journal_topic(e, c, t);
             head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
             sn_down_run(e, c);
             return;
@@ -483,11 +485,13 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
     if (p->return_code == SN_ACCEPTED) {
         t->known_in = c->connection;
+        sn_journal_topic(e, c, t);
         deadline_disarm(&e->deadlines, &d->retry);
         d->phase = SN_DN_IDLE; /* and the PUBLISH follows */
         d->stalled = false;
     } else {
         t->refused_in = c->connection; /* it does not want this name (section 6.10) */
+        sn_journal_topic(e, c, t);
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
     }
     sn_down_run(e, c);
@@ -509,6 +513,7 @@ static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_d
         head_dropped(e, d, SN_STAT_DROP_REFUSED_BY_CLIENT);
     } else {
         t->known_in = 0;
+        sn_journal_topic(e, c, t);
         sn_down_idle(e, d);
         d->publish_id = publish_id;
         d->repaired = true;
@@ -521,8 +526,10 @@ static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_d
 static void forget_mapping(struct sn_engine *e, const struct sn_client *c, uint16_t topic_id)
 {
     struct sn_topic *t = sn_topic_by_id(e, c, topic_id);
-    if (t != NULL)
-        t->known_in = 0;
+    if (t == NULL || t->known_in == 0)
+        return;
+    t->known_in = 0;
+    sn_journal_topic(e, c, t);
 }
 
 void sn_on_puback(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)

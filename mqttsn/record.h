@@ -78,6 +78,7 @@ struct sn_record {
             uint16_t keep_alive_s;
             uint16_t sleep_s;
             uint16_t next_msg_id; /* no later one has been used for a request of ours */
+            uint16_t connection;  /* counts them; the latest that was accepted */
             struct sn_will_view will;
         } session;
 
@@ -87,7 +88,10 @@ struct sn_record {
             uint16_t alias; /* as the client subscribed to it: */
             uint8_t kind;   /* enum sn_topic_kind, and its id or short name in `alias` */
             bool given;     /* the client asked for the id, or has used it */
-        } topic;            /* TOPIC_GONE: topic_id only */
+            /* Connection in which it was last told the id, or refused to be; 0: none. */
+            uint16_t known_in;
+            uint16_t refused_in;
+        } topic; /* TOPIC_GONE: topic_id only */
 
         struct {
             uint16_t msg_id; /* the row's second key */

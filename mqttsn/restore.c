@@ -163,7 +163,7 @@ static int restore_session(struct sn_engine *e, const struct sn_record *row)
     c->keep_alive_s = row->session.keep_alive_s;
     c->sleep_s = row->session.sleep_s;
     c->next_msg_id = row->session.next_msg_id;
-    c->connection = 1;
+    c->connection = row->session.connection != 0 ? row->session.connection : 1;
     c->recorded = true;
     c->kept_state = (uint8_t)row->session.state;
     c->kept_sleep_s = c->sleep_s;
@@ -184,13 +184,6 @@ static bool alias_ok(const struct sn_client *c, const struct sn_topic *t, uint8_
         return sn_profile_alias(c->profile, alias) == t->name;
     const uint8_t octets[2] = {(uint8_t)(alias >> 8), (uint8_t)alias};
     return kind == SN_TOPIC_SHORT && bytes_equal(sn_name_bytes(t->name), bytes_of(octets, 2));
-}
-
-/* A clean session is one connection long, so the client knows what it once asked for. In all others
- * it is told again, as after any CONNECT. */
-static bool still_knows(const struct sn_client *c, const struct sn_topic *t)
-{
-    return c->clean && t->given && c->profile->options.resume_asleep != SN_YES;
 }
 
 static int restore_topic(struct sn_engine *e, struct sn_client *c, const struct sn_record *row)
@@ -215,7 +208,10 @@ static int restore_topic(struct sn_engine *e, struct sn_client *c, const struct 
         t->kind = kind;
         t->alias = row->topic.alias;
     }
-    t->known_in = still_knows(c, t) ? c->connection : 0;
+    t->known_in = row->topic.known_in;
+    t->refused_in = row->topic.refused_in;
+    /* What it has not asked for it can only know by a REGISTER of ours. */
+    c->has_regacked = c->has_regacked || (!t->given && t->known_in != 0);
     sn_topic_settle(c, t);
     return 0;
 }

@@ -44,15 +44,16 @@ void sn_on_register(struct sn_engine *e, struct sn_client *c, const struct sn_pa
                      ack.return_code == SN_CONGESTION ? "max_topics" : "invalid_name");
     } else {
         const bool was_given = t->given;
+        const bool changes = !was_given || t->known_in != c->connection || t->refused_in != 0;
         t->given = true;
         t->refused_in = 0;
         t->known_in = c->connection;
         sn_topic_settle(c, t);
         ack.topic_id = t->id;
-        if (!was_given) {
+        if (changes)
             sn_journal_topic(e, c, t);
+        if (!was_given)
             sn_journal_bind(e, c);
-        }
     }
     sn_reply(e, c, &ack);
 }
@@ -301,7 +302,7 @@ static void adopt_kind(struct sn_engine *e, struct sn_client *c, const struct sn
         sn_topic_assign_id(e, c, t);
     }
     if (t->kind != before.kind || t->given != before.given || t->alias != before.alias ||
-        t->id != before.id)
+        t->id != before.id || t->known_in != before.known_in || t->refused_in != before.refused_in)
         sn_journal_topic(e, c, t);
 }
 

@@ -305,6 +305,7 @@ int snc_connect(struct snc *c, int64_t now_ms)
         regs_clear(&c->names);
         c->inbound_count = 0;
     }
+    regs_new_connection(&c->names);
     c->state = SNC_CONNECTING;
     snc_open(c, now_ms, SLOT_SESSION, 0);
     return 0;

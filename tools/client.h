@@ -121,6 +121,7 @@ struct snc_counters {
     uint64_t unexpected;      /* messages out of place; broadcasts of discovery are not, nor what
                                  crosses our DISCONNECT */
     uint64_t duplicates;      /* QoS 2 repetitions recognised */
+    uint64_t told_again;      /* REGISTER of what it was told in this connection */
     uint64_t retransmissions; /* ours */
     uint64_t packets_dropped; /* not queued: too many wait to be peeked, or out of memory */
     uint64_t events_dropped; /* likewise; QoS 1 and 2 messages come again, they were not answered */

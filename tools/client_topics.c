@@ -79,6 +79,8 @@ bool snc_on_register(struct snc *c, int64_t now_ms, const struct sn_packet *p)
         answer = SN_INVALID_TOPIC_ID;
     else if (!sn_topic_name_ok(p->topic))
         answer = SN_NOT_SUPPORTED;
+    else if (regs_is_fresh(&c->names, p->topic_id, p->topic))
+        c->counters.told_again++;
     else if (!regs_put(&c->names, p->topic_id, p->topic))
         answer = SN_CONGESTION;
     const struct sn_packet ack = {

@@ -69,8 +69,8 @@ bool regs_put(struct registrations *r, uint16_t id, struct bytes name)
         free(copy);
         return false;
     }
-    r->list[r->count++] =
-        (struct registration){.name = copy, .used = ++r->tick, .id = id, .len = (uint16_t)name.len};
+    r->list[r->count++] = (struct registration){
+        .name = copy, .used = ++r->tick, .id = id, .len = (uint16_t)name.len, .fresh = true};
     r->bytes += (uint32_t)name.len;
     return true;
 }
@@ -95,6 +95,21 @@ uint16_t regs_id(struct registrations *r, struct bytes name)
         }
     }
     return 0;
+}
+
+void regs_new_connection(struct registrations *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        r->list[i].fresh = false;
+}
+
+bool regs_is_fresh(const struct registrations *r, uint16_t id, struct bytes name)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->list[i].id == id)
+            return r->list[i].fresh && is_name(&r->list[i], name);
+    }
+    return false;
 }
 
 void regs_forget(struct registrations *r, uint16_t id)

@@ -19,6 +19,7 @@ struct registration {
     uint32_t used; /* tick of the last look-up */
     uint16_t id;
     uint16_t len;
+    bool fresh; /* told in this connection */
 };
 
 /* All zero is an empty table. Look-ups are O(n), meant for a handful of entries. */
@@ -40,6 +41,12 @@ struct bytes regs_name(struct registrations *r, uint16_t id);
 
 /* 0 when unknown. */
 uint16_t regs_id(struct registrations *r, struct bytes name);
+
+/* A connection begins, in which the gateway may tell everything once more. */
+void regs_new_connection(struct registrations *r);
+
+/* That was told in this connection. */
+bool regs_is_fresh(const struct registrations *r, uint16_t id, struct bytes name);
 
 void regs_forget(struct registrations *r, uint16_t id);
 

@@ -192,6 +192,7 @@ struct sim_counters {
     uint64_t stalled_ms;  /* the machine did not run us when we wanted it to */
     uint64_t retransmissions;
     uint64_t gateway_duplicates; /* QoS 2 repetitions the clients recognised: no failure */
+    uint64_t told_again;         /* topic ids that the node knew */
     uint64_t malformed;
     uint64_t unexpected;
 };

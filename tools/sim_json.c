@@ -84,6 +84,7 @@ static void put_counters(const struct sim *sim, FILE *out)
         {"foreign",                  c->foreign                },
         {"retransmissions",          c->retransmissions        },
         {"gateway_duplicates",       c->gateway_duplicates     },
+        {"told_again",               c->told_again             },
         {"malformed",                c->malformed              },
         {"unexpected",               c->unexpected             },
         {"air_lost",                 sim->air.lost             },

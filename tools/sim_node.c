@@ -149,6 +149,7 @@ static void take_counters(struct sim *sim, const struct snc *client)
     const struct snc_counters *c = snc_counters(client);
     sim->counters.retransmissions += c->retransmissions;
     sim->counters.gateway_duplicates += c->duplicates;
+    sim->counters.told_again += c->told_again;
     sim->counters.malformed += c->malformed;
     sim->counters.unexpected += c->unexpected;
 }

@@ -236,6 +236,7 @@ static void print_counters(const struct sim *sim, FILE *out)
         {"our packets repeated",                           c->retransmissions            },
         {"QoS 2 repetitions of the gateway, recognised",   c->gateway_duplicates         },
         {"malformed packets from the gateway",             c->malformed                  },
+        {"topic ids that the node knew, told again",       c->told_again                 },
         {"packets of the gateway out of place",            c->unexpected                 },
         {"packets lost in the simulated air",              sim->air.lost                 },
         {"packets doubled in the simulated air",           sim->air.duplicated           },

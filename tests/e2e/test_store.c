@@ -156,6 +156,27 @@ START_TEST(a_subscription_goes_on)
 
 END_TEST
 
+START_TEST(a_stored_session_is_not_told_its_topic_ids_again)
+{
+    start_both("");
+    struct observer *o = observer_start(broker.port, "#");
+    struct node n;
+    node_open(&n, gateway.port);
+    node_connect_with(&n, 0);
+    node_subscribe(&n, 1);
+    crash();
+    daemon_wait_log(&gateway, "broker.connected", 10000);
+    observer_publish(o, "c/1", "m", 1, false);
+    char hex[PUBLISH_ROOM];
+    ck_assert_msg(node_hear(&n, hex, sizeof hex, 5000), "no message:\n%s", gateway.log);
+    ck_assert_msg(strncmp(hex, "08 0C 20 00 01", 14) == 0, "%s", hex);
+    observer_stop(o);
+    node_close(&n);
+    stop_both();
+}
+
+END_TEST
+
 START_TEST(what_is_published_while_the_gateway_is_down_comes_when_it_is_back)
 {
     start_both("");
@@ -560,6 +581,7 @@ int main(void)
     ADD(s, an_active_nodes_next_publish_is_accepted_with_its_topic_id);
     ADD(s, a_node_that_was_told_goodbye_stays_away);
     ADD(s, a_subscription_goes_on);
+    ADD(s, a_stored_session_is_not_told_its_topic_ids_again);
     ADD(s, what_is_published_while_the_gateway_is_down_comes_when_it_is_back);
     ADD(s, a_sleeper_that_wakes_gets_its_buffer);
     ADD(s, qos_2_from_a_node_goes_on_after_pubrec_and_arrives_once);

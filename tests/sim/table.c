@@ -406,6 +406,8 @@ static void print_row(const struct sn_record *r, char *out, size_t size)
         text_dec(&t, r->session.sleep_s);
         text_word(&t, " msg id ");
         text_dec(&t, r->session.next_msg_id);
+        text_word(&t, " connection ");
+        text_dec(&t, r->session.connection);
         text_word(&t, " will ");
         text_escaped(&t, r->session.will.topic);
     } else if (k.kind == TOPIC) {
@@ -413,6 +415,10 @@ static void print_row(const struct sn_record *r, char *out, size_t size)
         text_dec(&t, r->topic.kind);
         text_word(&t, " alias ");
         text_dec(&t, r->topic.alias);
+        text_word(&t, " known in ");
+        text_dec(&t, r->topic.known_in);
+        text_word(&t, " refused in ");
+        text_dec(&t, r->topic.refused_in);
         text_word(&t, r->topic.given ? " given " : " lent ");
         text_escaped(&t, r->topic.name);
     } else if (k.kind == DELIVERY) {
@@ -448,10 +454,12 @@ static bool same_row(const struct sn_record *a, const struct sn_record *b)
                a->session.keep_alive_s == b->session.keep_alive_s &&
                a->session.sleep_s == b->session.sleep_s &&
                a->session.next_msg_id == b->session.next_msg_id &&
+               a->session.connection == b->session.connection &&
                same_will(&a->session.will, &b->session.will);
     case TOPIC:
         return bytes_equal(a->topic.name, b->topic.name) && a->topic.alias == b->topic.alias &&
-               a->topic.kind == b->topic.kind && a->topic.given == b->topic.given;
+               a->topic.kind == b->topic.kind && a->topic.given == b->topic.given &&
+               a->topic.known_in == b->topic.known_in && a->topic.refused_in == b->topic.refused_in;
     case EXCHANGE:
         return a->exchange.topic_id == b->exchange.topic_id &&
                a->exchange.print == b->exchange.print;

@@ -55,6 +55,7 @@ static struct sn_record random_row(struct rng *rng, struct peer_room *room, stru
         r.session.keep_alive_s = (uint16_t)some_number(rng);
         r.session.sleep_s = (uint16_t)some_number(rng);
         r.session.next_msg_id = (uint16_t)some_number(rng);
+        r.session.connection = (uint16_t)rng_below(rng, 3);
         r.session.will = (struct sn_will_view){.topic = some_text(rng), .body = body};
         r.session.will.qos = (uint8_t)rng_below(rng, 4);
     } else if (r.type == SN_REC_TOPIC) {
@@ -63,6 +64,8 @@ static struct sn_record random_row(struct rng *rng, struct peer_room *room, stru
         r.topic.alias = (uint16_t)some_number(rng);
         r.topic.kind = (uint8_t)rng_below(rng, 5);
         r.topic.given = rng_below(rng, 2) > 0;
+        r.topic.known_in = (uint16_t)rng_below(rng, 3);
+        r.topic.refused_in = (uint16_t)rng_below(rng, 3);
     } else if (r.type == SN_REC_EXCHANGE) {
         r.exchange.msg_id = (uint16_t)some_number(rng);
         r.exchange.print = some_number(rng);

@@ -92,13 +92,13 @@ void run_sql(const struct store_world *w, const char *sql)
 
 const char everything[] =
     "INSERT INTO session VALUES (16777217, 'kitchen', 'active', 0, 60, 7, 65535, 'udp', 'ip4',"
-    " x'7f000001075b', x'02abcd', 'will/of/kitchen', x'00ff', 1, 1);"
+    " x'7f000001075b', x'02abcd', 'will/of/kitchen', x'00ff', 1, 1, 65535);"
     "INSERT INTO session VALUES (16777218, 'caf\xC3\xA9 \"x\\y\"', 'asleep', 1, 1, 600, 3, NULL,"
-    " NULL, NULL, NULL, NULL, NULL, NULL, NULL);"
+    " NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1);"
     "INSERT INTO session VALUES (281474976710655, CAST(x'0161c285' AS TEXT), 'away', 0, 0, 0, 0,"
-    " 'stick', 'serial', x'', NULL, 'w', NULL, 0, 0);"
-    "INSERT INTO topic VALUES (16777217, 1, 'a/b', 0, 0, 1);"
-    "INSERT INTO topic VALUES (16777217, 2, 'a\tb', 300, 1, 0);"
+    " 'stick', 'serial', x'', NULL, 'w', NULL, 0, 0, 1);"
+    "INSERT INTO topic VALUES (16777217, 1, 'a/b', 0, 0, 1, 65535, 0);"
+    "INSERT INTO topic VALUES (16777217, 2, 'a\tb', 300, 1, 0, 0, 65534);"
     "INSERT INTO exchange VALUES (16777217, 9, 1, -81985529216486896);"
     "INSERT INTO subscription VALUES (16777217, 'a/+/#', 2);"
     "INSERT INTO message (journal, topic, body, qos, retain) VALUES (7, 'down', x'3432', 2, 1);"

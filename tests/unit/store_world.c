@@ -207,6 +207,8 @@ static void say_session(const struct sn_record *r)
         say_bytes("body", body_bytes(r->session.will.body));
         say(" qos=%u%s", r->session.will.qos, r->session.will.retain ? " retain" : "");
     }
+    if (r->session.connection != 0)
+        say(" connection=%u", r->session.connection);
     say("\n");
 }
 
@@ -236,7 +238,12 @@ static int on_record(void *owner, const struct sn_record *r)
     if (r->type == SN_REC_TOPIC) {
         say("  topic %u", r->topic.topic_id);
         say_bytes("name", r->topic.name);
-        say(" alias=%u kind=%u%s\n", r->topic.alias, r->topic.kind, r->topic.given ? " given" : "");
+        say(" alias=%u kind=%u%s", r->topic.alias, r->topic.kind, r->topic.given ? " given" : "");
+        if (r->topic.known_in != 0)
+            say(" known=%u", r->topic.known_in);
+        if (r->topic.refused_in != 0)
+            say(" refused=%u", r->topic.refused_in);
+        say("\n");
     } else if (r->type == SN_REC_EXCHANGE) {
         say("  exchange %u topic=%u print=%llx\n", r->exchange.msg_id, r->exchange.topic_id,
             (unsigned long long)r->exchange.print);

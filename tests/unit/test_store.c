@@ -49,6 +49,7 @@ START_TEST(a_session_comes_back_with_all_its_fields)
                     .keep_alive_s = 65535,
                     .sleep_s = 40000,
                     .next_msg_id = 777,
+                    .connection = 65535,
                     .will = {.topic = bytes_str("will/7"), .body = body, .qos = 2, .retain = true}},
     };
     store_put(w.s, &r);
@@ -57,7 +58,7 @@ START_TEST(a_session_comes_back_with_all_its_fields)
     ck_assert_str_eq(
         world_reload(&w),
         "session 188900967593046 id=meter-7 asleep clean ka=65535 sleep=40000 next=777 "
-        "peer=1/00124b0001020304/0708/09 will=will/7 body=gone qos=2 retain\n");
+        "peer=1/00124b0001020304/0708/09 will=will/7 body=gone qos=2 retain connection=65535\n");
 }
 
 END_TEST
@@ -177,7 +178,13 @@ START_TEST(everything_of_a_session_comes_in_the_order_of_its_keys)
     const struct sn_record topic = {
         .type = SN_REC_TOPIC,
         .client = 10,
-        .topic = {.topic_id = 2, .name = bytes_str("y"), .alias = 0x6162, .kind = 2, .given = true},
+        .topic = {.topic_id = 2,
+                  .name = bytes_str("y"),
+                  .alias = 0x6162,
+                  .kind = 2,
+                  .given = true,
+                  .known_in = 65535,
+                  .refused_in = 65534},
     };
     store_put(w.s, &topic);
     struct sn_record delivery = {.type = SN_REC_DELIVERY, .client = 20};
@@ -191,7 +198,7 @@ START_TEST(everything_of_a_session_comes_in_the_order_of_its_keys)
     world_commit(&w);
     ck_assert_str_eq(world_reload(&w),
                      "session 10 id=first active ka=60 sleep=0 next=0 peer=-1/-\n"
-                     "  topic 2 name=y alias=24930 kind=2 given\n"
+                     "  topic 2 name=y alias=24930 kind=2 given known=65535 refused=65534\n"
                      "  topic 300 name=z alias=0 kind=0\n"
                      "  exchange 9 topic=0 print=fedcba9876543210\n"
                      "  subscription filter=a qos=0\n"

@@ -217,14 +217,48 @@ START_TEST(a_newer_version_is_refused_and_not_touched)
     world_sql(&w, "PRAGMA user_version = 99");
     const off_t size = size_of("sennet.db");
     ck_assert_int_eq(world_try_open(&w), EXIT_NO_STATE);
-    ck_assert_msg(strstr(w.error, "newer version (schema 99, known here: 1)") != NULL, "%s",
+    ck_assert_msg(strstr(w.error, "newer version (schema 99, known here: 2)") != NULL, "%s",
                   w.error);
     ck_assert_ptr_nonnull(strstr(w.error, world_path(&w, "sennet.db")));
     ck_assert_int_eq(size_of("sennet.db"), size);
     ck_assert(!exists("sennet.db.corrupt-1"));
-    world_sql(&w, "PRAGMA user_version = 1");
+    world_sql(&w, "PRAGMA user_version = 2");
     world_open(&w);
     ck_assert_str_ne(world_load(&w), "");
+}
+
+END_TEST
+
+/* Version 1 did not know what a node knows. */
+START_TEST(a_database_of_version_1_is_brought_to_this_one)
+{
+    world_open(&w);
+    put_session(&w, 1, "stored");
+    put_session(&w, 2, "clean");
+    for (uint64_t client = 1; client <= 2; client++) {
+        put_topic(&w, client, 1, "lent");
+        put_topic(&w, client, 2, "given");
+    }
+    put_spool(&w, 1, 7, "kept");
+    world_commit(&w);
+    world_close(&w);
+    world_sql(&w, "UPDATE session SET clean = 1 WHERE client = 2");
+    world_sql(&w, "UPDATE topic SET given = 1 WHERE topic_id = 2");
+    world_sql(&w, "ALTER TABLE session DROP COLUMN connection");
+    world_sql(&w, "ALTER TABLE topic DROP COLUMN known_in");
+    world_sql(&w, "ALTER TABLE topic DROP COLUMN refused_in");
+    world_sql(&w, "PRAGMA user_version = 1");
+    world_open(&w);
+    ck_assert_ptr_null(store_notice(w.s));
+    ck_assert_str_eq(world_load(&w),
+                     "session 1 id=stored active ka=60 sleep=0 next=0 peer=-1/- connection=1\n"
+                     "  topic 1 name=lent alias=0 kind=0\n"
+                     "  topic 2 name=given alias=0 kind=0 given\n"
+                     "session 2 id=clean active clean ka=60 sleep=0 next=0 peer=-1/- connection=1\n"
+                     "  topic 1 name=lent alias=0 kind=0\n"
+                     "  topic 2 name=given alias=0 kind=0 given known=1\n"
+                     "spool 1: 1, 6 octets, last 7\nspool 0: 0, 0 octets, last 7\n");
+    ck_assert_str_eq(world_sql(&w, "PRAGMA user_version"), "2");
 }
 
 END_TEST
@@ -454,6 +488,8 @@ int main(void)
     tcase_add_test(all, a_database_without_one_of_the_tables_is_moved_aside);
     tcase_add_test(all, each_damaged_file_gets_a_number);
     tcase_add_test(all, a_newer_version_is_refused_and_not_touched);
+    tcase_add_test(all, a_database_of_version_1_is_brought_to_this_one);
+    tcase_add_test(all, a_database_of_version_1_is_brought_to_this_one);
     tcase_add_test(all, rows_that_make_no_sense_are_left_out);
     tcase_add_test(all, damage_found_under_way_is_moved_aside_and_all_is_told_anew);
     tcase_add_test(all, a_file_that_somebody_deletes_is_missed_and_written_anew);

@@ -80,7 +80,9 @@ START_TEST(the_text_is_the_one_of_the_manual)
         "\"clean\":false,\"keep_alive_s\":60,\"sleep_s\":7,\"next_msg_id\":65535,\"link\":\"udp\","
         "\"address_kind\":\"ip4\",\"address\":\"7f000001075b\",\"path\":\"02abcd\","
         "\"will_topic\":\"will/of/kitchen\",\"will_body_hex\":\"00ff\",\"will_qos\":1,"
-        "\"will_retain\":true}\n",
+        "\"will_retain\":true,\"connection\":65535}\n",
+        "\"name\":\"a\\tb\",\"alias\":300,\"kind\":1,\"given\":false,\"known_in\":0,"
+        "\"refused_in\":65534}\n",
         "\"client_id\":\"caf\xC3\xA9 \\\"x\\\\y\\\"\"",
         "\"client_id_hex\":\"0161c285\"",
         "\n{\"row\":\"exchange\",\"client\":16777217,\"msg_id\":9,\"topic_id\":1,"
