@@ -263,7 +263,7 @@ static int start_broker(struct app *a)
     options.store = a->pump.store;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
-    a->pump.mqtt = mqtt_start(&options, on_foreign_wake, &a->wake);
+    a->pump.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
     if (a->pump.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
     broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);

@@ -16,8 +16,6 @@
 #include "mqtt_priv.h"
 #include "mqttsn/topic.h"
 
-enum { STOP_GRACE_MS = 1900 };
-
 /* ---- items ----------------------------------------------------------------------------------- */
 
 struct item *item_new(struct mqtt *m, size_t len)
@@ -50,22 +48,7 @@ void items_free(struct list *items)
 void inbox_push(struct mqtt *m, struct item *it)
 {
     list_push_back(&m->inbox, &it->link);
-    if (m->woken || m->deaf)
-        return;
-    m->woken = true;
-    m->wake(m->wake_arg);
-}
-
-/* Moves all of `from` to the end of `to`. */
-static void splice(struct list *to, struct list *from)
-{
-    if (list_empty(from))
-        return;
-    from->next->prev = to->prev;
-    to->prev->next = from->next;
-    from->prev->next = to;
-    to->prev = from->prev;
-    list_init(from);
+    host_tell(m);
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -145,51 +128,52 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
     return ok;
 }
 
-static void init_threading(struct mqtt *m)
+static void init_lists(struct mqtt *m)
 {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&m->work, &attr);
-    pthread_cond_init(&m->ended, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&m->lock, NULL);
-}
-
-/* Signals are the loop thread's affair; Paho's threads inherit the worker's mask. */
-static bool start_worker(struct mqtt *m)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int rc = pthread_create(&m->thread, NULL, mqtt_worker, m);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
-struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *arg), void *arg)
-{
-    struct mqtt *m = calloc(1, sizeof *m);
-    if (m == NULL)
-        return NULL;
-    m->wake = wake;
-    m->wake_arg = arg;
-    m->socket = -1;
-    struct list *const lists[] = {&m->refused, &m->taken, &m->in_flight, &m->orphans, &m->inbox};
+    struct list *const lists[] = {&m->refused, &m->taken,       &m->in_flight, &m->orphans,
+                                  &m->inbox,   &m->all,         &m->dirty,     &m->work,
+                                  &m->turn,    &m->worker.place};
     for (enum lane lane = 0; lane < LANES; lane++) {
         list_init(&m->staged[lane]);
         list_init(&m->queue[lane]);
     }
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
-    init_threading(m);
-    atomic_store(&m->heartbeat_ms, mqtt_now_ms());
+}
+
+static struct mqtt *new_connection(const struct mqtt_options *options)
+{
+    struct mqtt *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return NULL;
+    m->socket = -1;
+    init_lists(m);
+    pthread_mutex_init(&m->lock, NULL);
+    deadline_init(&m->worker.due, 0);
+    m->worker.slot_since_ms = TIME_NEVER;
     keep_init(m, options->store);
-    if (!copy_options(m, options) || !start_worker(m)) {
+    if (copy_options(m, options))
+        return m;
+    mqtt_free(m);
+    return NULL;
+}
+
+struct mqtt *mqtt_start(const struct mqtt_options *options, struct mqtt_host *host,
+                        void (*wake)(void *arg), void *arg)
+{
+    static const struct mqtt_host_options unpaced;
+
+    struct mqtt *m = new_connection(options);
+    if (m == NULL)
+        return NULL;
+    m->is_alone = host == NULL;
+    if (m->is_alone)
+        host = mqtt_host_new(&unpaced, wake, arg);
+    if (host == NULL) {
         mqtt_free(m);
         return NULL;
     }
+    host_add(host, m);
     return m;
 }
 
@@ -217,45 +201,27 @@ void mqtt_free(struct mqtt *m)
     free_text(m->options.password);
     if (m->socket >= 0)
         close(m->socket);
-    pthread_cond_destroy(&m->work);
-    pthread_cond_destroy(&m->ended);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
-static struct timespec timespec_of(int64_t at_ms)
+void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms)
 {
-    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
-}
+    struct mqtt_host *const h = m->host;
 
-bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
-{
-    if (m == NULL)
-        return true;
-    const int64_t stop_at_ms = time_add(mqtt_now_ms(), drain_ms > 0 ? drain_ms : 0);
-    const struct timespec give_up = timespec_of(time_add(stop_at_ms, STOP_GRACE_MS));
-
+    list_unlink(&m->all);
+    list_unlink(&m->dirty);
+    if (h->served == m)
+        h->served = NULL;
     pthread_mutex_lock(&m->lock);
     atomic_store(&m->online, false);
     for (enum lane lane = 0; lane < LANES; lane++)
-        splice(&m->queue[lane], &m->staged[lane]);
+        list_splice(&m->queue[lane], &m->staged[lane]);
     m->stopping = true;
-    m->stop_at_ms = stop_at_ms;
-    pthread_cond_signal(&m->work);
-    while (!m->finished && pthread_cond_timedwait(&m->ended, &m->lock, &give_up) == 0)
-        ;
+    m->stop_at_ms = time_add(mqtt_now_ms(), drain_ms);
     m->deaf = true;
-    const bool finished = m->finished;
-    m->forsaken = !finished;
-    if (!finished)
-        pthread_detach(m->thread); /* before the unlock, after which the worker may free `m` */
+    host_untell(m);
     pthread_mutex_unlock(&m->lock);
-
-    if (finished) {
-        pthread_join(m->thread, NULL);
-        mqtt_free(m);
-    }
-    return finished;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -322,6 +288,12 @@ static void refuse(struct mqtt *m, struct item *it, enum up_result result)
     list_push_back(&m->refused, &it->link);
 }
 
+static void mark_dirty(struct mqtt *m)
+{
+    if (!list_linked(&m->dirty))
+        list_push_back(&m->host->dirty, &m->dirty);
+}
+
 void mqtt_submit(struct mqtt *m, const struct up_request *request)
 {
     const size_t cost = request->topic.len + body_bytes(request->body).len;
@@ -341,6 +313,7 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
     it->cost = cost;
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);
+    mark_dirty(m);
     if (result != UP_OK) {
         refuse(m, it, result);
         return;
@@ -361,26 +334,32 @@ static void refuse_staged(struct mqtt *m)
     }
 }
 
-void mqtt_flush(struct mqtt *m)
+bool mqtt_hand_in(struct mqtt *m)
 {
-    const bool submitted =
-        !list_empty(&m->staged[LANE_PLAIN]) || !list_empty(&m->staged[LANE_QOS2]);
-    if (!submitted && list_empty(&m->refused))
-        return;
+    bool fits = false;
+
     pthread_mutex_lock(&m->lock);
     if (!is_known_connection(m))
         refuse_staged(m);
-    bool fits = false;
     for (enum lane lane = 0; lane < LANES; lane++) {
         /* What waited before waits for room, and is woken by it. */
         fits = fits || (!list_empty(&m->staged[lane]) && list_empty(&m->queue[lane]));
-        splice(&m->queue[lane], &m->staged[lane]);
+        list_splice(&m->queue[lane], &m->staged[lane]);
     }
-    if (fits || !m->starved)
-        pthread_cond_signal(&m->work);
+    const bool waits = m->starved || !mqtt_is_queued(m);
     for (struct list *link; (link = list_pop_front(&m->refused)) != NULL;)
         inbox_push(m, container_of(link, struct item, link));
     pthread_mutex_unlock(&m->lock);
+    return fits || !waits;
+}
+
+void mqtt_flush(struct mqtt *m)
+{
+    if (!list_linked(&m->dirty))
+        return;
+    list_unlink(&m->dirty);
+    if (mqtt_hand_in(m))
+        host_kick(m);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -388,10 +367,11 @@ void mqtt_flush(struct mqtt *m)
 static void take_inbox(struct mqtt *m)
 {
     pthread_mutex_lock(&m->lock);
-    splice(&m->taken, &m->inbox);
+    list_splice(&m->taken, &m->inbox);
     m->inbox_messages = 0;
     m->inbox_bytes = 0;
-    m->woken = false;
+    if (m->host->served != m)
+        host_untell(m);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -416,7 +396,7 @@ bool mqtt_next_event(struct mqtt *m, struct up_event *out)
 
 int64_t mqtt_heartbeat_ms(const struct mqtt *m)
 {
-    return atomic_load(&m->heartbeat_ms);
+    return mqtt_host_heartbeat_ms(m->host);
 }
 
 struct mqtt_gauges mqtt_gauges(const struct mqtt *m)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One MQTT connection through Eclipse Paho, owned by a worker thread of ours (architecture: who
- * calls Paho, when, under which lock; docs/adr/0004).
+ * MQTT connections through Eclipse Paho, owned by a worker thread of ours (architecture: who calls
+ * Paho, when, under which lock; docs/adr/0004). A connection has a worker of its own, or shares one
+ * with a thousand others: its `host`.
  *
  *     loop thread:  mqtt_submit() ... mqtt_flush()   ->  bounded queue  ->  worker: every Paho call
  *     Paho threads: callbacks copy and push          ->  bounded inbox  ->  loop: mqtt_next_event()
@@ -50,10 +51,53 @@ struct mqtt_options mqtt_defaults(void);
 
 struct mqtt;
 
-/* Starts the worker; it begins to connect at once. `wake(arg)` is called from foreign threads,
- * whenever events wait and the loop has not been woken since it last drained: it may do nothing but
- * uv_async_send(). NULL when out of memory or without threads. */
-struct mqtt *mqtt_start(const struct mqtt_options *options, void (*wake)(void *arg), void *arg);
+/* ---- many connections, one worker --------------------------------------------------------------
+ *
+ *     woken:  while ((m = mqtt_host_next_ready(h)) != NULL)
+ *                 some of: mqtt_next_event(m, &e)
+ *     at the end of a turn:  mqtt_host_flush(h)
+ *
+ * Costs do not grow with the number of connections but with that of those to which something happens.
+ */
+struct mqtt_host;
+
+struct mqtt_host_options {
+    unsigned
+        connects_at_once;    /* attempts to connect that are under way; those that take longer than
+                                  two seconds do not count. 0: no limit */
+    unsigned connects_per_s; /* that begin per second; 0: no limit */
+};
+
+/* 32 at once, 500 per second. */
+struct mqtt_host_options mqtt_host_defaults(void);
+
+/* Starts the worker. `wake(arg)` is called from foreign threads, whenever events wait and the loop has
+ * not been woken since it last drained: it may do nothing but uv_async_send(). NULL when out of memory
+ * or without threads. */
+struct mqtt_host *mqtt_host_new(const struct mqtt_host_options *options, void (*wake)(void *arg),
+                                void *arg);
+
+/* Loop thread. A connection with events, or NULL when there is none. Call it until then: wake-ups
+ * coalesce. What the caller leaves in a connection comes again after the others have had their turn. */
+struct mqtt *mqtt_host_next_ready(struct mqtt_host *h);
+
+/* Loop thread: mqtt_flush() of all connections that were submitted to, with one wake-up. */
+void mqtt_host_flush(struct mqtt_host *h);
+
+/* Loop thread: mqtt_stop() of all connections at once, with the same bounds, and the end of the
+ * worker. */
+bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms);
+
+/* As mqtt_heartbeat_ms(). */
+int64_t mqtt_host_heartbeat_ms(const struct mqtt_host *h);
+
+/* ---- a connection ------------------------------------------------------------------------------ */
+
+/* It begins to connect at once. With a `host`, which is drained by mqtt_host_next_ready(), the host's
+ * `wake` counts and the one here is ignored. Without, it has a worker of its own: as mqtt_host_new().
+ * NULL when out of memory or without threads. */
+struct mqtt *mqtt_start(const struct mqtt_options *options, struct mqtt_host *host,
+                        void (*wake)(void *arg), void *arg);
 
 /* Loop thread. Copies the request into the queue; when that is full, or the connection is away, the
  * refusal comes back as an event (UP_BUSY) after the next mqtt_flush(). A topic which brokers

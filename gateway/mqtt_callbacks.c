@@ -122,7 +122,7 @@ void on_connected(void *context, MQTTAsync_successData *data)
         tell_connected(m, it, data->alt.connect.sessionPresent);
         it = NULL;
     }
-    pthread_cond_signal(&m->work);
+    host_kick(m);
     pthread_mutex_unlock(&m->lock);
     item_free(it);
 }
@@ -134,7 +134,7 @@ void on_connect_failed(void *context, MQTTAsync_failureData *data)
     pthread_mutex_lock(&m->lock);
     explain_failure(m, data);
     m->notes.failed = true;
-    pthread_cond_signal(&m->work);
+    host_kick(m);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -148,7 +148,7 @@ void on_lost(void *context, char *cause)
     atomic_store(&m->online, false);
     explain_loss(m);
     m->notes.lost = true;
-    pthread_cond_signal(&m->work);
+    host_kick(m);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -160,7 +160,7 @@ void on_closed(void *context, MQTTAsync_successData *data)
     pthread_mutex_lock(&m->lock);
     atomic_store(&m->online, false);
     m->notes.closed = true;
-    pthread_cond_signal(&m->work);
+    host_kick(m);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -204,9 +204,9 @@ static void give_room(struct mqtt *m)
 
     if (m->starved && (plain || qos2)) {
         m->starved = false;
-        pthread_cond_signal(&m->work);
+        host_kick(m);
     } else if (m->stopping && mqtt_window_used(m) == 0) {
-        pthread_cond_signal(&m->work);
+        host_kick(m);
     }
 }
 

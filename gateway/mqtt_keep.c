@@ -425,7 +425,7 @@ void keep_on_delivered(void *context, MQTTAsync_token packet_id)
         atomic_store(&k->n_resumed, n - 1);
         m->resuming--;
         m->qos2_count--;
-        pthread_cond_signal(&m->work);
+        host_kick(m);
         break;
     }
     pthread_mutex_unlock(&m->lock);

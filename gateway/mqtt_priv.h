@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the MQTT connection: mqtt.c (loop thread), mqtt_worker.c (our worker thread, the only
- * one that calls Paho), mqtt_callbacks.c (Paho's two threads).
+ * Inside of the MQTT connection: mqtt.c (loop thread), mqtt_host.c (a worker thread of ours for any
+ * number of connections) and mqtt_worker.c (what it does for one of them; nobody else calls Paho),
+ * mqtt_callbacks.c (Paho's two threads).
  *
- * Lock order: Paho calls us with its own lock held, and `lock` is taken inside of that. So the
- * worker never calls Paho with `lock` held, and nothing is called with `lock` held but wake(),
- * which may only be uv_async_send().
+ * Lock order: Paho's own lock, a connection's `lock`, the host's `lock`. Paho calls us with the first
+ * held, so the worker never calls Paho with one of ours held; and nothing is called with the last one
+ * held but wake(), which may only be uv_async_send().
+ *
+ * A connection is in at most one list of each kind, and in there once:
+ *
+ *     work     host's lock   something has happened that the worker has to look at
+ *     ready    host's lock   events wait for the loop; then
+ *     turns    loop thread   the loop is at it
+ *     dirty    loop thread   submitted to since the last flush
+ *     lobby    worker        would like to connect; then
+ *     slots    worker        is connecting
+ *     all      loop thread   until it is to end
  *
  * With a store, Paho calls mqtt_keep.c too; that has no lock but the store's own.
  *
@@ -29,13 +40,17 @@
 
 #include <MQTTAsync.h>
 
+#include "base/deadline.h"
 #include "base/list.h"
 
 #include "broker/backoff.h"
 #include "mqtt.h"
 #include "mqtt_keep.h"
 
-enum { WHY_MAX = 200 };
+enum {
+    WHY_MAX = 200,
+    SUPERVISE_MS = 1000, /* while the broker owes an answer */
+};
 
 enum item_state {
     ITEM_QUEUED,
@@ -68,14 +83,42 @@ struct notes {
     bool closed; /* on our request */
 };
 
+enum phase {
+    FRESH,   /* not yet seen by the worker */
+    WAITING, /* for its time */
+    QUEUED,  /* in the lobby */
+    PURGING,
+    PURGED,
+    CONNECTING,
+    ONLINE,
+    CLOSING, /* at the end: DISCONNECT is under way, ... */
+    CUTTING, /* ... or has not left in time, and the socket is shut down */
+    ENDED,
+};
+
+/* The worker's alone. */
+struct worker {
+    MQTTAsync handle;
+    enum phase phase;
+    int64_t due_ms;
+    struct deadline due; /* the same, in the host's heap */
+    struct backoff backoff;
+    struct list place; /* lobby or slots */
+    int64_t slot_since_ms;
+    bool purged;
+    bool hold;        /* nothing more for Paho until the broker has shown life */
+    int64_t asked_ms; /* when it was first asked what it has not answered yet; 0: nothing */
+};
+
 struct mqtt {
     /* Constant after mqtt_start(). */
     struct mqtt_options options; /* with strings of our own */
     const char *server;          /* "host:port", points into options.address */
-    void (*wake)(void *arg);
-    void *wake_arg;
-    pthread_t thread;
+    struct mqtt_host *host;
+    bool is_alone; /* the host is its own */
     struct keep keep;
+
+    struct worker worker;
 
     /* Loop thread. */
     struct list staged[LANES]; /* submitted since the last flush */
@@ -84,21 +127,26 @@ struct mqtt {
     unsigned unheard;          /* PUBLISHes refused, of which the session has not heard */
     uint64_t heard_connects;   /* connections of which it has */
     struct item *borrowed;
+    struct list all;
+    struct list dirty;
 
     /* Any thread. */
     atomic_bool online; /* submissions are accepted */
     atomic_size_t queued;
     atomic_size_t queued_bytes;
     atomic_uint in_flight_count;
-    atomic_int_fast64_t heartbeat_ms;
     atomic_uint_fast64_t connects;
     atomic_uint_fast64_t inbox_drops;
     atomic_uint_fast64_t inbox_cuts;
     atomic_uint_fast64_t no_memory;
 
+    /* Under the host's lock. */
+    struct list work;
+    struct list turn; /* ready; turns belongs to the loop thread */
+    bool finished;    /* the worker has let go of everything but this structure */
+    bool forsaken;    /* nobody waits for that: the worker frees it */
+
     pthread_mutex_t lock;
-    pthread_cond_t work;  /* for the worker */
-    pthread_cond_t ended; /* for mqtt_stop() */
     /* All below under `lock`. */
     struct list queue[LANES]; /* waiting for the window */
     struct list in_flight;    /* in_flight_count of them */
@@ -106,12 +154,12 @@ struct mqtt {
     struct list orphans;
     unsigned resuming; /* orphans that Paho will send again: they fill the window too */
     unsigned stranded; /* orphans that Paho may never answer */
-    bool starved;      /* the worker waits for room in the window */
+    bool starved;      /* what is queued waits for room in the window */
     struct list inbox;
     size_t inbox_messages;
     size_t inbox_bytes;
-    bool woken; /* since the loop last drained */
-    bool deaf;  /* mqtt_stop() has given up: no more wake() */
+    bool listed; /* ready or in turns */
+    bool deaf;   /* the loop wants to hear no more */
     struct notes notes;
     char why[WHY_MAX];
     char cut_why[WHY_MAX]; /* why we ourselves shut the socket down; "" = we did not */
@@ -120,13 +168,53 @@ struct mqtt {
     int socket;            /* a duplicate of Paho's, to look at and to shut down; -1 = none */
     bool stopping;
     int64_t stop_at_ms;
-    bool finished; /* the worker has let go of everything but this structure */
-    bool forsaken; /* mqtt_stop() is gone: the worker frees it */
+};
+
+struct mqtt_host {
+    struct mqtt_host_options options; /* constant, as are these */
+    void (*wake)(void *arg);
+    void *wake_arg;
+    pthread_t thread;
+
+    /* Loop thread. */
+    struct list all;
+    struct list turns;
+    struct list dirty;
+    struct mqtt *served; /* by mqtt_host_next_ready() */
+    uint64_t started;
+
+    /* Worker. */
+    struct deadlines deadlines;
+    struct deadline pace; /* when the next of the lobby may go */
+    struct list lobby;
+    struct list slots; /* in the order in which they were given */
+    unsigned slots_used;
+    int64_t pace_us; /* how far the attempts granted reach, at the rate that is allowed */
+
+    atomic_int_fast64_t heartbeat_ms;
+
+    pthread_mutex_t lock; /* the innermost */
+    pthread_cond_t work_came;
+    pthread_cond_t ended; /* a connection, or the worker */
+    struct list work;
+    struct list ready;
+    unsigned connections; /* that are not finished */
+    bool asleep;          /* the worker */
+    bool woken;           /* the loop, since it last found nothing */
+    bool stopping;
+    bool finished;
+    bool forsaken; /* the worker frees the host, too */
 };
 
 static inline enum lane item_lane(const struct item *it)
 {
     return it->request == UP_PUBLISH && it->event.qos == 2 ? LANE_QOS2 : LANE_PLAIN;
+}
+
+/* Lock held. */
+static inline bool mqtt_is_queued(const struct mqtt *m)
+{
+    return !list_empty(&m->queue[LANE_PLAIN]) || !list_empty(&m->queue[LANE_QOS2]);
 }
 
 static inline int64_t mqtt_now_ms(void)
@@ -149,6 +237,34 @@ void mqtt_free(struct mqtt *m);
 /* Lock held: hands an item to the loop. */
 void inbox_push(struct mqtt *m, struct item *it);
 
+/* Loop thread: hands over what was submitted. True: the worker has to look at it. */
+bool mqtt_hand_in(struct mqtt *m);
+
+/* Loop thread: the connection shall end, with at most `drain_ms` for what was submitted. */
+void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms);
+
+/* ---- mqtt_host.c ----------------------------------------------------------------------------- */
+
+/* Any thread, whether the connection's lock is held or not: the worker looks at it soon. */
+void host_kick(struct mqtt *m);
+
+/* Lock held: events wait, and the loop does not know. */
+void host_tell(struct mqtt *m);
+
+/* Loop thread, lock held: the loop has taken, or does not want, what there is. */
+void host_untell(struct mqtt *m);
+
+/* Loop thread. */
+void host_add(struct mqtt_host *h, struct mqtt *m);
+
+/* Worker: the connection wants to connect. True: it may, at once. False: mqtt_step_in() follows. */
+bool host_admit(struct mqtt *m, int64_t now_ms);
+/* Worker: out of the lobby, or connecting no more. */
+void host_leave(struct mqtt *m);
+
+/* Worker: there is nothing of it any more but memory. */
+void host_finish(struct mqtt *m);
+
 /* ---- mqtt_callbacks.c ------------------------------------------------------------------------ */
 
 /* Paho's callbacks; `context` is the connection or, for answers, the item. */
@@ -168,8 +284,20 @@ bool mqtt_cut(struct mqtt *m, const char *why);
 unsigned mqtt_window_used(const struct mqtt *m);
 unsigned mqtt_window_room(const struct mqtt *m, enum lane lane);
 
+/* ---- mqtt_handover.c ------------------------------------------------------------------------- */
+
+/* Worker, while ONLINE. Whatever is queued afterwards waits for room, of which give_room() tells. */
+void mqtt_hand_over(struct mqtt *m);
+
+/* Lock held: the item leaves the queue. */
+void mqtt_discharge(struct mqtt *m, struct item *it);
+
 /* ---- mqtt_worker.c --------------------------------------------------------------------------- */
 
-void *mqtt_worker(void *arg);
+/* Worker: does for the connection what there is to do, and arms its deadline. It may be gone then. */
+void mqtt_step(struct mqtt *m, int64_t now_ms);
+
+/* Worker: its turn in the lobby has come. */
+void mqtt_step_in(struct mqtt *m, int64_t now_ms);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker: the only thread that calls Paho (docs/adr/0004).
+ * What the worker does for one connection (docs/adr/0004).
  *
- *     WAITING --due--> PURGING --> PURGED --> CONNECTING --> ONLINE
- *        ^                |                       |            |
- *        +----------------+------- failed --------+--- lost ---+
+ *     WAITING --due--> QUEUED --turn--> PURGING --> PURGED --> CONNECTING --> ONLINE
+ *        ^                                 |                       |            |
+ *        +---------------------------------+------- failed --------+--- lost ---+
+ *
+ *     any --stop--> (CLOSING --> CUTTING) --> ENDED
  *
  * The first connection is a clean one and only wipes what somebody else left at the broker: an earlier
  * process, if there is no store. After that the session is kept (cleansession 0), so that QoS 1 and
@@ -27,12 +29,11 @@ enum {
     CONNECT_TIMEOUT_S = 10,    /* Paho looks at it each 3 s */
     CONNECT_LOST_MS = 90000,   /* Paho has forgotten us; resolvers take up to 30 s */
     PURGE_CLOSE_MS = 5000,     /* for the DISCONNECT after the purge */
-    STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end */
-    TICK_MS = 1000,            /* heartbeat, and supervision of the broker */
+    STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end, ... */
+    STOP_CUT_MS = 300,         /* ... and for Paho to notice that there is no connection any more */
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
     STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
-    BATCH = 64,
     PAHO_QUEUE_MAX = 1000000, /* more than any window: the queue is ours */
     /* Longer than any connection stays silent, and still an int in milliseconds. Paho 1.3.12
      * resends unanswered messages within a connection after max(10 s, this), once it has
@@ -40,19 +41,10 @@ enum {
     NEVER_RESEND_S = 2000000,
 };
 
-enum phase { WAITING, PURGING, PURGED, CONNECTING, ONLINE };
-
-struct worker {
-    struct mqtt *m;
-    MQTTAsync handle;
-    enum phase phase;
-    int64_t due_ms;
-    struct backoff backoff;
-    bool purged;
-    bool hold;        /* nothing more for Paho until the broker has shown life */
-    int64_t asked_ms; /* when it was first asked what it has not answered yet; 0: nothing */
-    bool saw_stop;
-};
+static struct mqtt *connection_of(struct worker *w)
+{
+    return container_of(w, struct mqtt, worker);
+}
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
 
@@ -67,20 +59,13 @@ static struct item *disconnected_item(struct mqtt *m, const char *why)
     return it;
 }
 
-/* Lock held. */
-static void discharge(struct mqtt *m, struct item *it)
-{
-    atomic_fetch_sub_explicit(&m->queued, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&m->queued_bytes, it->cost, memory_order_relaxed);
-}
-
 /* Lock held. Everything that waits for the window is answered UP_BUSY. */
 static void refuse_queue(struct mqtt *m)
 {
     for (enum lane lane = 0; lane < LANES; lane++) {
         for (struct list *link; (link = list_pop_front(&m->queue[lane])) != NULL;) {
             struct item *const it = container_of(link, struct item, link);
-            discharge(m, it);
+            mqtt_discharge(m, it);
             it->event.result = UP_BUSY;
             inbox_push(m, it);
         }
@@ -127,6 +112,7 @@ static void answer_everything(struct mqtt *m, const char *why)
     for (struct list *link; (link = list_first(&m->in_flight)) != NULL;)
         orphan(m, container_of(link, struct item, link));
     refuse_queue(m);
+    m->starved = false;
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -136,7 +122,7 @@ static void failed(struct worker *w, const char *why)
 {
     const int64_t now_ms = mqtt_now_ms();
 
-    answer_everything(w->m, why);
+    answer_everything(connection_of(w), why);
     w->phase = WAITING;
     w->due_ms = time_add(now_ms, backoff_failed(&w->backoff, now_ms));
 }
@@ -147,7 +133,7 @@ static int create_handle(struct worker *w)
     options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
     options.persistQoS0 = 0;
-    struct mqtt *const m = w->m;
+    struct mqtt *const m = connection_of(w);
     const struct mqtt_options *const o = &m->options;
     const bool kept = m->keep.store != NULL;
     int rc = MQTTAsync_createWithOptions(&w->handle, o->address, o->client_id,
@@ -161,7 +147,7 @@ static int create_handle(struct worker *w)
 
 static void start_connecting(struct worker *w, bool purge)
 {
-    struct mqtt *const m = w->m;
+    struct mqtt *const m = connection_of(w);
     const struct mqtt_options *const o = &m->options;
 
     if (purge) {
@@ -203,7 +189,7 @@ static int close_connection(struct worker *w)
 {
     MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
     options.onSuccess = on_closed;
-    options.context = w->m;
+    options.context = connection_of(w);
     options.timeout = 0;
     return MQTTAsync_disconnect(w->handle, &options);
 }
@@ -246,7 +232,7 @@ static int64_t broker_silence_ms(struct mqtt *m)
  * what it keeps to itself is spooled. */
 static bool is_stalled(struct worker *w, int64_t now_ms, int64_t silence_ms)
 {
-    const struct mqtt *const m = w->m;
+    struct mqtt *const m = connection_of(w);
     if (m->keep.store == NULL || atomic_load(&m->in_flight_count) == 0) {
         w->asked_ms = 0;
         return false;
@@ -263,7 +249,7 @@ static void supervise(struct worker *w, int64_t now_ms)
 {
     enum { SLACK_MS = 250, FLOOR_MS = 20 };
 
-    struct mqtt *const m = w->m;
+    struct mqtt *const m = connection_of(w);
     const int64_t keepalive_ms = (int64_t)m->options.keepalive_s * 1000;
     const int64_t limit_ms = keepalive_ms * 3 / 2 - SLACK_MS;
     const int64_t silence_ms = broker_silence_ms(m);
@@ -278,151 +264,24 @@ static void supervise(struct worker *w, int64_t now_ms)
         pthread_mutex_lock(&m->lock);
         mqtt_cut(m, why);
         pthread_mutex_unlock(&m->lock);
-        w->due_ms = now_ms + TICK_MS;
+        w->due_ms = now_ms + SUPERVISE_MS;
         return;
     }
-    const int64_t left_ms = limit_ms - silence_ms;
-    w->due_ms = now_ms + time_min(TICK_MS, left_ms > FLOOR_MS ? left_ms : FLOOR_MS);
+    const int64_t left_ms = limit_ms - silence_ms > FLOOR_MS ? limit_ms - silence_ms : FLOOR_MS;
+    const bool is_owed = atomic_load(&m->in_flight_count) > 0; /* else mqtt_hand_over() tells */
+    w->due_ms = now_ms + (is_owed ? time_min(SUPERVISE_MS, left_ms) : left_ms);
 }
 
-/* Paho did not take the request; its callbacks don't know the item. */
-static void not_taken(struct mqtt *m, struct item *it, int rc)
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* What the callbacks have noted. */
+static struct notes take_notes(struct mqtt *m, char why[WHY_MAX])
 {
     pthread_mutex_lock(&m->lock);
-    list_unlink(&it->link);
-    atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
-    if (item_lane(it) == LANE_QOS2)
-        m->qos2_count--;
-    const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
-    it->event.result = ours ? UP_REFUSED : UP_BUSY;
-    inbox_push(m, it);
-    pthread_mutex_unlock(&m->lock);
-}
-
-/* Paho copies topic and payload before it makes the request known to its threads; from then on the
- * item may be answered and freed at any time. */
-static void give_to_paho(struct worker *w, struct item *it)
-{
-    MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-    options.onSuccess = on_answer;
-    options.onFailure = on_failure;
-    options.context = it;
-
-    struct body *const body = body_ref(it->event.body);
-    const struct bytes payload = body_bytes(body);
-    int rc = MQTTASYNC_FAILURE;
-    keep_giving(w->m, it);
-    switch (it->request) {
-    case UP_PUBLISH:
-        rc = MQTTAsync_send(w->handle, it->text, (int)payload.len,
-                            payload.len > 0 ? (const void *)payload.data : "", it->event.qos,
-                            it->event.retain, &options);
-        break;
-    case UP_SUBSCRIBE:
-        rc = MQTTAsync_subscribe(w->handle, it->text, it->event.qos, &options);
-        break;
-    case UP_UNSUBSCRIBE:
-        rc = MQTTAsync_unsubscribe(w->handle, it->text, &options);
-        break;
-    }
-    keep_giving(w->m, NULL);
-    body_unref(body);
-    if (rc != MQTTASYNC_SUCCESS)
-        not_taken(w->m, it, rc);
-}
-
-/* Lock held. */
-static bool can_hand_over(const struct worker *w, enum lane lane)
-{
-    return !w->hold && !list_empty(&w->m->queue[lane]) && mqtt_window_room(w->m, lane) > 0;
-}
-
-/* Lock held. */
-static struct item *take_one(struct mqtt *m, enum lane lane)
-{
-    struct list *const link = m->queue[lane].next; /* there is one: can_hand_over() */
-    list_unlink(link);
-    struct item *const it = container_of(link, struct item, link);
-    it->state = ITEM_IN_FLIGHT;
-    discharge(m, it);
-    list_push_back(&m->in_flight, &it->link);
-    atomic_fetch_add_explicit(&m->in_flight_count, 1, memory_order_relaxed);
-    if (lane == LANE_QOS2)
-        m->qos2_count++;
-    return it;
-}
-
-/* The lanes take turns while both have something to send. */
-static unsigned take_batch(struct worker *w, struct item *batch[BATCH])
-{
-    struct mqtt *const m = w->m;
-    unsigned n = 0;
-
-    pthread_mutex_lock(&m->lock);
-    for (bool more = true; more;) {
-        more = false;
-        for (enum lane lane = 0; lane < LANES; lane++) {
-            if (n < BATCH && can_hand_over(w, lane)) {
-                batch[n++] = take_one(m, lane);
-                more = true;
-            }
-        }
-    }
-    pthread_mutex_unlock(&m->lock);
-    return n;
-}
-
-static void hand_over(struct worker *w)
-{
-    struct item *batch[BATCH];
-
-    for (unsigned n; (n = take_batch(w, batch)) > 0;) {
-        for (unsigned i = 0; i < n; i++)
-            give_to_paho(w, batch[i]);
-        atomic_store(&w->m->heartbeat_ms, mqtt_now_ms());
-    }
-}
-
-/* ---- the loop -------------------------------------------------------------------------------- */
-
-/* Lock held. */
-static bool queued(const struct mqtt *m)
-{
-    return !list_empty(&m->queue[LANE_PLAIN]) || !list_empty(&m->queue[LANE_QOS2]);
-}
-
-/* Lock held. */
-static bool has_work(const struct worker *w)
-{
-    const struct mqtt *const m = w->m;
-
-    if (m->notes.connected || m->notes.failed || m->notes.lost || m->notes.closed)
-        return true;
-    if (m->stopping && (!w->saw_stop || mqtt_window_used(m) == 0))
-        return true;
-    if (w->phase != ONLINE)
-        return queued(m);
-    return can_hand_over(w, LANE_PLAIN) || can_hand_over(w, LANE_QOS2);
-}
-
-/* Sleeps until there is work or something is due; returns what the callbacks noted. */
-static struct notes wait_for_work(struct worker *w, char why[WHY_MAX])
-{
-    struct mqtt *const m = w->m;
-    const int64_t until_ms = time_min(w->due_ms, mqtt_now_ms() + TICK_MS);
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-
-    pthread_mutex_lock(&m->lock);
-    while (!has_work(w)) {
-        m->starved = w->phase == ONLINE && queued(m);
-        if (pthread_cond_timedwait(&m->work, &m->lock, &until) != 0)
-            break;
-    }
-    m->starved = false;
-    w->saw_stop = m->stopping;
     const struct notes notes = m->notes;
     m->notes = (struct notes){false};
-    memcpy(why, m->why, WHY_MAX);
+    if (notes.lost || notes.failed)
+        memcpy(why, m->why, WHY_MAX);
     pthread_mutex_unlock(&m->lock);
     return notes;
 }
@@ -458,33 +317,55 @@ static void release_socket(struct mqtt *m)
 static void after_purge(struct worker *w)
 {
     w->purged = true;
-    keep_begin(w->m);
-    release_socket(w->m);
+    keep_begin(connection_of(w));
+    release_socket(connection_of(w));
     start_connecting(w, false);
 }
 
 static void handle_notes(struct worker *w, struct notes notes, const char *why)
 {
+    if (w->phase == CLOSING || w->phase == CUTTING) {
+        if (notes.closed || notes.lost || notes.failed)
+            w->phase = ENDED;
+        return;
+    }
     if (notes.connected)
         when_connected(w);
     if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
     } else if (notes.lost || notes.failed) {
-        release_socket(w->m);
+        release_socket(connection_of(w));
         failed(w, why);
     }
 }
 
+static void start_over(struct worker *w, int64_t now_ms)
+{
+    struct mqtt *const m = connection_of(w);
+
+    if (inbox_over(m)) {
+        w->due_ms = now_ms + INBOX_FULL_RETRY_MS;
+        return;
+    }
+    w->phase = QUEUED;
+    w->due_ms = TIME_NEVER;
+    if (host_admit(m, now_ms))
+        start_connecting(w, !w->purged || too_many_stranded(m));
+}
+
 static void handle_due(struct worker *w, int64_t now_ms)
 {
+    struct mqtt *const m = connection_of(w);
+
     if (now_ms < w->due_ms)
         return;
     switch (w->phase) {
+    case FRESH:
+    case QUEUED: /* never due */
+    case ENDED:
+        break;
     case WAITING:
-        if (inbox_over(w->m))
-            w->due_ms = now_ms + INBOX_FULL_RETRY_MS;
-        else
-            start_connecting(w, !w->purged || too_many_stranded(w->m));
+        start_over(w, now_ms);
         break;
     case PURGED:
         after_purge(w);
@@ -497,76 +378,95 @@ static void handle_due(struct worker *w, int64_t now_ms)
         close_connection(w);
         failed(w, "no answer from the Paho library: starting over");
         break;
+    case CLOSING: /* a broker that does not read keeps Paho from closing */
+        pthread_mutex_lock(&m->lock);
+        w->phase = mqtt_cut(m, "stopping") ? CUTTING : ENDED;
+        pthread_mutex_unlock(&m->lock);
+        w->due_ms = now_ms + STOP_CUT_MS;
+        break;
+    case CUTTING:
+        w->phase = ENDED;
+        break;
     }
 }
 
-/* False when it is time to end. */
-static bool may_go_on(struct worker *w)
+/* The connection shall end, and nothing that it has to do first is left. */
+static void begin_end(struct worker *w, int64_t now_ms)
 {
-    struct mqtt *const m = w->m;
+    const bool closes = w->phase == ONLINE && close_connection(w) == MQTTASYNC_SUCCESS;
+
+    w->phase = closes ? CLOSING : ENDED;
+    w->due_ms = now_ms + STOP_CLOSE_MS;
+}
+
+static void look_for_end(struct worker *w, int64_t now_ms)
+{
+    struct mqtt *const m = connection_of(w);
 
     pthread_mutex_lock(&m->lock);
-    const bool drained = atomic_load(&m->in_flight_count) == 0 && !queued(m);
-    const bool end =
-        m->stopping && (w->phase != ONLINE || drained || mqtt_now_ms() >= m->stop_at_ms);
+    const bool drained = atomic_load(&m->in_flight_count) == 0 && !mqtt_is_queued(m);
+    const bool end = m->stopping && (w->phase != ONLINE || drained || now_ms >= m->stop_at_ms);
     if (m->stopping && m->stop_at_ms < w->due_ms)
         w->due_ms = m->stop_at_ms;
     if (w->phase != ONLINE)
         refuse_queue(m); /* submitted before the loop saw that the connection is away */
     pthread_mutex_unlock(&m->lock);
-    return !end;
-}
-
-static void wait_until_closed(struct mqtt *m)
-{
-    const int64_t until_ms = mqtt_now_ms() + STOP_CLOSE_MS;
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-
-    pthread_mutex_lock(&m->lock);
-    while (!m->notes.closed && !m->notes.lost &&
-           pthread_cond_timedwait(&m->work, &m->lock, &until) == 0)
-        ;
-    mqtt_cut(m, "stopping"); /* a broker that does not read keeps Paho from closing */
-    pthread_mutex_unlock(&m->lock);
+    if (end)
+        begin_end(w, now_ms);
 }
 
 /* After destroy Paho calls nothing of ours any more. */
 static void end(struct worker *w)
 {
-    struct mqtt *const m = w->m;
-
-    if (w->handle != NULL) {
-        if (w->phase == ONLINE && close_connection(w) == MQTTASYNC_SUCCESS)
-            wait_until_closed(m);
+    if (w->handle != NULL)
         MQTTAsync_destroy(&w->handle);
-    }
-    pthread_mutex_lock(&m->lock);
-    m->finished = true;
-    pthread_cond_signal(&m->ended);
-    const bool forsaken = m->forsaken;
-    pthread_mutex_unlock(&m->lock);
-    if (forsaken)
-        mqtt_free(m);
+    host_finish(connection_of(w));
 }
 
-void *mqtt_worker(void *arg)
+static void begin(struct worker *w, int64_t now_ms)
 {
-    struct mqtt *const m = arg;
-    struct worker w = {.m = m, .phase = WAITING, .due_ms = mqtt_now_ms()};
-    char why[WHY_MAX];
+    struct mqtt *const m = connection_of(w);
+    const struct mqtt_options *const o = &m->options;
 
-    backoff_init(&w.backoff, m->options.backoff_min_ms, m->options.backoff_max_ms, m->options.seed);
-    w.purged = keep_recall(m);
-    m->resumable = w.purged;
-    while (may_go_on(&w)) {
-        const struct notes notes = wait_for_work(&w, why);
-        const int64_t now_ms = mqtt_now_ms();
-        atomic_store(&m->heartbeat_ms, now_ms);
-        handle_notes(&w, notes, why);
-        handle_due(&w, now_ms);
-        if (w.phase == ONLINE)
-            hand_over(&w);
+    backoff_init(&w->backoff, o->backoff_min_ms, o->backoff_max_ms, o->seed);
+    w->purged = keep_recall(m);
+    m->resumable = w->purged;
+    w->phase = WAITING;
+    w->due_ms = now_ms;
+}
+
+/* What follows from what has been done. */
+static void settle_down(struct worker *w, int64_t now_ms)
+{
+    if (w->phase == ONLINE)
+        mqtt_hand_over(connection_of(w));
+    if (w->phase != CLOSING && w->phase != CUTTING && w->phase != ENDED)
+        look_for_end(w, now_ms);
+    if (w->phase == ENDED) {
+        end(w);
+        return;
     }
-    end(&w);
-    return NULL;
+    if (w->phase == WAITING || w->phase == ONLINE || w->phase == CLOSING)
+        host_leave(connection_of(w));
+    deadline_arm(&connection_of(w)->host->deadlines, &w->due, w->due_ms);
+}
+
+void mqtt_step(struct mqtt *m, int64_t now_ms)
+{
+    struct worker *const w = &m->worker;
+    char why[WHY_MAX] = "";
+
+    if (w->phase == FRESH)
+        begin(w, now_ms);
+    handle_notes(w, take_notes(m, why), why);
+    handle_due(w, now_ms);
+    settle_down(w, now_ms);
+}
+
+void mqtt_step_in(struct mqtt *m, int64_t now_ms)
+{
+    struct worker *const w = &m->worker;
+
+    start_connecting(w, !w->purged || too_many_stranded(m));
+    settle_down(w, now_ms);
 }

@@ -103,7 +103,7 @@ static bool start_client(struct sim *sim)
     options.backoff_max_ms = BACKOFF_MAX_MS;
     options.seed = sim->plan.seed;
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    b->m = b->wake_fd >= 0 ? mqtt_start(&options, wake, b) : NULL;
+    b->m = b->wake_fd >= 0 ? mqtt_start(&options, NULL, wake, b) : NULL;
     if (b->m != NULL && net_watch_broker(sim, b->wake_fd))
         return true;
     fprintf(stderr, "sennet-sim: the MQTT client can't be started (%s)\n", strerror(errno));

@@ -74,6 +74,18 @@ static inline struct list *list_pop_front(struct list *head)
     return link;
 }
 
+/* Moves all of `from` to the end of `to`. */
+static inline void list_splice(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
 #define list_foreach(pos, head)                                                                    \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 

@@ -301,7 +301,7 @@ static void start(struct hammer *h, uint16_t gateway_port, uint16_t broker_port)
     struct mqtt_options options = mqtt_defaults();
     options.address = address;
     options.client_id = "hammer-observer";
-    h->mqtt = mqtt_start(&options, wake, h);
+    h->mqtt = mqtt_start(&options, NULL, wake, h);
     const struct snc_options node = {.client_id = "good-node",
                                      .clean = true,
                                      .keep_alive_s = 300,

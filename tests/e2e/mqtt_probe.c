@@ -47,7 +47,7 @@ void probe_start(struct probe *p, const struct mqtt_options *options)
     p->answers = calloc(PROBE_TOKENS, sizeof *p->answers);
     p->copies = calloc(PROBE_TOKENS, sizeof *p->copies);
     ck_assert(p->answers != NULL && p->copies != NULL);
-    p->m = mqtt_start(options, wake, p);
+    p->m = mqtt_start(options, NULL, wake, p);
     ck_assert_ptr_nonnull(p->m);
 }
 

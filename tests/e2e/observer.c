@@ -97,7 +97,7 @@ struct observer *observer_start(uint16_t broker_port, const char *filter)
     options.client_id = "observer";
     options.keepalive_s = 60;
     options.backoff_min_ms = 50;
-    o->mqtt = mqtt_start(&options, wake, o);
+    o->mqtt = mqtt_start(&options, NULL, wake, o);
     ck_assert_ptr_nonnull(o->mqtt);
     const int64_t end_ms = test_now_ms() + WAIT_MS;
     while (!o->connected) {

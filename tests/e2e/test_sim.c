@@ -57,7 +57,7 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
     options.address = address;
     options.client_id = "fake-gateway";
     options.keepalive_s = 30;
-    g->m = mqtt_start(&options, no_wake, NULL);
+    g->m = mqtt_start(&options, NULL, no_wake, NULL);
     ck_assert_ptr_nonnull(g->m);
     const int64_t end_ms = test_now_ms() + SIMULATOR_LIMIT_MS;
     struct up_event event; /* it takes nothing before it was told that there is a connection */

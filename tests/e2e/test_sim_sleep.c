@@ -90,7 +90,7 @@ static void fake_start(struct fake_gateway *g, enum policy policy)
     options.address = address;
     options.client_id = "fake-gateway";
     options.keepalive_s = 30;
-    g->m = mqtt_start(&options, no_wake, NULL);
+    g->m = mqtt_start(&options, NULL, no_wake, NULL);
     ck_assert_ptr_nonnull(g->m);
     const struct up_request subscribe = {
         .type = UP_SUBSCRIBE, .topic = bytes_str("sim/+/command"), .qos = 1};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker hands requests to Paho, as many as the window has room for. */
+#include "base/clock.h"
+
+#include "mqtt_priv.h"
+
+enum {
+    BATCH = 64,
+    BATCHES = 8, /* then other connections have their turn */
+};
+
+void mqtt_discharge(struct mqtt *m, struct item *it)
+{
+    atomic_fetch_sub_explicit(&m->queued, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&m->queued_bytes, it->cost, memory_order_relaxed);
+}
+
+/* Paho did not take the request; its callbacks don't know the item. */
+static void not_taken(struct mqtt *m, struct item *it, int rc)
+{
+    pthread_mutex_lock(&m->lock);
+    list_unlink(&it->link);
+    atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    if (item_lane(it) == LANE_QOS2)
+        m->qos2_count--;
+    const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
+    it->event.result = ours ? UP_REFUSED : UP_BUSY;
+    inbox_push(m, it);
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Paho copies topic and payload before it makes the request known to its threads; from then on the
+ * item may be answered and freed at any time. */
+static void give_to_paho(struct mqtt *m, struct item *it)
+{
+    MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+    options.onSuccess = on_answer;
+    options.onFailure = on_failure;
+    options.context = it;
+
+    struct body *const body = body_ref(it->event.body);
+    const struct bytes payload = body_bytes(body);
+    int rc = MQTTASYNC_FAILURE;
+    keep_giving(m, it);
+    switch (it->request) {
+    case UP_PUBLISH:
+        rc = MQTTAsync_send(m->worker.handle, it->text, (int)payload.len,
+                            payload.len > 0 ? (const void *)payload.data : "", it->event.qos,
+                            it->event.retain, &options);
+        break;
+    case UP_SUBSCRIBE:
+        rc = MQTTAsync_subscribe(m->worker.handle, it->text, it->event.qos, &options);
+        break;
+    case UP_UNSUBSCRIBE:
+        rc = MQTTAsync_unsubscribe(m->worker.handle, it->text, &options);
+        break;
+    }
+    keep_giving(m, NULL);
+    body_unref(body);
+    if (rc != MQTTASYNC_SUCCESS)
+        not_taken(m, it, rc);
+}
+
+/* Lock held. */
+static bool can_hand_over(const struct mqtt *m, enum lane lane)
+{
+    return !m->worker.hold && !list_empty(&m->queue[lane]) && mqtt_window_room(m, lane) > 0;
+}
+
+/* Lock held. */
+static struct item *take_one(struct mqtt *m, enum lane lane)
+{
+    struct list *const link = m->queue[lane].next; /* there is one: can_hand_over() */
+    list_unlink(link);
+    struct item *const it = container_of(link, struct item, link);
+    it->state = ITEM_IN_FLIGHT;
+    mqtt_discharge(m, it);
+    list_push_back(&m->in_flight, &it->link);
+    atomic_fetch_add_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    if (lane == LANE_QOS2)
+        m->qos2_count++;
+    return it;
+}
+
+/* The lanes take turns while both have something to send. */
+static unsigned take_batch(struct mqtt *m, struct item *batch[BATCH])
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&m->lock);
+    for (bool more = true; more;) {
+        more = false;
+        for (enum lane lane = 0; lane < LANES; lane++) {
+            if (n < BATCH && can_hand_over(m, lane)) {
+                batch[n++] = take_one(m, lane);
+                more = true;
+            }
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return n;
+}
+
+void mqtt_hand_over(struct mqtt *m)
+{
+    struct worker *const w = &m->worker;
+    struct item *batch[BATCH];
+    unsigned batches = 0;
+
+    for (unsigned n; batches < BATCHES && (n = take_batch(m, batch)) > 0; batches++) {
+        for (unsigned i = 0; i < n; i++)
+            give_to_paho(m, batch[i]);
+        const int64_t now_ms = mqtt_now_ms();
+        atomic_store(&m->host->heartbeat_ms, now_ms);
+        w->due_ms = time_min(w->due_ms, now_ms + SUPERVISE_MS);
+    }
+    pthread_mutex_lock(&m->lock);
+    const bool more = can_hand_over(m, LANE_PLAIN) || can_hand_over(m, LANE_QOS2);
+    m->starved = mqtt_is_queued(m) && !more;
+    pthread_mutex_unlock(&m->lock);
+    if (more)
+        host_kick(m);
+}
