@@ -118,6 +118,7 @@ static void start(struct sn_engine *e, struct sn_client *c, const struct sn_pack
     c->clean = clean;
     c->keep_alive_s = p->duration_s;
     c->idle = false;
+    c->unheard = false;
     if (!sn_client_apply(e, c, SN_CE_CONNECT))
         return;
     if (changes)

@@ -237,8 +237,19 @@ static void note_sign_of_life(const struct sn_engine *e, struct sn_client *c,
 {
     if (!sn_client_connected(c))
         return;
+    const bool in_dialogue = p->type == SN_WILLMSG || p->type == SN_WILLTOPIC;
     c->heard_ms = e->now_ms;
-    c->idle = c->idle && (p->type == SN_WILLMSG || p->type == SN_WILLTOPIC);
+    c->idle = c->idle && in_dialogue;
+    c->unheard = c->unheard && in_dialogue;
+}
+
+/* Before a restart it had sent a CONNECT of which nothing is left, and would repeat its part for
+ * long. A late copy from a dialogue that was completed comes soon. */
+static bool is_of_forgotten_dialogue(const struct sn_engine *e, const struct sn_client *c,
+                                     const struct sn_packet *p)
+{
+    return c->unheard && (p->type == SN_WILLMSG || p->type == SN_WILLTOPIC) &&
+           e->now_ms - c->connack_again_ms > SN_COPIES_MS;
 }
 
 static void route(struct sn_engine *e, struct sn_client *c, const struct peer *from,
@@ -258,6 +269,10 @@ static void route(struct sn_engine *e, struct sn_client *c, const struct peer *f
         return;
     }
     note_sign_of_life(e, c, p);
+    if (is_of_forgotten_dialogue(e, c, p)) {
+        sn_unknown_talker(e, from);
+        return;
+    }
     if (!r->is_answer) /* sleepers that wake up answer, too */
         sn_client_trust(e, c);
     if ((r->states >> c->state & 1) == 0) {

@@ -174,6 +174,7 @@ struct sn_up_entry {
     uint16_t connection; /* in which it came */
     uint8_t qos;
     bool recorded;
+    bool restored;       /* from the store, which learns a moment later that it is complete */
     uint64_t print;      /* of topic and data: tells a repetition from a reused msg id */
     int64_t answered_ms; /* by PUBREC, PUBACK or PUBCOMP, latest */
 };
@@ -282,6 +283,7 @@ struct sn_client {
     uint8_t state;      /* enum sn_state; only sn_client_apply() writes it */
     uint8_t kept_state; /* enum sn_kept_state, as recorded */
     bool recorded;      /* the store has it */
+    bool unheard;       /* ... from an earlier process, and it has shown no sign of being in it */
     bool reopening;     /* since the restart the broker side has not taken it yet */
     uint8_t n_subs;
     uint8_t undecided; /* packets to it of which the radio has not told the outcome */

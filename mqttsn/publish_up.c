@@ -250,6 +250,9 @@ static bool answered_again(struct sn_engine *e, struct sn_client *c, struct sn_u
         return false;
     if (x->state == SN_UP_DONE && !is_repetition(e, c, x, p))
         return false;
+    /* Perhaps the exchange was complete when we died, and this is a message like the last one. */
+    if (x->restored && !p->dup && e->now_ms - x->answered_ms > SN_COPIES_MS)
+        return false;
     sn_count(e, SN_STAT_PUBLISH_UP_DUPLICATE);
     if (x->state == SN_UP_PENDING)
         return true; /* the answer will come */
@@ -275,6 +278,7 @@ bool sn_up_restore(struct sn_engine *e, struct sn_client *c, const struct sn_rec
         .connection = c->connection,
         .qos = SN_QOS_2,
         .recorded = true,
+        .restored = true,
         .print = row->exchange.print,
         .answered_ms = e->now_ms,
     };

@@ -359,6 +359,8 @@ void sn_engine_restored(struct sn_engine *e, int64_t now_ms)
         if (c == NULL)
             continue;
         c->heard_ms = now_ms;
+        c->connack_again_ms = now_ms;
+        c->unheard = true;
         sn_client_supervise(e, c);
         if (!sn_client_connected(c))
             continue;

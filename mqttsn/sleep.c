@@ -62,6 +62,7 @@ void sn_on_pingreq(struct sn_engine *e, struct sn_client *c, const struct peer *
     }
     c->heard_ms = e->now_ms;
     c->idle = false;
+    c->unheard = false;
     if (named && c->in_doubt)
         sn_client_apply(e, c, SN_CE_SLEEP); /* its CONNECT was a copy: this is how sleepers wake */
     sn_client_trust(e, c);
