@@ -59,23 +59,9 @@ run_broker() {
 }
 
 # start_gateway GATEWAY_LINES MORE_LINES: sets udp_port; returns when the broker is reached, because
-# nodes are refused before. $log_level may say more than notice.
+# nodes are refused before. $log_level may say more than notice, $broker_lines more of [broker].
 start_gateway() {
-    udp_port=$(free_port)
-    cat >"$work/gateway.conf" <<CONF
-[gateway]
-name = private
-state_dir = $work/state
-log_level = ${log_level:-notice}
-$1
-[broker]
-address = mqtt://$broker_host:$mqtt_port
-[link udp]
-driver = udp
-listen = 127.0.0.1:$udp_port
-$2
-CONF
-    : >"$work/log"
+    configure_gateway "$1" "$2"
     run_gateway
     local tries=0
     until grep -aq broker.connected "$work/log"; do
@@ -86,6 +72,26 @@ CONF
         fi
         sleep 0.1
     done
+}
+
+# The same without the start.
+configure_gateway() {
+    udp_port=$(free_port)
+    cat >"$work/gateway.conf" <<CONF
+[gateway]
+name = private
+state_dir = $work/state
+log_level = ${log_level:-notice}
+$1
+[broker]
+address = mqtt://$broker_host:$mqtt_port
+${broker_lines:-}
+[link udp]
+driver = udp
+listen = 127.0.0.1:$udp_port
+$2
+CONF
+    : >"$work/log"
 }
 
 # Starts the gateway with that configuration, again; does not wait.
