@@ -19,7 +19,7 @@
 
 #include <check.h>
 
-enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000, LOG_END = 4000 };
+enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000, LOG_END = 4000, WORD_ROOM = 64 };
 
 int64_t test_now_ms(void)
 {
@@ -359,4 +359,45 @@ void node_connect_patiently(struct node *n, const char *client_id, int timeout_m
         if (strcmp(got, "03 05 00") != 0)
             poll(NULL, 0, 50);
     }
+}
+
+void node_register(struct node *n, const char *topic)
+{
+    char hex[256];
+    int at = snprintf(hex, sizeof hex, "%02X 0A 00 00 00 01", 6 + (unsigned)strlen(topic));
+    for (const char *c = topic; *c != '\0'; c++)
+        at += snprintf(hex + at, sizeof hex - (size_t)at, " %02X", (unsigned char)*c);
+    node_say(n, hex);
+    node_expect(n, "07 0B 00 01 00 01 00");
+}
+
+void node_publish(struct node *n, unsigned flags, unsigned msg_id, char letter)
+{
+    char hex[WORD_ROOM];
+    snprintf(hex, sizeof hex, "08 0C %02X 00 01 %04X %02X", flags, msg_id, (unsigned char)letter);
+    node_say(n, hex);
+}
+
+void node_expect_puback(struct node *n, unsigned msg_id)
+{
+    char hex[WORD_ROOM];
+    snprintf(hex, sizeof hex, "07 0D 00 01 %04X 00", msg_id);
+    node_expect(n, hex);
+}
+
+void node_connect_with(struct node *n, unsigned flags)
+{
+    char hex[WORD_ROOM];
+    snprintf(hex, sizeof hex, "09 04 %02X 01 00 3C 64 65 76", flags);
+    node_say(n, hex);
+    node_expect(n, "03 05 00");
+}
+
+void node_subscribe(struct node *n, unsigned qos)
+{
+    char hex[WORD_ROOM];
+    snprintf(hex, sizeof hex, "08 12 %02X 00 05 63 2F 31", qos << 5);
+    node_say(n, hex);
+    snprintf(hex, sizeof hex, "08 13 %02X 00 01 00 05 00", qos << 5);
+    node_expect(n, hex);
 }

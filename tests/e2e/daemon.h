@@ -82,6 +82,19 @@ void node_connect(struct node *n, const char *client_id);
 /* Says CONNECT until it is accepted: for the moments after the broker came back. */
 void node_connect_patiently(struct node *n, const char *client_id, int timeout_ms);
 
+/* CONNECT of "dev" with these flags and 60 s of keep alive, accepted. */
+void node_connect_with(struct node *n, unsigned flags);
+
+/* REGISTER of `topic`, which gets the id 0001. */
+void node_register(struct node *n, const char *topic);
+
+/* PUBLISH to topic id 0001 of one letter; and its PUBACK. */
+void node_publish(struct node *n, unsigned flags, unsigned msg_id, char letter);
+void node_expect_puback(struct node *n, unsigned msg_id);
+
+/* SUBSCRIBE to "c/1" with this QoS, which is granted, with the id 0001. */
+void node_subscribe(struct node *n, unsigned qos);
+
 int64_t test_now_ms(void);
 
 #endif

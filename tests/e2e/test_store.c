@@ -50,51 +50,6 @@ static void lose_broker(int signal)
     daemon_wait_log(&gateway, "broker.lost", 10000);
 }
 
-/* Registers `topic` and expects the id 0001. */
-static void node_register(struct node *n, const char *topic)
-{
-    char hex[256];
-    int at = snprintf(hex, sizeof hex, "%02X 0A 00 00 00 01", 6 + (unsigned)strlen(topic));
-    for (const char *c = topic; *c != '\0'; c++)
-        at += snprintf(hex + at, sizeof hex - (size_t)at, " %02X", (unsigned char)*c);
-    node_say(n, hex);
-    node_expect(n, "07 0B 00 01 00 01 00");
-}
-
-/* PUBLISH of topic id 0001 with one letter. */
-static void node_publish(struct node *n, unsigned flags, unsigned msg_id, char letter)
-{
-    char hex[PUBLISH_ROOM];
-    snprintf(hex, sizeof hex, "08 0C %02X 00 01 %04X %02X", flags, msg_id, (unsigned char)letter);
-    node_say(n, hex);
-}
-
-static void expect_puback(struct node *n, unsigned msg_id)
-{
-    char hex[PUBLISH_ROOM];
-    snprintf(hex, sizeof hex, "07 0D 00 01 %04X 00", msg_id);
-    node_expect(n, hex);
-}
-
-/* CONNECT of "dev" with these flags and 60 s of keep alive. */
-static void node_connect_with(struct node *n, unsigned flags)
-{
-    char hex[PUBLISH_ROOM];
-    snprintf(hex, sizeof hex, "09 04 %02X 01 00 3C 64 65 76", flags);
-    node_say(n, hex);
-    node_expect(n, "03 05 00");
-}
-
-/* SUBSCRIBE to "c/1" with that QoS; expects id 0001. */
-static void node_subscribe(struct node *n, unsigned qos)
-{
-    char hex[PUBLISH_ROOM];
-    snprintf(hex, sizeof hex, "08 12 %02X 00 05 63 2F 31", qos << 5);
-    node_say(n, hex);
-    snprintf(hex, sizeof hex, "08 13 %02X 00 01 00 05 00", qos << 5);
-    node_expect(n, hex);
-}
-
 /* ---- the gateway is killed --------------------------------------------------------------------- */
 
 START_TEST(an_active_nodes_next_publish_is_accepted_with_its_topic_id)
@@ -107,7 +62,7 @@ START_TEST(an_active_nodes_next_publish_is_accepted_with_its_topic_id)
     node_register(&n, "t/a");
     crash();
     node_publish(&n, 0x20, 2, 'x');
-    expect_puback(&n, 2);
+    node_expect_puback(&n, 2);
     observer_expect(o, "t/a", "x", 1);
     node_say(&n, "02 16");
     node_expect(&n, "02 17");
@@ -335,7 +290,7 @@ START_TEST(messages_of_an_outage_are_acknowledged_and_arrive_in_order)
     for (unsigned i = 0; i < 20; i++) {
         node_publish(&n, i < 10 ? 0x20 : 0x40, 10 + i, (char)('a' + i));
         if (i < 10) {
-            expect_puback(&n, 10 + i);
+            node_expect_puback(&n, 10 + i);
             continue;
         }
         char hex[PUBLISH_ROOM];
@@ -370,10 +325,10 @@ START_TEST(messages_of_an_outage_survive_the_gateway)
     node_register(&n, "t/a");
     lose_broker(SIGKILL);
     node_publish(&n, 0x20, 2, 'x');
-    expect_puback(&n, 2);
+    node_expect_puback(&n, 2);
     crash();
     node_publish(&n, 0x20, 3, 'y');
-    expect_puback(&n, 3);
+    node_expect_puback(&n, 3);
     daemon_crash(&gateway);
     broker_start_again(&broker);
     struct observer *o = observer_start(broker.port, "#");
@@ -435,7 +390,7 @@ START_TEST(with_a_full_spool_nodes_are_told_congestion)
     lose_broker(SIGKILL);
     for (unsigned i = 2; i < 4; i++) {
         node_publish(&n, 0x20, i, 'x');
-        expect_puback(&n, i);
+        node_expect_puback(&n, i);
     }
     node_publish(&n, 0x20, 4, 'x');
     node_expect(&n, "07 0D 00 01 00 04 01");
@@ -456,12 +411,12 @@ START_TEST(nothing_is_written_while_nodes_publish_and_the_broker_is_there)
     node_connect(&n, "dev");
     node_register(&n, "t/a");
     node_publish(&n, 0x20, 2, 'x');
-    expect_puback(&n, 2);
+    node_expect_puback(&n, 2);
     poll(NULL, 0, 500); /* what connecting has caused */
     const uint64_t before = daemon_written(&gateway);
     for (unsigned i = 0; i < 200; i++) {
         node_publish(&n, 0x20, 10 + i, 'x');
-        expect_puback(&n, 10 + i);
+        node_expect_puback(&n, 10 + i);
         node_publish(&n, 0x00, 0, 'y');
         node_say(&n, "02 16");
         node_expect(&n, "02 17");
@@ -533,14 +488,14 @@ START_TEST(a_disk_that_takes_no_more_is_said_and_the_gateway_goes_on_until_it_do
     node_connect(&other, "oth"); /* a session that can't be stored */
     daemon_wait_log(&gateway, "store.failing", 10000);
     node_publish(&n, 0x20, 2, 'x');
-    expect_puback(&n, 2);
+    node_expect_puback(&n, 2);
     lose_broker(SIGKILL);
     node_publish(&n, 0x20, 3, 'y');
     node_expect(&n, "07 0D 00 01 00 03 01");
     limit_files(RLIM_INFINITY);
     daemon_wait_log(&gateway, "store.recovered", 20000);
     node_publish(&n, 0x20, 4, 'z');
-    expect_puback(&n, 4);
+    node_expect_puback(&n, 4);
     daemon_crash(&gateway);
     broker_start_again(&broker);
     struct observer *o = observer_start(broker.port, "#");
