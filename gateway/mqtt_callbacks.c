@@ -116,6 +116,11 @@ void on_connected(void *context, MQTTAsync_successData *data)
     struct item *it = item_new(m, 0);
 
     pthread_mutex_lock(&m->lock);
+    const bool purging = m->purging;
+    pthread_mutex_unlock(&m->lock);
+    if (!purging && !data->alt.connect.sessionPresent)
+        keep_session_lost(m);
+    pthread_mutex_lock(&m->lock);
     adopt_socket(m);
     m->notes.connected = true;
     if (!m->purging) {

@@ -220,10 +220,16 @@ static int add_key(void *owner, const char *text)
     return 0;
 }
 
+/* When the broker has lost the session, Paho asks once more, to remove all that there is, one by one,
+ * as if it had been delivered. keep_session_lost() knows better. */
 static int on_keys(void *handle, char ***keys, int *n)
 {
     const struct keep *const k = &((struct mqtt *)handle)->keep;
     struct key_list list = {0};
+    *keys = NULL;
+    *n = 0;
+    if (!atomic_load(&k->creating))
+        return 0;
     /* Without a list nothing is resumed; as an error it would keep us from connecting at all. */
     if (store_packet_each(k->store, add_key, &list) != 0) {
         while (list.n > 0)
@@ -365,6 +371,11 @@ bool keep_recall(struct mqtt *m)
     return ours && known;
 }
 
+void keep_creating(struct mqtt *m, bool creating)
+{
+    atomic_store(&m->keep.creating, creating);
+}
+
 void keep_wipe(struct mqtt *m)
 {
     atomic_store(&m->keep.forgetting, m->keep.store != NULL);
@@ -380,6 +391,24 @@ void keep_begin(struct mqtt *m)
     forget(m);
     atomic_store(&m->keep.forgetting, false);
     store_packet_put(m->keep.store, session_key, &part, 1);
+}
+
+static bool set_any(const struct id_set *set)
+{
+    for (size_t i = 0; i < sizeof set->bits / sizeof set->bits[0]; i++) {
+        if (atomic_load_explicit(&set->bits[i], memory_order_relaxed) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Mostly there is nothing, as in a session that has just been made. */
+void keep_session_lost(struct mqtt *m)
+{
+    const struct keep *const k = &m->keep;
+    if (k->store != NULL && (atomic_load(&k->n_resumed) > 0 || set_any(&k->sent) ||
+                             set_any(&k->released) || set_any(&k->received)))
+        keep_begin(m);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */

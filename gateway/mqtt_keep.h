@@ -43,6 +43,7 @@ struct keep {
     struct store *store; /* NULL: nothing is kept */
     MQTTClient_persistence calls;
     struct item *giving;     /* worker: being handed to Paho */
+    atomic_bool creating;    /* Paho reads what is kept */
     atomic_bool forgetting;  /* the session is being wiped: what goes has not been delivered */
     struct id_set sent;      /* with a PUBLISH in the store, ... */
     struct id_set released;  /* ... with a PUBREL, too */
@@ -57,6 +58,8 @@ void keep_deinit(struct mqtt *m);
 /* Worker, before there is a handle. Is the broker's session the one that our packets belong to? If
  * not, they are forgotten; if so, they will be resumed, and fill the window. */
 bool keep_recall(struct mqtt *m);
+/* Worker, around making the handle: only then does Paho read what is kept. */
+void keep_creating(struct mqtt *m, bool creating);
 /* Worker. The broker's session is about to be wiped, and Paho's memory of it; ... */
 void keep_wipe(struct mqtt *m);
 /* ... that is done, and it begins anew. */
@@ -69,7 +72,9 @@ void keep_giving(struct mqtt *m, struct item *it);
  * on what it had of it. UP_OK: it most probably has. */
 enum up_result keep_failed(struct mqtt *m, const struct item *it);
 
-/* Paho's threads. */
+/* Paho's threads. The broker has no session of ours, though we had one: before UP_CONNECTED, what was
+ * under way comes back to the spool. */
+void keep_session_lost(struct mqtt *m);
 void keep_on_delivered(void *context, MQTTAsync_token packet_id);
 /* The key of a received PUBLISH that goes with the message, or NULL; `room` is for it. */
 const char *keep_received_key(struct mqtt *m, int packet_id, char room[16]);

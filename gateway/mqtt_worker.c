@@ -136,10 +136,12 @@ static int create_handle(struct worker *w)
     struct mqtt *const m = connection_of(w);
     const struct mqtt_options *const o = &m->options;
     const bool kept = m->keep.store != NULL;
+    keep_creating(m, true);
     int rc = MQTTAsync_createWithOptions(&w->handle, o->address, o->client_id,
                                          kept ? MQTTCLIENT_PERSISTENCE_USER
                                               : MQTTCLIENT_PERSISTENCE_NONE,
                                          kept ? &m->keep.calls : NULL, &options);
+    keep_creating(m, false);
     if (rc == MQTTASYNC_SUCCESS)
         rc = MQTTAsync_setCallbacks(w->handle, m, on_lost, on_message, keep_on_delivered);
     return rc;

@@ -247,6 +247,42 @@ START_TEST(what_was_under_way_in_another_session_comes_back_to_the_spool)
 
 END_TEST
 
+/* It was killed, or keeps nothing: what it had not passed on it does not know any more. Met by the
+ * next process, or by the one that has sent it. */
+START_TEST(what_was_under_way_comes_back_when_the_broker_has_lost_its_session)
+{
+    const bool received = (_i & 1) != 0, restarted = (_i & 2) != 0;
+    first_connection();
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    if (received) {
+        SAY(0x50, 2, 0, 1);
+        EXPECT(0x62, 2, 0, 1);
+    }
+    if (restarted) {
+        stop();
+        start();
+    } else {
+        hang_up();
+        PROBE_UNTIL(&probe, probe.disconnected == 1, SOON_MS);
+    }
+    welcome(false, false);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 7 || probe.spooled_busy == 7, SOON_MS);
+    ck_assert_uint_eq(probe.spooled_ok, received ? 7 : 0);
+    ck_assert_uint_eq(probe.spooled_busy, received ? 0 : 7);
+    PROBE_UNTIL(&probe, probe.connected == (restarted ? 1 : 2), SOON_MS);
+    ck_assert_uint_eq(waiting(), 1); /* the spool is to delete it, or to send it again */
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+    start(); /* the session is ours */
+    welcome(false, true);
+    EXPECT(0x3C, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+}
+
+END_TEST
+
 START_TEST(a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id)
 {
     first_connection();
@@ -406,12 +442,22 @@ static void add_case(Suite *s, const char *name, const TTest *test)
 
 #define ADD(s, test) add_case(s, #test, test)
 
+static void add_variants(Suite *s, const TTest *test, int n)
+{
+    TCase *t = tcase_create("variants");
+    tcase_set_timeout(t, TEST_TIMEOUT_S);
+    tcase_add_checked_fixture(t, open_store, close_store);
+    tcase_add_loop_test(t, test, 0, n);
+    suite_add_tcase(s, t);
+}
+
 int main(void)
 {
     Suite *s = suite_create("mqtt_keep");
     ADD(s, a_session_of_ours_is_not_wiped_by_the_next_process);
     ADD(s, another_client_id_means_another_session_which_is_wiped);
     ADD(s, what_was_under_way_in_another_session_comes_back_to_the_spool);
+    add_variants(s, what_was_under_way_comes_back_when_the_broker_has_lost_its_session, 4);
     ADD(s, a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id);
     ADD(s, after_pubrec_the_next_process_sends_pubrel_and_never_the_message);
     ADD(s, what_the_next_process_sends_does_not_take_the_packet_id_of_a_resumed_message);
