@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# sennet_paho: Eclipse Paho MQTT C (asynchronous, TLS), with ten of its system calls renamed so that
-# they go through gateway/paho_calls.c. docs/adr/0004 tells why: released versions up to at least
-# 1.3.15 use freed memory when the first write of a QoS 1 or 2 PUBLISH fails.
+# sennet_paho: Eclipse Paho MQTT C (asynchronous, TLS), with some of its system calls renamed so that
+# they go through gateway/paho_calls.c, and calls of OpenSSL through gateway/paho_tls.c. docs/adr/0004
+# tells why: released versions up to at least 1.3.15 use freed memory when the first write of a QoS 1
+# or 2 PUBLISH fails.
 find_package(OpenSSL REQUIRED)
 option(SENNET_PAHO_SHARED
     "Link Paho's shared library, without the guard against its use after free (docs/adr/0004)" OFF)
@@ -40,9 +41,21 @@ endif()
 
 set(paho_copy ${PROJECT_BINARY_DIR}/lib/libpaho-mqtt3as-sennet.a)
 set(paho_renames "")
-foreach(call writev recv connect getsockopt getaddrinfo poll usleep
-        pthread_cond_signal pthread_cond_timedwait clock_gettime)
+set(paho_calls writev recv connect getsockopt getaddrinfo poll usleep getenv
+    pthread_cond_signal pthread_cond_timedwait clock_gettime)
+set(paho_tls_calls SSL_CTX_load_verify_locations SSL_new SSL_ctrl SSL_connect SSL_read SSL_write
+    SSL_get_error SSL_get1_session)
+foreach(call IN LISTS paho_calls paho_tls_calls)
     list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})
+endforeach()
+# A call of TLS that is not where we expect it would go past our checks of certificates.
+execute_process(COMMAND ${CMAKE_NM} -u ${PAHO_ARCHIVE}
+    OUTPUT_VARIABLE paho_undefined ERROR_QUIET RESULT_VARIABLE paho_nm_failed)
+foreach(call IN LISTS paho_tls_calls)
+    if(paho_nm_failed OR NOT paho_undefined MATCHES "U ${call}[\r\n]")
+        message(FATAL_ERROR "${PAHO_ARCHIVE} does not call ${call}(), as Sennet's TLS needs it "
+            "(cmake/SennetPaho.cmake, docs/adr/0015). Which version of Paho is this?")
+    endif()
 endforeach()
 foreach(own mymalloc myrealloc myfree StackTrace_entry StackTrace_exit
         MQTTAsync_NULLPublishCommands)

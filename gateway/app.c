@@ -281,6 +281,16 @@ __attribute__((noreturn)) static void stop_at_once(struct app *a, const char *wh
     _exit(EXIT_RUNTIME);
 }
 
+static void reload(struct app *a)
+{
+    mqtt_renew(a->pump.mqtt);
+    if (!log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported"))
+        return;
+    log_text(&a->log, "text",
+             "certificates are read anew; the configuration is read only at the start");
+    log_end(&a->log);
+}
+
 void app_on_signal(uv_signal_t *handle, int number)
 {
     struct app *a = handle->data;
@@ -290,10 +300,7 @@ void app_on_signal(uv_signal_t *handle, int number)
         report_counters(&a->log, &a->pump, a->config);
         break;
     case SIGHUP:
-        if (log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported")) {
-            log_text(&a->log, "text", "this version reads its configuration only when it starts");
-            log_end(&a->log);
-        }
+        reload(a);
         break;
     default:
         if (a->stop.why != NULL)

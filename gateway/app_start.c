@@ -245,6 +245,17 @@ static int start_capture(struct app *a)
     return 0;
 }
 
+static void warn_insecure(struct app *a, const struct config_broker *b)
+{
+    if (b->insecure != SN_YES || !log_begin(&a->log, LOG_WARN, "broker.insecure"))
+        return;
+    log_text(&a->log, "address", b->address);
+    log_text(&a->log, "text",
+             "insecure = yes: the broker is not verified, so whoever is on the way can read and "
+             "change everything");
+    log_end(&a->log);
+}
+
 static int start_broker(struct app *a)
 {
     const struct config_broker *b = &a->config->brokers[0];
@@ -260,12 +271,14 @@ static int start_broker(struct app *a)
     options.max_queued_bytes = b->max_queued_bytes;
     options.backoff_min_ms = b->reconnect_min_ms;
     options.backoff_max_ms = b->reconnect_max_ms;
+    options.tls = config_tls_options(b);
     options.store = a->pump.store;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
     a->pump.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
     if (a->pump.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
+    warn_insecure(a, b);
     broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);
     app_say_status(a);
     return 0;

@@ -18,11 +18,12 @@
 #include "mqttsn/engine.h"
 #include "radio/link.h"
 #include "store.h"
+#include "tls.h"
 
 /* The first one is where everything goes that no route sends elsewhere. */
 struct config_broker {
     char *name;      /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */
-    char *address;   /* mqtt://host:port */
+    char *address;   /* mqtt://host:port, or several of them, separated by ", " */
     char *client_id; /* default "sennet-<gateway name>" */
     char *username;  /* NULL = none */
     char *password_file;
@@ -34,6 +35,20 @@ struct config_broker {
     uint64_t max_queued_bytes;
     int64_t reconnect_min_ms;
     int64_t reconnect_max_ms;
+
+    /* Of TLS; NULL = not given. The files are read by the connection, each time anew. */
+    char *ca_file;
+    char *ca_path;
+    char *crl_file;
+    char *cert_file;
+    char *key_file;
+    char *key_password_file;
+    char *ciphers;
+    char *alpn;
+    char *psk_identity;
+    char *psk_file;
+    uint8_t tls_min; /* 1 + enum tls_version */
+    enum sn_switch insecure;
 };
 
 /* What [broker] without a name is called, in routes and in the store. */
@@ -149,6 +164,9 @@ void config_free(struct config *c);
 
 /* Writes the effective configuration in the file's own dialect, secrets as ***. */
 void config_print(const struct config *c, FILE *out);
+
+/* What TLS toward this broker goes by, borrowing every string from it. */
+struct tls_options config_tls_options(const struct config_broker *broker);
 
 /* What the link of number `index` is opened with, borrowing every string from `c`; `stick` gets what
  * `out` points to. Seeds are the caller's. */

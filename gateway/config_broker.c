@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What only a whole [broker] section shows, and its password. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config_priv.h"
 
-enum { HOST_MAX = 253, NUMBER_ROOM = 16 };
+enum { NUMBER_ROOM = 16 };
 
 static const struct config_place start_of_file = {.file = 0, .line = 1, .column = 1};
 
@@ -21,98 +20,7 @@ const char *config_broker_name(const struct config_broker *broker)
     return broker->name != NULL ? broker->name : CONFIG_BROKER_NAME;
 }
 
-/* ---- the broker's address -------------------------------------------------------------------- */
-
-/* Reads ":port" or nothing; 0: neither. */
-static unsigned read_port(const char *text)
-{
-    if (*text == '\0')
-        return 1883;
-    if (*text++ != ':')
-        return 0;
-    unsigned port = 0;
-    for (; *text >= '0' && *text <= '9' && port <= UINT16_MAX; text++)
-        port = port * 10 + (unsigned)(*text - '0');
-    return *text == '\0' && port <= UINT16_MAX ? port : 0;
-}
-
-static bool is_host(const char *host, size_t len)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                  ".-_";
-    return len > 0 && len <= HOST_MAX && host[0] != '-' && strspn(host, allowed) >= len;
-}
-
-static bool is_ip6(const char *text, size_t len)
-{
-    char copy[INET6_ADDRSTRLEN];
-    struct in6_addr address;
-    if (len >= sizeof copy)
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    return inet_pton(AF_INET6, copy, &address) == 1;
-}
-
-/* Splits "host", "host:port" or "[ip6]:port". NULL: done; or what is wrong. */
-static const char *split_address(const char *text, size_t *host_len, unsigned *port)
-{
-    if (*text == '[') {
-        const char *bracket = strchr(text, ']');
-        if (bracket == NULL || !is_ip6(text + 1, (size_t)(bracket - text) - 1))
-            return "no IPv6 address between [ and ]";
-        *host_len = (size_t)(bracket - text) + 1;
-    } else {
-        const char *colon = strchr(text, ':');
-        if (colon != NULL && strchr(colon + 1, ':') != NULL)
-            return "an IPv6 address needs [ and ] around it";
-        *host_len = strcspn(text, ":");
-        if (!is_host(text, *host_len))
-            return "no host name";
-    }
-    *port = read_port(text + *host_len);
-    return *port != 0 ? NULL : "no port from 1 to 65535";
-}
-
-/* "mqtt://host:port" of whatever form `text` has; NULL: said. */
-static char *full_address(struct config_report *r, struct config_place at, const char *text)
-{
-    static const char *const unsupported[] = {"mqtts", "ssl", "tls", "ws", "wss"};
-    if (strchr(text, '@') != NULL) {
-        config_say0(r, at, SAY_ADDRESS_LOGIN);
-        return NULL;
-    }
-    const char *rest = strstr(text, "://");
-    if (rest != NULL) {
-        char scheme[CONFIG_TEXT_ROOM];
-        snprintf(scheme, sizeof scheme, "%.*s", (int)(rest - text), text);
-        for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
-            if (strcmp(scheme, unsupported[i]) == 0) {
-                config_say1(r, at, SAY_ADDRESS_TLS, scheme);
-                return NULL;
-            }
-        }
-        if (strcmp(scheme, "mqtt") != 0) {
-            config_say1(r, at, SAY_ADDRESS_SCHEME, scheme);
-            return NULL;
-        }
-    }
-    const char *host = rest != NULL ? rest + strlen("://") : text;
-    size_t host_len = 0;
-    unsigned port = 0;
-    const char *wrong = split_address(host, &host_len, &port);
-    if (wrong != NULL) {
-        config_say2(r, at, SAY_ADDRESS_SYNTAX, text, wrong);
-        return NULL;
-    }
-    const size_t size = host_len + sizeof "mqtt://:65535";
-    char *full = malloc(size);
-    if (full == NULL)
-        r->out_of_memory = true;
-    else
-        snprintf(full, size, "mqtt://%.*s:%u", (int)host_len, host, port);
-    return full;
-}
+/* ---- where it is ----------------------------------------------------------------------------- */
 
 static void check_address(struct config_builder *b, size_t i)
 {
@@ -124,7 +32,7 @@ static void check_address(struct config_builder *b, size_t i)
             config_say0(&b->report, at, SAY_NO_ADDRESS);
         return; /* else its line was bad, which is said */
     }
-    char *full = full_address(&b->report, at, broker->address);
+    char *full = config_address_full(&b->report, at, broker->address);
     if (full != NULL) {
         free(broker->address);
         broker->address = full;
@@ -245,6 +153,7 @@ void config_check_brokers(struct config_builder *b)
         check_reconnect(b, i);
         check_window(b, i);
         check_password(b, i);
+        config_check_tls(b, i);
         if (c->brokers[i].client_id == NULL && c->gateway.name != NULL)
             name_at_broker(b, i);
     }

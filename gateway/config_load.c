@@ -315,6 +315,12 @@ static void broker_free(struct config_broker *broker)
     free(broker->client_id);
     free(broker->address);
     free(broker->name);
+    char *const tls[] = {broker->ca_file,   broker->ca_path,  broker->crl_file,
+                         broker->cert_file, broker->key_file, broker->key_password_file,
+                         broker->ciphers,   broker->alpn,     broker->psk_identity,
+                         broker->psk_file};
+    for (size_t i = 0; i < sizeof tls / sizeof tls[0]; i++)
+        free(tls[i]);
 }
 
 void config_free(struct config *c)

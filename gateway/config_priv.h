@@ -7,6 +7,7 @@
  *     config_check.c   what only the whole shows: missing keys, addresses, doubles, files
  *     config_broker.c  the same for brokers
  *     config_link.c    the same for links, and what their drivers say
+ *     config_tls.c     the same for TLS, and certificates
  *     config_report.c  all that was said on the way, sorted by place
  *
  * config_load.c leads them; config_print.c goes the way back.
@@ -89,8 +90,17 @@ enum config_message {
     SAY_NO_ADDRESS,
     SAY_ADDRESS_SYNTAX,
     SAY_ADDRESS_SCHEME,
-    SAY_ADDRESS_TLS,
+    SAY_ADDRESS_MIXED,
+    SAY_ADDRESS_MANY,
     SAY_ADDRESS_LOGIN,
+    SAY_TLS_ALIEN,
+    SAY_TLS_NEEDS,
+    SAY_TLS_CONTRADICTION,
+    SAY_TLS_INSECURE,
+    SAY_TLS_UNUSABLE,
+    SAY_TLS_EXPIRED,
+    SAY_TLS_TOO_EARLY,
+    SAY_TLS_MODE,
     SAY_RECONNECT_ORDER,
     SAY_WINDOW_QOS2,
     SAY_RETRY_ORDER,
@@ -230,6 +240,7 @@ enum config_type {
     TYPE_FRAMING,  /* 1 + enum line_framing */
     TYPE_DURABLE,  /* 1 + enum store_durability */
     TYPE_FULL,     /* 1 + enum spool_full */
+    TYPE_TLS_MIN,  /* 1 + enum tls_version */
 };
 
 struct config_key {
@@ -248,7 +259,7 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_n_keys;
 
-enum { CONFIG_KEYS_MAX = 96 }; /* room for per-key places, checked at compile time */
+enum { CONFIG_KEYS_MAX = 128 }; /* room for per-key places, checked at compile time */
 
 /* "gateway", "link" ... */
 const char *config_section_name(enum config_section s);
@@ -376,6 +387,18 @@ bool config_link_takes(const struct config_link *link, const struct config_key *
 
 /* Everything about links that one line alone does not show. */
 void config_check_links(struct config_builder *b);
+
+/* ---- brokers' addresses and TLS ---------------------------------------------------------------- */
+
+/* "mqtt://host:port" for every address of the list `text`, whatever its form, separated by ", ".
+ * NULL: said. */
+char *config_address_full(struct config_report *r, struct config_place at, const char *text);
+
+/* Of such a list. */
+bool config_address_is_tls(const char *address);
+
+/* Everything about TLS of broker `i`, files included. */
+void config_check_tls(struct config_builder *b, size_t i);
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 

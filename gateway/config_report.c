@@ -85,11 +85,27 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
                              "address = mqtt://127.0.0.1:1883"),
     [SAY_ADDRESS_SYNTAX] = ERROR("'{}' is not the address of a broker ({}); write it like "
                                  "mqtt://broker.lan:1883 or mqtt://[2001:db8::1]:1883"),
-    [SAY_ADDRESS_SCHEME] = ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port"),
-    [SAY_ADDRESS_TLS] = ERROR("'{}://' is not supported by this version; write mqtt://host:port, "
-                              "and use it on a network you trust"),
+    [SAY_ADDRESS_SCHEME] = ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port, "
+                                 "mqtts:// (TLS), ws:// or wss:// (WebSocket)"),
+    [SAY_ADDRESS_MIXED] = ERROR("the addresses of a broker must be of one kind, not {}:// here and "
+                                "{}:// there"),
+    [SAY_ADDRESS_MANY] = ERROR("more than {} addresses of one broker"),
     [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
+    [SAY_TLS_ALIEN] = ERROR("'{}' is for TLS, but with an address of {}:// nothing is encrypted; "
+                            "write mqtts:// or wss://"),
+    [SAY_TLS_NEEDS] = ERROR("'{}' needs '{}', too"),
+    [SAY_TLS_CONTRADICTION] =
+        ERROR("'{}' is for verifying the broker, which 'insecure = yes' turns "
+              "off: leave one of them out"),
+    [SAY_TLS_INSECURE] = WARNING("insecure = yes: the broker is not verified, so whoever is on the "
+                                 "way can read and change everything"),
+    [SAY_TLS_UNUSABLE] = ERROR("{} can't be used: {}"),
+    [SAY_TLS_EXPIRED] = WARNING("the certificate in cert_file '{}' expired on {}: the broker will "
+                                "refuse it"),
+    [SAY_TLS_TOO_EARLY] = WARNING("the certificate in cert_file '{}' is not valid before {}: the "
+                                  "broker will refuse it, if the clock is right"),
+    [SAY_TLS_MODE] = WARNING("{} '{}' can be read by others (mode {}); chmod 600"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
     [SAY_WINDOW_QOS2] = ERROR("window_qos2 ({}) is above window ({}), of which it is a part"),
     [SAY_RETRY_ORDER] = ERROR("retry_min ({}) is above retry_max ({})"),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config_priv.h"
+#include "tls.h"
 
 /* The section, and which field of its struct. */
 #define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
@@ -67,8 +68,8 @@ const struct config_key config_keys[] = {
     {SECTION_GATEWAY, 0, 0, "include_dir", TYPE_PATH, 1, 1024, NULL, "",
      "directory whose *.conf files are read after this file, sorted by name"},
 
-    {BROKER(address), "address", TYPE_TEXT, 1, 512, NULL, "",
-     "the MQTT broker, as mqtt://host:port (required)"},
+    {BROKER(address), "address", TYPE_TEXT, 1, 2048, NULL, "",
+     "the MQTT broker, as mqtt://host:port; or several, in order (required)"},
     {BROKER(client_id), "client_id", TYPE_TEXT, 1, 1024, NULL, "",
      "MQTT client id of the gateway; without it sennet- and the gateway's name"},
     {BROKER(username), "username", TYPE_TEXT, 1, 1024, NULL, "",
@@ -89,6 +90,30 @@ const struct config_key config_keys[] = {
      "first pause before the broker is tried again"},
     {BROKER(reconnect_max_ms), "reconnect_max", TYPE_DURATION, 10, HOUR, "60s", "ms",
      "longest pause; in between it doubles"},
+    {BROKER(ca_file), "ca_file", TYPE_PATH, 1, 1024, NULL, "",
+     "authorities whose certificates are trusted (PEM); without it and ca_path those of the system"},
+    {BROKER(ca_path), "ca_path", TYPE_PATH, 1, 1024, NULL, "",
+     "directory of such certificates, one per file, as openssl rehash leaves it"},
+    {BROKER(crl_file), "crl_file", TYPE_PATH, 1, 1024, NULL, "",
+     "lists of revoked certificates (PEM); without it nobody asks"},
+    {BROKER(cert_file), "cert_file", TYPE_PATH, 1, 1024, NULL, "",
+     "certificate of the gateway, and its chain (PEM); without it the gateway shows none"},
+    {BROKER(key_file), "key_file", TYPE_PATH, 1, 1024, NULL, "",
+     "private key of that certificate (PEM); without it the key is in cert_file"},
+    {BROKER(key_password_file), "key_password_file", TYPE_PATH, 1, 1024, NULL, "",
+     "file whose only line opens the private key"},
+    {BROKER(tls_min), "tls_min", TYPE_TLS_MIN, 0, 0, "1.2", "",
+     "oldest version of TLS that is spoken"},
+    {BROKER(ciphers), "ciphers", TYPE_TEXT, 1, 1024, NULL, "",
+     "ciphers, in OpenSSL's names; without it OpenSSL's choice"},
+    {BROKER(alpn), "alpn", TYPE_TEXT, 1, 128, NULL, "",
+     "names of the protocol in TLS, separated by commas; without it none are sent"},
+    {BROKER(psk_identity), "psk_identity", TYPE_TEXT, 1, TLS_PSK_IDENTITY_MAX, NULL, "",
+     "name of a pre-shared key"},
+    {BROKER(psk_file), "psk_file", TYPE_PATH, 1, 1024, NULL, "",
+     "file whose only line is that key, in hexadecimal"},
+    {BROKER(insecure), "insecure", TYPE_SWITCH, 0, 0, "no", "",
+     "whether the broker is trusted without any verification"},
 
     {STORE(durability), "durability", TYPE_DURABLE, 0, 0, "process", "",
      "what stored state survives: nothing (off), a crash of the gateway, or a power cut"},

@@ -195,6 +195,7 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_FRAMING:
     case TYPE_DURABLE:
     case TYPE_FULL:
+    case TYPE_TLS_MIN:
         config_words_print(key->type, out, size);
         break;
     case TYPE_TEXT:
@@ -270,6 +271,7 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_FRAMING:
     case TYPE_DURABLE:
     case TYPE_FULL:
+    case TYPE_TLS_MIN:
         return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
@@ -313,6 +315,7 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_FRAMING:
     case TYPE_DURABLE:
     case TYPE_FULL:
+    case TYPE_TLS_MIN:
         fputs(config_word(key->type, (size_t)load_number(key, object)), out);
         break;
     }
@@ -525,6 +528,7 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_FRAMING:
     case TYPE_DURABLE:
     case TYPE_FULL:
+    case TYPE_TLS_MIN:
         return read_word(&in, object);
     }
     return false;

@@ -104,16 +104,27 @@ static bool copy_text(const char **text)
     return *text != NULL;
 }
 
+enum { TEXTS = 14 };
+
+/* Every string among the options. */
+static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
+{
+    const char **const all[] = {
+        &o->address,          &o->client_id,    &o->username,     &o->password,
+        &o->tls.ca_file,      &o->tls.ca_path,  &o->tls.crl_file, &o->tls.cert_file,
+        &o->tls.key_file,     &o->tls.ciphers,  &o->tls.alpn,     &o->tls.key_password_file,
+        &o->tls.psk_identity, &o->tls.psk_file,
+    };
+    _Static_assert(sizeof all / sizeof all[0] == TEXTS, "all of them are counted");
+    memcpy(texts, all, sizeof all);
+}
+
 static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
 {
-    static const char scheme[] = "mqtt://";
-
     struct mqtt_options o = *options;
     fill_in(&o);
-    const char **const texts[] = {&o.address, &o.client_id, &o.username, &o.password};
-
-    enum { TEXTS = sizeof texts / sizeof texts[0] };
-
+    const char **texts[TEXTS];
+    texts_of(&o, texts);
     bool ok = o.address != NULL && o.client_id != NULL;
     for (size_t i = 0; i < TEXTS; i++) {
         if (!ok)
@@ -122,10 +133,7 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
             ok = copy_text(texts[i]);
     }
     m->options = o;
-    m->server = o.address;
-    if (ok && strncmp(o.address, scheme, sizeof scheme - 1) == 0)
-        m->server = o.address + sizeof scheme - 1;
-    return ok;
+    return ok && dial_init(&m->dial, o.address) == 0;
 }
 
 static void init_lists(struct mqtt *m)
@@ -195,10 +203,11 @@ void mqtt_free(struct mqtt *m)
     items_free(&m->orphans);
     items_free(&m->inbox);
     keep_deinit(m);
-    free_text(m->options.address);
-    free_text(m->options.client_id);
-    free_text(m->options.username);
-    free_text(m->options.password);
+    const char **texts[TEXTS];
+    texts_of(&m->options, texts);
+    for (size_t i = 0; i < TEXTS; i++)
+        free_text(*texts[i]);
+    dial_deinit(&m->dial);
     if (m->socket >= 0)
         close(m->socket);
     pthread_mutex_destroy(&m->lock);
@@ -360,6 +369,14 @@ void mqtt_flush(struct mqtt *m)
     list_unlink(&m->dirty);
     if (mqtt_hand_in(m))
         host_kick(m);
+}
+
+void mqtt_renew(struct mqtt *m)
+{
+    pthread_mutex_lock(&m->lock);
+    if (dial_target(&m->dial)->tls)
+        mqtt_cut(m, "certificates are read anew");
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

@@ -23,27 +23,30 @@
 #include <stdint.h>
 
 #include "broker/upstream.h"
+#include "tls.h"
 
 struct store;
 
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
-    const char *address;     /* "mqtt://host:port" */
-    const char *client_id;   /* 1..65535 octets of UTF-8 */
-    const char *username;    /* NULL = none */
-    const char *password;    /* NULL = none */
-    unsigned keepalive_s;    /* 5..65535 */
-    unsigned window;         /* requests given to Paho at once, 1..1000; default 200 */
-    unsigned window_qos2;    /* PUBLISHes of QoS 2 among them; default 16. While its
+    const char *address;   /* "mqtt://host:port", with mqtts:// TLS; or several, separated by ", ",
+                                all of one kind */
+    const char *client_id; /* 1..65535 octets of UTF-8 */
+    const char *username;  /* NULL = none */
+    const char *password;  /* NULL = none */
+    unsigned keepalive_s;  /* 5..65535 */
+    unsigned window;       /* requests given to Paho at once, 1..1000; default 200 */
+    unsigned window_qos2;  /* PUBLISHes of QoS 2 among them; default 16. While its
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
-    unsigned max_queued;     /* messages waiting for the window; default 65536 */
+    unsigned max_queued;   /* messages waiting for the window; default 65536 */
     size_t max_queued_bytes; /* their topics and payloads; default 64 MiB */
     unsigned max_inbox;      /* messages from the broker not yet taken; default 65536 */
     size_t max_inbox_bytes;  /* their topics and payloads; default 32 MiB */
     int64_t backoff_min_ms;  /* default 1 s */
     int64_t backoff_max_ms;  /* default 60 s */
     uint64_t seed;           /* of the jitter */
+    struct tls_options tls;  /* for mqtts:// and wss:// */
     struct store *store;     /* of what must survive the process, or NULL; must outlive this */
 };
 
@@ -110,6 +113,10 @@ void mqtt_flush(struct mqtt *m);
 /* Loop thread. The next event, borrowed until the following call; false when the inbox is empty.
  * Drain it fully: wake-ups coalesce. UP_DISCONNECTED comes before the answers to what was open. */
 bool mqtt_next_event(struct mqtt *m, struct up_event *out);
+
+/* Loop thread. With TLS: ends the connection, so that the next one, which follows soon, is made with
+ * the certificates there are now. */
+void mqtt_renew(struct mqtt *m);
 
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
  * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s: when Paho does not

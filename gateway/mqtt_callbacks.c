@@ -42,40 +42,48 @@ static const char *refusal(int connack)
 static void explain_failure(struct mqtt *m, const MQTTAsync_failureData *data)
 {
     const struct paho_calls calls = paho_last_calls();
+    const char *const server = dial_target(&m->dial)->server;
     const char *const message = data != NULL && data->message != NULL ? data->message : "";
     const int code = data != NULL ? data->code : MQTTASYNC_FAILURE;
     char error[80];
 
     if (refusal(code) != NULL)
-        snprintf(m->why, WHY_MAX, "%s: %s", m->server, refusal(code));
+        snprintf(m->why, WHY_MAX, "%s: %s", server, refusal(code));
     else if (m->cut_why[0] != '\0')
         snprintf(m->why, WHY_MAX, "%s", m->cut_why);
     else if (strstr(message, "timeout") != NULL)
-        snprintf(m->why, WHY_MAX, "no answer from %s", m->server);
+        snprintf(m->why, WHY_MAX, "no answer from %s", server);
     else if (calls.resolve_error != 0) {
-        snprintf(m->why, WHY_MAX, "host name in %s can't be resolved: %s", m->server,
+        snprintf(m->why, WHY_MAX, "host name in %s can't be resolved: %s", server,
                  gai_strerror(calls.resolve_error));
     } else if (calls.connect_error == ECONNREFUSED) {
-        snprintf(m->why, WHY_MAX, "connection refused by %s", m->server);
+        snprintf(m->why, WHY_MAX, "connection refused by %s", server);
     } else if (calls.connect_error != 0) {
-        snprintf(m->why, WHY_MAX, "can't connect to %s: %s", m->server,
+        snprintf(m->why, WHY_MAX, "can't connect to %s: %s", server,
                  strerror_r(calls.connect_error, error, sizeof error));
+    } else if (calls.tls[0] != '\0') {
+        snprintf(m->why, WHY_MAX, "%s: %s", server, calls.tls);
+    } else if (calls.receive_error >= 0 && dial_target(&m->dial)->tls) {
+        snprintf(m->why, WHY_MAX, "%s closed the connection before TLS and MQTT were agreed on",
+                 server);
     } else if (calls.receive_error >= 0) {
         snprintf(m->why, WHY_MAX, "%s closed the connection before it answered: an MQTT broker?",
-                 m->server);
+                 server);
     } else {
-        snprintf(m->why, WHY_MAX, "can't connect to %s: Paho error %d %s", m->server, code,
-                 message);
+        snprintf(m->why, WHY_MAX, "can't connect to %s: Paho error %d %s", server, code, message);
     }
 }
 
 static void explain_loss(struct mqtt *m)
 {
-    const int error = paho_last_calls().receive_error;
+    const struct paho_calls calls = paho_last_calls();
+    const int error = calls.receive_error;
     char text[80];
 
     if (m->cut_why[0] != '\0')
         snprintf(m->why, WHY_MAX, "%s", m->cut_why);
+    else if (calls.tls[0] != '\0')
+        snprintf(m->why, WHY_MAX, "%s", calls.tls);
     else if (error == 0)
         snprintf(m->why, WHY_MAX, "connection closed by the broker");
     else if (error == ECONNRESET)

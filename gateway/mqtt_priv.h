@@ -45,10 +45,11 @@
 
 #include "broker/backoff.h"
 #include "mqtt.h"
+#include "mqtt_connect.h"
 #include "mqtt_keep.h"
 
 enum {
-    WHY_MAX = 200,
+    WHY_MAX = 320,
     SUPERVISE_MS = 1000, /* while the broker owes an answer */
 };
 
@@ -113,10 +114,10 @@ struct worker {
 struct mqtt {
     /* Constant after mqtt_start(). */
     struct mqtt_options options; /* with strings of our own */
-    const char *server;          /* "host:port", points into options.address */
     struct mqtt_host *host;
     bool is_alone; /* the host is its own */
     struct keep keep;
+    struct dial dial; /* of the worker, who changes it under `lock` */
 
     struct worker worker;
 

@@ -26,7 +26,6 @@
 #include "mqtt_priv.h"
 
 enum {
-    CONNECT_TIMEOUT_S = 10,    /* Paho looks at it each 3 s */
     CONNECT_LOST_MS = 90000,   /* Paho has forgotten us; resolvers take up to 30 s */
     PURGE_CLOSE_MS = 5000,     /* for the DISCONNECT after the purge */
     STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end, ... */
@@ -34,11 +33,6 @@ enum {
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
     STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
-    PAHO_QUEUE_MAX = 1000000, /* more than any window: the queue is ours */
-    /* Longer than any connection stays silent, and still an int in milliseconds. Paho 1.3.12
-     * resends unanswered messages within a connection after max(10 s, this), once it has
-     * reconnected; mosquitto closes the connection on the third copy. */
-    NEVER_RESEND_S = 2000000,
 };
 
 static struct mqtt *connection_of(struct worker *w)
@@ -127,30 +121,9 @@ static void failed(struct worker *w, const char *why)
     w->due_ms = time_add(now_ms, backoff_failed(&w->backoff, now_ms));
 }
 
-static int create_handle(struct worker *w)
-{
-    MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-    options.MQTTVersion = MQTTVERSION_3_1_1;
-    options.maxBufferedMessages = PAHO_QUEUE_MAX;
-    options.persistQoS0 = 0;
-    struct mqtt *const m = connection_of(w);
-    const struct mqtt_options *const o = &m->options;
-    const bool kept = m->keep.store != NULL;
-    keep_creating(m, true);
-    int rc = MQTTAsync_createWithOptions(&w->handle, o->address, o->client_id,
-                                         kept ? MQTTCLIENT_PERSISTENCE_USER
-                                              : MQTTCLIENT_PERSISTENCE_NONE,
-                                         kept ? &m->keep.calls : NULL, &options);
-    keep_creating(m, false);
-    if (rc == MQTTASYNC_SUCCESS)
-        rc = MQTTAsync_setCallbacks(w->handle, m, on_lost, on_message, keep_on_delivered);
-    return rc;
-}
-
 static void start_connecting(struct worker *w, bool purge)
 {
     struct mqtt *const m = connection_of(w);
-    const struct mqtt_options *const o = &m->options;
 
     if (purge) {
         w->purged = false; /* until that has worked */
@@ -161,28 +134,16 @@ static void start_connecting(struct worker *w, bool purge)
     m->cut_why[0] = '\0';
     pthread_mutex_unlock(&m->lock);
 
-    int rc = w->handle == NULL ? create_handle(w) : MQTTASYNC_SUCCESS;
-    if (rc == MQTTASYNC_SUCCESS) {
-        MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
-        options.MQTTVersion = MQTTVERSION_3_1_1;
-        options.keepAliveInterval = (int)o->keepalive_s;
-        options.cleansession = purge;
-        options.maxInflight = 65535; /* the window is ours: Paho's own costs a second per message */
-        options.username = o->username;
-        options.password = o->password;
-        options.connectTimeout = CONNECT_TIMEOUT_S;
-        options.retryInterval = NEVER_RESEND_S;
-        options.automaticReconnect = 0;
-        options.onSuccess = on_connected;
-        options.onFailure = on_connect_failed;
-        options.context = m;
-        rc = MQTTAsync_connect(w->handle, &options);
-    }
+    char why[WHY_MAX] = "";
+    int rc = w->handle == NULL ? dial_create(m, &w->handle) : MQTTASYNC_SUCCESS;
+    if (rc == MQTTASYNC_SUCCESS)
+        rc = dial_connect(m, w->handle, purge, why, sizeof why);
     w->phase = purge ? PURGING : CONNECTING;
     w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
     if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
-        char why[WHY_MAX];
-        snprintf(why, sizeof why, "can't connect to %s: %s", m->server, MQTTAsync_strerror(rc));
+        if (why[0] == '\0')
+            snprintf(why, sizeof why, "can't connect to %s: %s", dial_target(&m->dial)->server,
+                     MQTTAsync_strerror(rc));
         failed(w, why);
     }
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,6 +18,17 @@ static _Thread_local struct paho_calls last = {.receive_error = -1, .socket = -1
 struct paho_calls paho_last_calls(void)
 {
     return last;
+}
+
+void paho_note_tls(const char *why, int receive_error)
+{
+    snprintf(last.tls, sizeof last.tls, "%s", why);
+    last.receive_error = receive_error;
+}
+
+void paho_note_socket(int fd)
+{
+    last.socket = fd;
 }
 
 static _Thread_local bool has_polled;
@@ -54,7 +66,7 @@ ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 /* A broker that uses Nagle's algorithm (mosquitto, by default) holds its second answer back until
  * the first is acknowledged, which the kernel would put off for up to 40 ms. The option does not
  * last, so it is set each time that the kernel gave something. */
-static void acknowledge_now(int fd)
+void paho_acknowledge_now(int fd)
 {
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
@@ -67,8 +79,9 @@ ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
     if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
         return got;
     if (got > 0 && asked)
-        acknowledge_now(fd);
+        paho_acknowledge_now(fd);
     last.socket = fd;
+    last.tls[0] = '\0';
     last.receive_error = got > 0 ? -1 : 0;
     if (got < 0)
         last.receive_error = transient(errno) ? -1 : errno;
@@ -82,6 +95,7 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     paho_ahead_reset(fd);
     const int rc = connect(fd, address, len);
+    last.tls[0] = '\0';
     last.connect_error = rc != 0 && errno != EINPROGRESS ? errno : 0;
     return rc;
 }
@@ -89,8 +103,10 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     const int rc = getsockopt(fd, level, name, value, len);
-    if (rc == 0 && level == SOL_SOCKET && name == SO_ERROR)
+    if (rc == 0 && level == SOL_SOCKET && name == SO_ERROR) {
         last.connect_error = *(const int *)value;
+        last.tls[0] = '\0';
+    }
     return rc;
 }
 
@@ -100,6 +116,13 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
     last.connect_error = 0;
     last.resolve_error = getaddrinfo(node, service, hints, result);
     return last.resolve_error;
+}
+
+/* The environment of a daemon is no place for proxies and trace files. */
+char *sennet_paho_getenv(const char *name)
+{
+    (void)name;
+    return NULL;
 }
 
 /* Descriptors for which octets wait here are readable without asking the kernel, and writable as

@@ -2,10 +2,10 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which ten undefined symbols (writev, recv,
- * connect, getsockopt, getaddrinfo, poll, usleep, pthread_cond_signal, pthread_cond_timedwait,
- * clock_gettime) are renamed to the functions below; nothing else in the process is affected. That gives what Paho's
- * API does not:
+ * The build makes a copy of Paho's static archive in which eleven undefined symbols (writev, recv,
+ * connect, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
+ * pthread_cond_timedwait, clock_gettime) are renamed to the functions below, and some of OpenSSL's to
+ * those of paho_tls.h; nothing else in the process is affected. That gives what Paho's API does not:
  *
  *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
  *    PUBLISH whose first write fails, while its resend list still points at them; after the
@@ -44,9 +44,15 @@ struct paho_calls {
     int connect_error; /* errno of connect(), or SO_ERROR; 0 = connected or in progress */
     int receive_error; /* errno of recv(); 0 = the peer closed; -1 = data or nothing yet */
     int socket;        /* of recv(); -1 = none */
+    char tls[200];     /* what was wrong with TLS, for people; "" = nothing */
 };
 
 struct paho_calls paho_last_calls(void);
+
+/* Of paho_tls.c, which reads in place of recv(). */
+void paho_note_tls(const char *why, int receive_error);
+void paho_note_socket(int fd);
+void paho_acknowledge_now(int fd);
 
 /* Called by Paho only. */
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
@@ -55,6 +61,7 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                             struct addrinfo **result);
+char *sennet_paho_getenv(const char *name);
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int sennet_paho_usleep(useconds_t us);
 int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t);

@@ -28,7 +28,7 @@ packages_of() {
         ;;
     test)
         packages_of build
-        echo check mosquitto mosquitto-clients tshark
+        echo check mosquitto mosquitto-clients openssl tshark
         ;;
     demo)
         packages_of build

@@ -29,7 +29,7 @@ struct probe {
     unsigned connected;
     unsigned disconnected;
     bool session_present; /* of the latest connection */
-    char why[200];        /* of the latest loss */
+    char why[320];        /* of the latest loss */
     int64_t lost_at_ms;
     struct probe_answers *answers; /* PROBE_TOKENS, by token */
     unsigned ok, busy, refused, doubt;

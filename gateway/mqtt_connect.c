@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mqtt_connect.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mqtt_priv.h"
+
+enum {
+    CONNECT_TIMEOUT_S = 10,   /* Paho looks at it each 3 s */
+    PAHO_QUEUE_MAX = 1000000, /* more than any window: the queue is ours */
+    /* Longer than any connection stays silent, and still an int in milliseconds. Paho 1.3.12
+     * resends unanswered messages within a connection after max(10 s, this), once it has
+     * reconnected; mosquitto closes the connection on the third copy. */
+    NEVER_RESEND_S = 2000000,
+};
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+static char *copy_host(const char *server)
+{
+    if (*server == '[')
+        return strndup(server + 1, strcspn(server + 1, "]"));
+    return strndup(server, strcspn(server, ":/"));
+}
+
+static int add_target(struct dial *d, const char *text, size_t len)
+{
+    struct target *const grown = realloc(d->targets, (d->n_targets + 1) * sizeof *grown);
+    if (grown == NULL)
+        return -ENOMEM;
+    d->targets = grown;
+    char *const uri = strndup(text, len);
+    if (uri == NULL)
+        return -ENOMEM;
+    const char *const rest = strstr(uri, "://");
+    const char *const server = rest != NULL ? rest + 3 : uri;
+    const bool tls = strncmp(uri, "mqtts:", 6) == 0 || strncmp(uri, "wss:", 4) == 0;
+    char *const host = copy_host(server);
+    if (host == NULL) {
+        free(uri);
+        return -ENOMEM;
+    }
+    d->targets[d->n_targets++] =
+        (struct target){.uri = uri, .server = server, .host = host, .tls = tls};
+    return 0;
+}
+
+int dial_init(struct dial *d, const char *addresses)
+{
+    int rc = 0;
+    *d = (struct dial){.ticket = ""};
+    do {
+        addresses += strspn(addresses, ", ");
+        const size_t len = strcspn(addresses, ", ");
+        rc = add_target(d, addresses, len);
+        addresses += len;
+    } while (rc == 0 && addresses[strspn(addresses, ", ")] != '\0');
+    return rc;
+}
+
+void dial_deinit(struct dial *d)
+{
+    paho_ticket_drop(d->ticket);
+    for (size_t i = 0; i < d->n_targets; i++) {
+        free(d->targets[i].uri);
+        free(d->targets[i].host);
+    }
+    free(d->targets);
+    *d = (struct dial){.ticket = ""};
+}
+
+const struct target *dial_target(const struct dial *d)
+{
+    return &d->targets[d->at];
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+static const char *const part_names[] = {
+    [TLS_PART_CA_FILE] = "ca_file can't be used: ",
+    [TLS_PART_CA_PATH] = "ca_path can't be used: ",
+    [TLS_PART_CRL_FILE] = "crl_file can't be used: ",
+    [TLS_PART_CERT_FILE] = "cert_file can't be used: ",
+    [TLS_PART_KEY_FILE] = "key_file can't be used: ",
+    [TLS_PART_KEY_PASSWORD_FILE] = "key_password_file can't be used: ",
+    [TLS_PART_CIPHERS] = "ciphers can't be used: ",
+    [TLS_PART_ALPN] = "alpn can't be used: ",
+    [TLS_PART_PSK_FILE] = "psk_file can't be used: ",
+    [TLS_PART_NONE] = "",
+};
+
+/* False: `why` says why not. */
+static bool prepare_tls(struct mqtt *m, char *why, size_t why_size)
+{
+    struct dial *const d = &m->dial;
+    struct tls_problem problem;
+
+    paho_ticket_drop(d->ticket);
+    d->ticket[0] = '\0';
+    SSL_CTX *const ctx = tls_context_new(&m->options.tls, &problem);
+    if (ctx == NULL) {
+        snprintf(why, why_size, "%s%s", part_names[problem.part], problem.text);
+        return false;
+    }
+    struct tls_attempt *const a =
+        tls_attempt_new(ctx, dial_target(d)->host, m->options.tls.insecure);
+    const bool ok = a != NULL && paho_ticket_put(a, d->ticket) == 0;
+    if (!ok)
+        snprintf(why, why_size, "out of memory");
+    tls_attempt_unref(a);
+    return ok;
+}
+
+/* ---- Paho ------------------------------------------------------------------------------------ */
+
+int dial_create(struct mqtt *m, MQTTAsync *out)
+{
+    const bool kept = m->keep.store != NULL;
+    MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
+    options.MQTTVersion = MQTTVERSION_3_1_1;
+    options.maxBufferedMessages = PAHO_QUEUE_MAX;
+    options.persistQoS0 = 0;
+    int rc = MQTTAsync_createWithOptions(out, dial_target(&m->dial)->uri, m->options.client_id,
+                                         kept ? MQTTCLIENT_PERSISTENCE_USER
+                                              : MQTTCLIENT_PERSISTENCE_NONE,
+                                         kept ? &m->keep.calls : NULL, &options);
+    keep_creating(m, false);
+    if (rc == MQTTASYNC_SUCCESS)
+        rc = MQTTAsync_setCallbacks(*out, m, on_lost, on_message, keep_on_delivered);
+    return rc;
+}
+
+int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size)
+{
+    const struct mqtt_options *const o = &m->options;
+    const struct target *const target = dial_target(&m->dial);
+    char *const uris[] = {target->uri};
+    MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
+    MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
+
+    why[0] = '\0';
+    if (target->tls) {
+        if (!prepare_tls(m, why, why_size))
+            return MQTTASYNC_FAILURE;
+        ssl.trustStore = m->dial.ticket;
+        ssl.verify = 0; /* done by OpenSSL itself, with more to say */
+        options.ssl = &ssl;
+    }
+    options.MQTTVersion = MQTTVERSION_3_1_1;
+    options.serverURIcount = 1;
+    options.serverURIs = uris;
+    options.keepAliveInterval = (int)o->keepalive_s;
+    options.cleansession = clean;
+    options.maxInflight = 65535; /* the window is ours: Paho's own costs a second per message */
+    options.username = o->username;
+    options.password = o->password;
+    options.connectTimeout = CONNECT_TIMEOUT_S;
+    options.retryInterval = NEVER_RESEND_S;
+    options.automaticReconnect = 0;
+    options.onSuccess = on_connected;
+    options.onFailure = on_connect_failed;
+    options.context = m;
+    return MQTTAsync_connect(handle, &options);
+}

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS against a real mosquitto, with an authority, certificates and a revocation list that are made
+ * for the run. Each refusal has its sentence, and nothing is ever said in plain text.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "e2e/broker.h"
+#include "e2e/mqtt_probe.h"
+
+enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128, CONFIG_ROOM = 900 };
+
+static char pki[] = "/tmp/sennet-pki-XXXXXX";
+static struct broker broker;
+static struct probe probe;
+
+/* ---- scenery --------------------------------------------------------------------------------- */
+
+/* Outside of any test. */
+static bool make_pki(void)
+{
+    char command[2 * PATH_ROOM];
+    if (mkdtemp(pki) == NULL)
+        return false;
+    snprintf(command, sizeof command, "'%s' %s", PKI_SCRIPT, pki);
+    return system(command) == 0;
+}
+
+static void remove_pki(void)
+{
+    char command[2 * PATH_ROOM];
+    snprintf(command, sizeof command, "rm -rf %s", pki);
+    if (system(command) != 0)
+        fprintf(stderr, "%s is left behind\n", pki);
+}
+
+static const char *file(const char *name)
+{
+    static char rooms[8][PATH_ROOM];
+    static unsigned next;
+    char *const path = rooms[next++ % 8];
+    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
+    return path;
+}
+
+/* A listener with this certificate; `more` lines behind. */
+static void start_broker(const char *certificate, const char *more)
+{
+    char config[CONFIG_ROOM];
+    snprintf(config, sizeof config, "certfile %s/%s.pem\nkeyfile %s/%s.key\n%s", pki, certificate,
+             pki, certificate, more);
+    broker_start(&broker, config);
+}
+
+/* mosquitto can be told the oldest version only: OpenSSL's own configuration sets the newest. */
+static void start_broker_of(bool old, const char *certificate, const char *more)
+{
+    FILE *f = fopen(file("old.cnf"), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = old\n"
+          "[old]\nMaxProtocol = TLSv1.2\n",
+          f);
+    fclose(f);
+    if (old)
+        setenv("OPENSSL_CONF", file("old.cnf"), 1);
+    start_broker(certificate, more);
+    unsetenv("OPENSSL_CONF");
+}
+
+static const char *wants_certificates(void)
+{
+    static char lines[CONFIG_ROOM / 2];
+    snprintf(lines, sizeof lines,
+             "cafile %s/ca.pem\nrequire_certificate true\nuse_identity_as_username true\n"
+             "crlfile %s/crl.pem\n",
+             pki, pki);
+    return lines;
+}
+
+static struct mqtt_options tls_options(const char *host)
+{
+    struct mqtt_options o = probe_options(&probe, broker.port);
+    snprintf(probe.address, sizeof probe.address, "mqtts://%s:%u", host, broker.port);
+    o.tls.ca_file = file("ca.pem");
+    return o;
+}
+
+static void expect_connected(const struct mqtt_options *o)
+{
+    probe_start(&probe, o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    probe_publish(&probe, 1, "t/a", 1, 20);
+    mqtt_flush(probe.m);
+    PROBE_UNTIL(&probe, probe.ok == 1, SOON_MS);
+    probe_stop(&probe, 100);
+}
+
+/* Twice, as the second attempt must not be kinder. */
+static void expect_refused(const struct mqtt_options *o, const char *why)
+{
+    probe_start(&probe, o);
+    PROBE_UNTIL(&probe, probe.disconnected >= 2, SOON_MS);
+    ck_assert_uint_eq(probe.connected, 0);
+    ck_assert_msg(strstr(probe.why, why) != NULL, "'%s' lacks '%s'", probe.why, why);
+    probe_stop(&probe, 0);
+}
+
+static void stop_broker(void)
+{
+    if (broker.directory[0] != '\0')
+        broker_stop(&broker);
+    broker = (struct broker){.pid = 0};
+}
+
+/* ---- the ordinary day ------------------------------------------------------------------------ */
+
+START_TEST(messages_pass_encrypted)
+{
+    struct probe listener;
+    start_broker_of(_i == 0, "server", "");
+    struct mqtt_options o = tls_options("localhost");
+    probe_start(&probe, &o);
+    listener = probe;
+    o.client_id = "listener";
+    probe_start(&listener, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    PROBE_UNTIL(&listener, listener.connected == 1, SOON_MS);
+    probe_subscribe(&listener, 1, "t/#", 2);
+    mqtt_flush(listener.m);
+    PROBE_UNTIL(&listener, listener.subscribed == 1, SOON_MS);
+    for (uint8_t qos = 0; qos <= 2; qos++) {
+        probe_publish(&probe, qos, "t/a", qos, 200);
+        mqtt_flush(probe.m);
+        PROBE_UNTIL(&listener, listener.messages == qos + 1U, SOON_MS);
+        ck_assert_uint_eq(listener.last.qos, qos);
+    }
+    PROBE_UNTIL(&probe, probe.ok == 2, SOON_MS);
+    probe_stop(&probe, 100);
+    probe_stop(&listener, 100);
+}
+
+END_TEST
+
+START_TEST(an_address_is_verified_like_a_name)
+{
+    start_broker("server", "");
+    const struct mqtt_options o = tls_options("127.0.0.1");
+    expect_connected(&o);
+}
+
+END_TEST
+
+START_TEST(a_client_certificate_is_shown)
+{
+    start_broker("server", wants_certificates());
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.cert_file = file("client.pem");
+    o.tls.key_file = file("client.key");
+    expect_connected(&o);
+    o.tls.key_file = file("client-locked.key");
+    o.tls.key_password_file = file("client.password");
+    expect_connected(&o);
+}
+
+END_TEST
+
+START_TEST(a_revocation_list_does_not_stand_in_the_way_of_good_certificates)
+{
+    start_broker("server", "");
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.crl_file = file("crl.pem");
+    expect_connected(&o);
+}
+
+END_TEST
+
+START_TEST(a_pre_shared_key_needs_no_certificate)
+{
+    char config[CONFIG_ROOM];
+    FILE *f = fopen(file("psk"), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("gateway:0123456789abcdef0123456789abcdef\n", f);
+    fclose(f);
+    f = fopen(file("psk.key"), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("0123456789ABCDEF0123456789abcdef\n", f);
+    fclose(f);
+    snprintf(config, sizeof config, "psk_file %s/psk\npsk_hint hint\n", pki);
+    broker_start(&broker, config);
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.psk_identity = "gateway";
+    o.tls.psk_file = file("psk.key");
+    expect_connected(&o);
+    o.tls.psk_identity = "nobody";
+    expect_refused(&o, "");
+}
+
+END_TEST
+
+START_TEST(insecure_asks_nothing)
+{
+    start_broker("expired", "");
+    struct mqtt_options o = tls_options("127.0.0.1");
+    o.tls.ca_file = NULL;
+    o.tls.insecure = true;
+    expect_connected(&o);
+}
+
+END_TEST
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *certificate, *host, *why;
+} bad[] = {
+    {"expired",    "localhost", "certificate of localhost expired on 2020-01-02"         },
+    {"early",      "localhost", "certificate of localhost is not valid before 2099-01-01"},
+    {"wrong-name", "localhost",
+     "certificate is for other names: broker.example, other.example (wanted localhost)"  },
+    {"wrong-name", "127.0.0.1",
+     "certificate is for other names: broker.example, other.example (wanted 127.0.0.1)"  },
+    {"stranger",   "localhost", "unknown authority: Stranger CA signed the certificate"  },
+    {"revoked",    "localhost", "certificate of localhost was revoked"                   },
+};
+
+START_TEST(a_bad_certificate_is_refused_with_its_reason)
+{
+    start_broker(bad[_i].certificate, "");
+    struct mqtt_options o = tls_options(bad[_i].host);
+    if (strcmp(bad[_i].certificate, "revoked") == 0)
+        o.tls.crl_file = file("crl.pem");
+    expect_refused(&o, bad[_i].why);
+}
+
+END_TEST
+
+START_TEST(the_system_does_not_know_our_authority)
+{
+    start_broker("server", "");
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.ca_file = NULL;
+    expect_refused(&o, "unknown authority: Sennet Test CA");
+}
+
+END_TEST
+
+static const struct {
+    const char *certificate; /* NULL: none */
+    const char *why;
+} strangers[] = {
+    {NULL,              "the broker wants a client certificate"                             },
+    {"client-expired",  "the broker refused our certificate: expired"                       },
+    {"client-revoked",  "the broker refused our certificate: revoked"                       },
+    {"client-stranger", "the broker refused our certificate: it does not know the authority"},
+};
+
+enum { N_STRANGERS = sizeof strangers / sizeof strangers[0] };
+
+START_TEST(the_brokers_refusal_of_our_certificate_is_told)
+{
+    start_broker_of(_i < N_STRANGERS, "server", wants_certificates());
+    struct mqtt_options o = tls_options("localhost");
+    const char *const name = strangers[_i % N_STRANGERS].certificate;
+    char path[PATH_ROOM];
+    if (name != NULL) {
+        snprintf(path, sizeof path, "%s.pem", name);
+        o.tls.cert_file = file(path);
+        snprintf(path, sizeof path, "%s.key", name);
+        o.tls.key_file = file(path);
+    }
+    expect_refused(&o, strangers[_i % N_STRANGERS].why);
+}
+
+END_TEST
+
+START_TEST(an_old_version_of_tls_is_refused)
+{
+    start_broker_of(true, "server", "");
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.min = TLS_MIN_1_3;
+    expect_refused(&o, "no TLS version that tls_min allows");
+}
+
+END_TEST
+
+START_TEST(a_port_without_tls_is_recognised)
+{
+    broker_start(&broker, "");
+    const struct mqtt_options o = tls_options("localhost");
+    expect_refused(&o, "closed the connection before TLS");
+}
+
+END_TEST
+
+START_TEST(files_that_do_not_fit_are_named)
+{
+    start_broker("server", "");
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.cert_file = file("client.pem");
+    o.tls.key_file = file("server.key");
+    expect_refused(&o, "does not belong to the certificate");
+    o.tls.key_file = file("client-locked.key");
+    expect_refused(&o, "needs a key_password_file");
+    o.tls.key_file = file("nowhere.key");
+    expect_refused(&o, "key_file can't be used: can't read");
+}
+
+END_TEST
+
+/* ---- change ---------------------------------------------------------------------------------- */
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[3 * PATH_ROOM];
+    snprintf(command, sizeof command, "cp %s/%s %s/%s", pki, from, pki, to);
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(a_renewed_certificate_is_used_by_the_next_connection)
+{
+    start_broker("server", wants_certificates());
+    copy_file("client-expired.pem", "renewed.pem");
+    copy_file("client-expired.key", "renewed.key");
+    struct mqtt_options o = tls_options("localhost");
+    o.tls.cert_file = file("renewed.pem");
+    o.tls.key_file = file("renewed.key");
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.disconnected >= 1, SOON_MS);
+    copy_file("client.key", "renewed.key");
+    copy_file("client.pem", "renewed.pem");
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    copy_file("client-revoked.key", "renewed.key");
+    copy_file("client-revoked.pem", "renewed.pem");
+    mqtt_renew(probe.m);
+    PROBE_UNTIL(&probe, strstr(probe.why, "revoked") != NULL, SOON_MS);
+    ck_assert_uint_eq(probe.connected, 1);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+/* A write meets the dead connection first, again and again: each request is answered once, and
+ * nothing that was freed is sent. */
+START_TEST(a_broker_that_dies_under_load_costs_nothing_but_time)
+{
+    enum { TOKENS = 6000, ROUNDS = 4 };
+
+    start_broker("server", "");
+    struct mqtt_options o = tls_options("localhost");
+    o.keepalive_s = 5;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    uint64_t token = 1;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        const unsigned connected = probe.connected;
+        for (unsigned i = 0; i < TOKENS / ROUNDS; i++, token++)
+            probe_publish(&probe, token, "t/load", (uint8_t)(1 + token % 2), 300);
+        mqtt_flush(probe.m);
+        probe_turn(&probe, 5);
+        broker_end(&broker, SIGKILL);
+        broker_start_again(&broker);
+        PROBE_UNTIL(&probe, probe.connected > connected, SOON_MS);
+        PROBE_UNTIL(&probe, probe.ok + probe.busy + probe.refused >= token - 1, SOON_MS);
+    }
+    for (uint64_t t = 1; t < token; t++) {
+        const struct probe_answers *const a = &probe.answers[t];
+        ck_assert_msg(a->ok + a->busy + a->refused == 1, "token %d: %u %u %u", (int)t, a->ok,
+                      a->busy, a->refused);
+    }
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+/* Writes that stop half way, and go on. */
+START_TEST(large_messages_pass_a_broker_that_pauses)
+{
+    enum { MESSAGES = 40, OCTETS = 200000 };
+
+    start_broker("server", "");
+    struct mqtt_options o = tls_options("localhost");
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    broker_pause(&broker);
+    uint8_t *const octets = calloc(1, OCTETS);
+    ck_assert_ptr_nonnull(octets);
+    struct body *const body = body_new(bytes_of(octets, OCTETS));
+    free(octets);
+    for (uint64_t token = 1; token <= MESSAGES; token++)
+        mqtt_submit(probe.m, &(struct up_request){.type = UP_PUBLISH,
+                                                  .token = token,
+                                                  .topic = bytes_str("t/large"),
+                                                  .body = body,
+                                                  .qos = 1});
+    body_unref(body);
+    mqtt_flush(probe.m);
+    probe_turn(&probe, 300);
+    ck_assert_uint_lt(probe.ok, MESSAGES);
+    broker_resume(&broker);
+    PROBE_UNTIL(&probe, probe.ok == MESSAGES, SOON_MS);
+    ck_assert_uint_eq(probe.disconnected, 0);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+/* ---- never in plain text --------------------------------------------------------------------- */
+
+struct ear {
+    int fd;
+    pthread_t thread;
+    atomic_bool stop;
+    atomic_uint connections;
+    atomic_uint plain; /* of these, began with something else than a record of a TLS handshake */
+};
+
+static void *listen_in(void *arg)
+{
+    struct ear *const e = arg;
+    while (!atomic_load(&e->stop)) {
+        struct pollfd waits = {.fd = e->fd, .events = POLLIN};
+        if (poll(&waits, 1, 50) <= 0)
+            continue;
+        const int fd = accept(e->fd, NULL, NULL);
+        uint8_t head[2] = {0, 0};
+        if (fd < 0)
+            continue;
+        if (recv(fd, head, sizeof head, MSG_WAITALL) == sizeof head) {
+            atomic_fetch_add(&e->connections, 1);
+            if (head[0] != 0x16 || head[1] != 0x03)
+                atomic_fetch_add(&e->plain, 1);
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+START_TEST(nothing_is_ever_said_in_plain_text)
+{
+    struct ear e = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    ck_assert_int_eq(bind(e.fd, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(e.fd, 16), 0);
+    ck_assert_int_eq(getsockname(e.fd, (struct sockaddr *)&a, &len), 0);
+    ck_assert_int_eq(pthread_create(&e.thread, NULL, listen_in, &e), 0);
+    broker.port = ntohs(a.sin_port);
+    const struct mqtt_options o = tls_options("localhost");
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.disconnected >= 6, SOON_MS);
+    probe_stop(&probe, 0);
+    atomic_store(&e.stop, true);
+    pthread_join(e.thread, NULL);
+    close(e.fd);
+    ck_assert_uint_ge(e.connections, 6);
+    ck_assert_uint_eq(e.plain, 0);
+}
+
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static void add_loop(Suite *s, const char *name, const TTest *test, int n)
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, TEST_TIMEOUT_S);
+    tcase_add_checked_fixture(t, NULL, stop_broker);
+    tcase_add_loop_test(t, test, 0, n);
+    suite_add_tcase(s, t);
+}
+
+#define ADD(s, test)     add_loop(s, #test, test, 1)
+#define LOOP(s, test, n) add_loop(s, #test, test, (int)(n))
+
+int main(void)
+{
+    Suite *s = suite_create("tls");
+    LOOP(s, messages_pass_encrypted, 2);
+    ADD(s, an_address_is_verified_like_a_name);
+    ADD(s, a_client_certificate_is_shown);
+    ADD(s, a_revocation_list_does_not_stand_in_the_way_of_good_certificates);
+    ADD(s, a_pre_shared_key_needs_no_certificate);
+    ADD(s, insecure_asks_nothing);
+    LOOP(s, a_bad_certificate_is_refused_with_its_reason, sizeof bad / sizeof bad[0]);
+    ADD(s, the_system_does_not_know_our_authority);
+    LOOP(s, the_brokers_refusal_of_our_certificate_is_told, 2 * N_STRANGERS);
+    ADD(s, an_old_version_of_tls_is_refused);
+    ADD(s, a_port_without_tls_is_recognised);
+    ADD(s, files_that_do_not_fit_are_named);
+    ADD(s, a_renewed_certificate_is_used_by_the_next_connection);
+    ADD(s, a_broker_that_dies_under_load_costs_nothing_but_time);
+    ADD(s, large_messages_pass_a_broker_that_pauses);
+    ADD(s, nothing_is_ever_said_in_plain_text);
+
+    SRunner *r = srunner_create(s);
+    if (!make_pki()) {
+        fprintf(stderr, "no certificates in %s: is openssl installed?\n", pki);
+        return EXIT_FAILURE;
+    }
+    srunner_run_all(r, CK_ENV);
+    remove_pki();
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
