@@ -123,6 +123,7 @@ int dial_create(struct mqtt *m, MQTTAsync *out)
     options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
     options.persistQoS0 = 0;
+    keep_creating(m, true);
     int rc = MQTTAsync_createWithOptions(out, dial_target(&m->dial)->uri, m->options.client_id,
                                          kept ? MQTTCLIENT_PERSISTENCE_USER
                                               : MQTTCLIENT_PERSISTENCE_NONE,
