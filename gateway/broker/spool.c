@@ -92,7 +92,8 @@ static void submit_publish(struct spool *s, const struct up_request *r)
     const bool in_place = queues && s->up && s->usable;
     const bool worth = is_worth(s, r->qos, r->will) || in_place;
     const bool behind = worth && queues;
-    const bool wanted = worth && (r->qos == 2 || behind || !s->up);
+    /* A will is repeated by nobody: its session, which has ended, is not stored any more. */
+    const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up);
     if (!wanted && s->up) {
         pass(s, r);
         return;
@@ -110,10 +111,11 @@ static void submit_publish(struct spool *s, const struct up_request *r)
         };
         if (take_over(s, &a))
             return;
-        if (a.answer || !s->up)
-            refuse(s, r);
-        else
+        const bool may_pass = s->up && (!a.answer || (r->will && !behind));
+        if (may_pass)
             pass(s, r);
+        else
+            refuse(s, r);
     } else if (s->up && !behind) {
         pass(s, r);
     } else {

@@ -19,8 +19,9 @@
  *                      connection and not acknowledged yet: spooled behind them
  *     QoS 2            always spooled, if the store is usable: only that makes "exactly once"
  *                      survive a restart. Answered when committed (see "Pace"), sent behind
- *     will             as a message of its client of that QoS; of QoS 0, spooled and answered like one
- *                      of QoS 1 when it can't be passed on
+ *     will             always spooled, if there is room, whatever its QoS: with its session it would be
+ *                      forgotten in a crash, and nobody repeats it. Answered when committed; else
+ *                      as a message of its client of that QoS
  *     no room          UP_BUSY: the node is told "congestion", and comes again
  *
  * SUBSCRIBE, UNSUBSCRIBE and all events but those of spooled messages pass unchanged.

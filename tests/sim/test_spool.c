@@ -355,7 +355,35 @@ START_TEST(a_will_does_not_overtake_what_its_client_had_published)
     ck_assert_uint_eq(gauges().messages, 2);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 2);
-    world_publish(w, A, 0, true); /* nothing to wait for */
+}
+
+END_TEST
+
+/* Nobody repeats it: its node is gone, and its session says no more that there was one. */
+START_TEST(a_will_is_stored_before_it_is_sent)
+{
+    world_come(w);
+    for (uint8_t qos = 0; qos < 3; qos++) {
+        world_publish(w, A, qos, true);
+        world_carry(w);
+        ck_assert_uint_eq(gauges().messages, 1);
+        ck_assert_uint_eq(with_connection(), 0);
+        world_commit(w);
+        world_carry(w);
+        ck_assert_uint_eq(with_connection(), 1);
+        world_settle(w);
+        ck_assert_uint_eq(w->delivered, qos + 1U);
+        ck_assert_uint_eq(gauges().messages, 0);
+    }
+}
+
+END_TEST
+
+START_TEST(a_will_passes_when_there_is_no_room_for_it)
+{
+    world_come(w);
+    world_usable(w, false);
+    world_publish(w, A, 1, true);
     world_carry(w);
     ck_assert_uint_eq(gauges().messages, 0);
     ck_assert_uint_eq(with_connection(), 1);
@@ -504,6 +532,8 @@ int main(void)
     tcase_add_test(order, after_a_lost_connection_qos_1_is_repeated_in_order_and_qos_2_is_not);
     tcase_add_test(order, a_will_of_any_qos_is_taken_while_the_connection_is_away);
     tcase_add_test(order, a_will_does_not_overtake_what_its_client_had_published);
+    tcase_add_test(order, a_will_is_stored_before_it_is_sent);
+    tcase_add_test(order, a_will_passes_when_there_is_no_room_for_it);
     tcase_add_test(order, a_will_of_qos_0_that_comes_back_is_taken_and_answered);
     tcase_add_test(order, what_comes_back_without_its_message_is_the_nodes_to_send_again);
     tcase_add_test(order, a_second_answer_changes_nothing);
