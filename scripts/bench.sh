@@ -69,7 +69,7 @@ end_programs() {
     rm -rf "$work/state"
 }
 
-status=0
+status=0 head=''
 # bench BROKER LABEL OPTION|FIGURE...: with a fresh gateway.
 bench() {
     local broker=$1 label=$2 where
@@ -90,8 +90,7 @@ set_tcp_nodelay true'
     # shellcheck disable=SC2086 # words are wanted
     "$bin/sennet-bench" --gateway "127.0.0.1:$udp_port" $where --pid "$daemon_pid" \
         --label "$label, store $durability" --seconds "$seconds" --repeat "$repeat" \
-        ${json:+--json "$json"} "$@" || status=1
-    echo
+        ${json:+--json "$json"} ${head:+"$head"} "$@" || status=1
     end_programs
 }
 
@@ -107,7 +106,7 @@ with() { # NUMBERS FIGURE...
 }
 
 group() {
-    local sizes='10 100 1000 10000'
+    local sizes='10 100 1000 10000' head=''
     # shellcheck disable=SC2046 # words are wanted
     case $1 in
     up) bench mosquitto 'Up' echo echo-batch $(with "$sizes" up-0 up-1 up-2) up-m1:100 ;;
@@ -115,12 +114,13 @@ group() {
     fan) bench mosquitto 'Fan-out' $(with '100 1000' fan-0 fan-1) ;;
     pace) bench mosquitto 'Delay' $(with '1000 5000' pace-0 pace-1) ;;
     stub)
-        bench stub 'Up and down' $(with '100 1000' up-m1 up-0 up-1 up-2 down-0 down-1 down-2)
-        bench stub 'Fan-out' $(with '100 1000' fan-0 fan-1)
+        bench stub 'Up, down and fan-out' \
+            $(with '100 1000' up-m1 up-0 up-1 up-2 down-0 down-1 down-2 fan-0 fan-1)
         ;;
     connect) # a gateway each
         for nodes in 1000 10000 50000 100000; do
             bench mosquitto 'Connect storm' connect:$nodes
+            head=--no-head
         done
         ;;
     flush) bench stub 'Sleep flush' flush-0:10000 flush-1:10000 ;;
@@ -128,6 +128,7 @@ group() {
         local repeat=1
         for figure in memory:0 $(with '1000 10000 100000' memory memory-full); do
             bench stub 'Memory' "$figure"
+            head=--no-head
         done
         ;;
     idle)
@@ -135,8 +136,9 @@ group() {
         bench mosquitto 'Idle' idle:100000
         ;;
     crowd)
-        bench stub 'Alone' up-1:100
-        bench stub 'Among 100000 idle nodes' --crowd 100000 up-1:100
+        bench stub 'Alone' up-0:100 up-1:100 down-1:100
+        echo
+        bench stub 'Among 100000 idle nodes' --crowd 100000 up-0:100 up-1:100 down-1:100
         ;;
     stick) scripts/stick-rate.sh ;;
     *)
@@ -150,11 +152,13 @@ if [ "$quick" = yes ]; then
     seconds=0.3 repeat=1
     bench mosquitto 'Quick' --warm 0.1 echo up-m1:20 up-0:20 up-1:20 up-2:20 down-0:20 down-1:20 \
         down-2:20 fan-0:20 fan-1:20 pace-1:200 connect:200 flush-1:20 memory-full:20 idle:20
+    echo
     bench stub 'Quick' --warm 0.1 --ports 7 --crowd 30 up-0:20 up-1:20 up-2:20 down-0:20 down-1:20 \
         down-2:20 fan-1:20 flush-0:20
 else
     for name; do
         group "$name"
+        echo
     done
     echo "At radio speed, behind an emulated stick of 115200 baud: scripts/bench.sh stick"
 fi

@@ -28,7 +28,7 @@ packages_of() {
         ;;
     test)
         packages_of build
-        echo check mosquitto mosquitto-clients openssl tshark
+        echo check mosquitto mosquitto-clients openssl tshark valgrind
         ;;
     demo)
         packages_of build

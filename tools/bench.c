@@ -76,7 +76,7 @@ static int measure(struct bench *b, const struct bench_case *cases, unsigned n_c
         return EXIT_SYSTEM;
     }
     take_all(b, cases, n_cases, all);
-    if (for_people)
+    if (for_people && o->head)
         report_head(o);
     bool well = true;
     for (unsigned i = 0; i < n_cases; i++) {

@@ -54,6 +54,7 @@ struct bench_options {
     uint32_t size;    /* of payloads */
     const char *json; /* a file, "-" for stdout, or NULL */
     bool limits;      /* measure the raw limits as well */
+    bool head;        /* of the table */
     const char *label;
 };
 
@@ -182,6 +183,8 @@ struct bench {
     struct wire *sink;   /* receives; both may be the same */
     int stub_fd;         /* listening; -1: no stub */
     struct wire *stub;   /* the gateway's connection to it; NULL: none */
+    unsigned stub_accepts;
+    bool stub_lasts; /* it has been there for a while */
 
     struct flow flow;
     struct tally tally;

@@ -28,6 +28,7 @@ enum option_code {
     OPT_LABEL,
     OPT_JSON,
     OPT_NO_LIMITS,
+    OPT_NO_HEAD,
 };
 
 static const struct option OPTIONS[] = {
@@ -47,6 +48,7 @@ static const struct option OPTIONS[] = {
     {"label",     required_argument, NULL, OPT_LABEL    },
     {"json",      required_argument, NULL, OPT_JSON     },
     {"no-limits", no_argument,       NULL, OPT_NO_LIMITS},
+    {"no-head",   no_argument,       NULL, OPT_NO_HEAD  },
     {NULL,        0,                 NULL, 0            },
 };
 
@@ -66,9 +68,10 @@ static void print_help(void)
           "  --no-limits             leave out the raw limits that figures are compared with\n"
           "  --crowd N               N more nodes are connected, and say nothing (0)\n"
           "  --window N              so many connect or wake up at once; 0: all (4000)\n"
-          "  --ports N               at most N source ports; then nodes differ by address (10000)\n"
+          "  --ports N               at most N source ports; then nodes differ by address (1000)\n"
           "  --size OCTETS           of payloads, 24 to 1024 (64)\n"
           "  --label TEXT            stands above the table and in the JSON lines\n"
+          "  --no-head               rows only, for a table that goes on\n"
           "  --json FILE             append a JSON object per case to a file; -: instead of the "
           "table\n"
           "  --help, --version\n"
@@ -154,6 +157,9 @@ static int apply(struct bench_options *o, int code, const char *name)
     case OPT_NO_LIMITS:
         o->limits = false;
         return 0;
+    case OPT_NO_HEAD:
+        o->head = false;
+        return 0;
     case '?':
         return usage("", "unknown option");
     default:
@@ -233,10 +239,11 @@ int bench_args(struct bench *b, int argc, char **argv, struct bench_case *cases,
                                 .seconds = 3,
                                 .warm_seconds = 0.5,
                                 .repeat = 1,
-                                .ports = 10000,
+                                .ports = 1000,
                                 .window = BENCH_WINDOW,
                                 .size = 64,
                                 .limits = true,
+                                .head = true,
                                 .label = "gateway"};
     int code;
     int which = 0;
