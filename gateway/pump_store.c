@@ -14,6 +14,7 @@
 
 enum {
     HELD_MAX = 64 * 1024 * 1024,
+    BATCHES_PER_TURN = 4,
     SPOOL_MESSAGE = 1024, /* octets that must fit for the store to be usable */
 };
 
@@ -95,7 +96,7 @@ static void begin_batch(struct pump *p)
     spool_batch(p->spool, batch);
 }
 
-void pump_end_batch(struct pump *p)
+static void hand_over(struct pump *p)
 {
     store_flush(p->store);
     begin_batch(p);
@@ -105,6 +106,31 @@ void pump_end_batch(struct pump *p)
     size_t bytes;
     if (spool_wants_fetch(p->spool, &after, &n, &bytes))
         store_fetch(p->store, after, n, bytes);
+}
+
+static void take_committed(struct pump *p, uint64_t committed)
+{
+    if (committed == p->committed)
+        return;
+    p->committed = committed;
+    release(p);
+    spool_committed(p->spool, p->now_ms, committed);
+}
+
+/* With an intent log a batch is promised when it is handed over, so what waited for it goes in the
+ * same turn; which may make another batch. */
+void pump_end_batch(struct pump *p)
+{
+    hand_over(p);
+    for (unsigned i = 0; i < BATCHES_PER_TURN; i++) {
+        const uint64_t committed = store_committed(p->store);
+        if (committed == p->committed)
+            return;
+        take_committed(p, committed);
+        pump_carry(p);
+        hand_over(p);
+    }
+    p->unfinished = p->unfinished || store_committed(p->store) != p->committed;
 }
 
 /* ---- the spool --------------------------------------------------------------------------------- */
@@ -213,11 +239,7 @@ void pump_store(struct pump *p)
     while (store_next_event(p->store, &event))
         take_store_event(p, &event);
     tell_usable(p);
-    if (committed != p->committed) {
-        p->committed = committed;
-        release(p);
-        spool_committed(p->spool, p->now_ms, committed);
-    }
+    take_committed(p, committed);
     pump_carry(p);
 }
 

@@ -21,6 +21,7 @@ struct store_options store_defaults(void)
         .lazy_ms = 500,
         .retry_ms = 1000,
         .max_queued_bytes = (size_t)16 << 20,
+        .intent_bytes = (size_t)8 << 20,
     };
 }
 
@@ -80,6 +81,7 @@ void store_free(struct store *s)
     store_sending_clear(s);
     hmap_deinit(&s->sending_by_packet);
     hmap_deinit(&s->sending_by_number);
+    intent_close(&s->intent);
     store_db_close(&s->db, true);
     store_unlock(s->lock_fd);
     free_links(&s->db);
@@ -126,11 +128,12 @@ static struct store *store_new(const struct store_options *o)
     return s;
 }
 
-static int open_database(struct store *s, char *error, size_t error_size)
+static int open_database(struct store *s, size_t intent_bytes, char *error, size_t error_size)
 {
     char why[STORE_WHY_MAX];
     int rc = store_db_open(&s->db, s->notice, sizeof s->notice, why, sizeof why);
-    if (rc == SQLITE_OK && (rc = store_packets_open(s)) != SQLITE_OK)
+    if (rc == SQLITE_OK && ((rc = store_log_open(s, intent_bytes)) != SQLITE_OK ||
+                            (rc = store_packets_open(s)) != SQLITE_OK))
         store_db_why(s->db.sql, rc, why, sizeof why);
     if (rc == SQLITE_NOMEM)
         return -ENOMEM;
@@ -143,8 +146,9 @@ static int open_database(struct store *s, char *error, size_t error_size)
     return 0;
 }
 
-static int open_all(struct store *s, const char *dir, char *error, size_t error_size)
+static int open_all(struct store *s, const struct store_options *o, char *error, size_t error_size)
 {
+    const char *const dir = o->dir;
     if (dir != NULL) {
         if (system_state_dir(dir, error, error_size) != 0)
             return EXIT_NO_STATE;
@@ -153,7 +157,7 @@ static int open_all(struct store *s, const char *dir, char *error, size_t error_
             return fd == -ENOMEM ? fd : EXIT_NO_STATE;
         s->lock_fd = fd;
     }
-    return open_database(s, error, error_size);
+    return open_database(s, o->intent_bytes, error, error_size);
 }
 
 int store_open(const struct store_options *options, void (*wake)(void *arg), void *arg,
@@ -170,7 +174,7 @@ int store_open(const struct store_options *options, void (*wake)(void *arg), voi
         return -ENOMEM;
     s->wake = wake;
     s->wake_arg = arg;
-    int rc = open_all(s, options->dir, error, error_size);
+    int rc = open_all(s, options, error, error_size);
     if (rc == 0)
         rc = -pthread_create(&s->thread, NULL, store_thread, s);
     if (rc != 0) {

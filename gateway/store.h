@@ -8,6 +8,10 @@
  *     Paho's threads:  store_message(), store_packet_put(): block until committed, and make the
  *                      commit themselves (with all that is queued) when the database is free
  *
+ * With `process`, and an intent log (docs/adr/0013), what is flushed counts as committed at once, and
+ * nobody blocks: it stands in a mapped file that survives the process. Commits are made later, by the
+ * thread. When the log has no room, all is as above. "Committed" below means either.
+ *
  * Nothing here touches the disk on the loop thread but store_open() and store_load(), before the
  * loop runs, and store_close().
  *
@@ -31,7 +35,8 @@
 
 enum store_durability {
     STORE_OFF,     /* no store; here for the configuration, store_open() refuses it */
-    STORE_PROCESS, /* survives kill -9 (WAL, synchronous=NORMAL: consistent after a power cut) */
+    STORE_PROCESS, /* survives kill -9 (intent log; WAL, synchronous=NORMAL: consistent after a
+                      power cut) */
     STORE_POWER,   /* survives a power cut (synchronous=FULL) */
 };
 
@@ -46,11 +51,14 @@ struct store_options {
     int64_t lazy_ms;    /* a batch that binds nobody (deletions but SESSION_GONE, which a
                                   node that takes leave waits for; ROUTED, DELIVERY that waits:
                                   lost in a crash, it only makes things happen twice that may) waits
-                                  so long for another one. What goes meanwhile is never written.
-                                  Default 500 ms */
+                                  so long for another one; so does every batch that the intent log
+                                  has. What goes meanwhile is never written. Default 500 ms */
     int64_t retry_ms;   /* after a failed commit; doubled each time, up to 60 times as long.
                                   Default 1 s */
     size_t max_queued_bytes;  /* records not yet written; default 16 MiB */
+    size_t intent_bytes;      /* of the intent log beside the database (sennet.db-intent), by which
+                            `process` promises without waiting for a commit (docs/adr/0013). 0, and
+                            where none can be had: commits are waited for. Default 8 MiB */
     const char *const *links; /* names by link number: sessions are stored with the name */
     size_t n_links;
     const char *vfs; /* SQLite VFS by name; NULL: the system's. For fault injection */

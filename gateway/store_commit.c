@@ -34,7 +34,9 @@ static int64_t commit_due(const struct store *s)
         return TIME_NEVER;
     if (s->stopping || s->fetch_wanted || s->waiters > 0)
         return 0;
-    const int64_t due_ms = s->queue.bytes < s->max_queued_bytes / LAZY_PART ? s->queue_due_ms : 0;
+    const bool narrow = s->queue.bytes > s->max_queued_bytes / LAZY_PART ||
+                        (s->logging && intent_used(&s->intent) > s->intent.size / LAZY_PART);
+    const int64_t due_ms = narrow ? 0 : s->queue_due_ms;
     return time_max(due_ms, s->committed_at_ms + s->linger_ms);
 }
 
@@ -168,6 +170,7 @@ struct attempt {
     bool reopen;
     bool condemned;
     bool resync; /* is in `work` */
+    struct store_logged log;
 
     int rc;
     bool fresh; /* the database was begun anew */
@@ -215,7 +218,7 @@ static void perform(struct store *s, struct attempt *a)
     if (a->rc != SQLITE_OK)
         return;
     const size_t bytes = a->work.bytes;
-    a->rc = store_db_write(&s->db, &a->work, &a->written);
+    a->rc = store_db_write(&s->db, &a->work, &a->log.mark, &a->written);
     if (a->rc == SQLITE_OK && a->failing)
         a->rc = store_db_probe(&s->db);
     if (a->rc != SQLITE_OK)
@@ -282,8 +285,10 @@ static void succeeded(struct store *s, struct attempt *a)
     if (a->fresh)
         s->lost = true;
     recover(s, a->resync, a->notice);
-    if (a->batch > atomic_load(&s->committed)) {
-        atomic_store_explicit(&s->committed, a->batch, memory_order_release);
+    store_log_committed(s, &a->log);
+    const uint64_t batch = s->logging ? s->queue_batch : a->batch;
+    if (batch > atomic_load(&s->committed)) {
+        atomic_store_explicit(&s->committed, batch, memory_order_release);
         if (!s->deaf)
             s->wake(s->wake_arg);
     }
@@ -317,6 +322,7 @@ void store_run(struct store *s)
         .condemned = s->condemned,
         .resync = s->resync_queued,
     };
+    store_log_take(s, &a.log);
     s->queue = (struct store_ops){.first = NULL};
     s->queue_due_ms = TIME_NEVER;
     s->resync_queued = false;
@@ -346,6 +352,7 @@ void store_run(struct store *s)
 int store_block(struct store *s, struct store_ops *ops, struct store_waiter *waiter)
 {
     s->waiters++;
+    store_log_stop(s);
     store_ops_join(&s->queue, ops);
     while (!waiter->done) {
         if (s->busy)

@@ -255,6 +255,24 @@ static int load_seed(struct store_db *db)
     return found ? SQLITE_OK : write_seed(db->sql, db->seed);
 }
 
+int store_db_mark(struct store_db *db, struct intent_mark *out, bool *found)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(db->sql, "SELECT value FROM meta WHERE name = 'intent'", -1, &stmt,
+                                NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
+    *found = rc == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == INTENT_ID_BYTES + 8;
+    if (*found) {
+        struct reader r = rd_of(bytes_of(sqlite3_column_blob(stmt, 0), INTENT_ID_BYTES + 8));
+        memcpy(out->id, rd_bytes(&r, INTENT_ID_BYTES).data, INTENT_ID_BYTES);
+        out->seq = (uint64_t)rd_u32(&r) << 32;
+        out->seq |= rd_u32(&r);
+    }
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 /* The clock goes on where it was last written: with the last row of the spool, or later. Under way
  * it just goes on. */
 static int load_clock(struct store_db *db)

@@ -14,13 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store_format.h"
 #include "store_move.h"
 #include "store_priv.h"
 
-enum { BUSY_MS = 5000 };
+enum {
+    BUSY_MS = 5000,
+    PATIENCE_MS = 3000, /* with a daemon that runs */
+    STEP_MS = 20,
+};
 
 struct exporter {
     const char *dir;
@@ -282,6 +287,71 @@ static void say_sums(const struct exporter *e)
             (long long)e->n[FORMAT_SPOOL]);
 }
 
+/* ---- what is promised but not in the database yet --------------------------------------------- */
+
+static void ignore_wake(void *arg)
+{
+    (void)arg;
+}
+
+/* A daemon that was killed takes it over when it is started; here that is done for it. */
+static int settle(const struct exporter *e)
+{
+    struct store_options options = store_defaults();
+    struct store *s = NULL;
+    char error[STORE_WHY_MAX];
+    options.dir = e->dir;
+    options.intent_bytes = 0;
+    const int rc = store_open(&options, ignore_wake, NULL, &s, error, sizeof error);
+    store_close(s);
+    if (rc == 0)
+        return EXIT_OK;
+    return rc == -ENOMEM ? no_memory(e) : no_state(e, error);
+}
+
+/* One that runs brings it there within the second, mostly. */
+static bool awaited(const char *path, uint64_t last)
+{
+    struct intent_names names = {.n = 0};
+    struct intent_left left;
+    for (int waited_ms = 0; waited_ms < PATIENCE_MS; waited_ms += STEP_MS) {
+        if (intent_read(path, NULL, &names, NULL, &left) == 0 && !left.torn &&
+            (left.entries == 0 || left.first > last))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000L}, NULL);
+    }
+    return false;
+}
+
+static int complete(const struct exporter *e, const char *path)
+{
+    struct intent_names names = {.n = 0};
+    struct intent_left left;
+    char error[STORE_WHY_MAX];
+    if (intent_read(path, NULL, &names, NULL, &left) != 0)
+        return no_memory(e);
+    if (left.state != INTENT_OTHER || left.entries == 0)
+        return EXIT_OK;
+    const int lock = store_lock(e->dir, error, sizeof error);
+    if (lock >= 0) {
+        store_unlock(lock);
+        return settle(e);
+    }
+    if (!awaited(path, left.last))
+        fprintf(e->say,
+                "note: the gateway runs, and what it did in the last seconds is not in this "
+                "file: its disk is slow\n");
+    return EXIT_OK;
+}
+
+static int complete_state(const struct exporter *e)
+{
+    char *const path = sqlite3_mprintf("%s/sennet.db-intent", e->dir);
+    const int code = path != NULL ? complete(e, path) : no_memory(e);
+    sqlite3_free(path);
+    return code;
+}
+
 int store_export(const char *dir, const char *file, FILE *say)
 {
     struct exporter e = {.dir = dir, .file = file, .say = say};
@@ -289,7 +359,9 @@ int store_export(const char *dir, const char *file, FILE *say)
     signal(SIGPIPE, SIG_IGN); /* said, like any other error */
     signal(SIGXFSZ, SIG_IGN);
     char *const path = sqlite3_mprintf("%s/sennet.db", dir);
-    int code = path != NULL ? connect_to(&e, path) : no_memory(&e);
+    int code = path != NULL ? complete_state(&e) : no_memory(&e);
+    if (code == EXIT_OK)
+        code = connect_to(&e, path);
     sqlite3_free(path);
     if (code == EXIT_OK)
         code = check_schema(&e);

@@ -187,6 +187,71 @@ static void remove_later(struct store *s, const char *key)
         enqueue_one(s, op);
 }
 
+/* On the heap, with all parts as its body; NULL: out of memory. */
+static struct store_op *copy_of(const struct store_op *op)
+{
+    struct store_op *const copy = store_op_new(op->kind, op->name);
+    size_t len = 0;
+    for (size_t i = 0; i < op->n_parts; i++)
+        len += op->parts[i].len;
+    uint8_t *const whole = malloc(len + 1);
+    struct writer w = wr_to(whole, len);
+    for (size_t i = 0; whole != NULL && i < op->n_parts; i++)
+        wr_bytes(&w, op->parts[i]);
+    struct body *const body = whole != NULL && len > 0 ? body_new(bytes_of(whole, len)) : NULL;
+    free(whole);
+    if (copy == NULL || whole == NULL || (len > 0 && body == NULL)) {
+        body_unref(body);
+        free(copy);
+        return NULL;
+    }
+    copy->key = op->key;
+    copy->other = op->other;
+    copy->qos = op->qos;
+    copy->retain = op->retain;
+    copy->body = body;
+    copy->size += (uint32_t)len;
+    return copy;
+}
+
+/* Lock held. What somebody would wait for, promised by the log. False: he has to wait. */
+static bool promise(struct store *s, const struct store_ops *ops)
+{
+    struct store_ops copies = {.first = NULL};
+    bool whole = s->logging;
+    for (const struct store_op *op = ops->first; whole && op != NULL; op = op->next) {
+        struct store_op *const copy = copy_of(op);
+        whole = copy != NULL;
+        if (whole)
+            store_ops_add(&copies, copy);
+    }
+    const bool promised = whole && store_promise(s, &copies);
+    store_ops_free(&copies);
+    return promised;
+}
+
+/* Lock held. Who need not wait must not be faster than the disk for ever. */
+static void wait_for_room(struct store *s)
+{
+    while (!store_failing(s) && s->queue.bytes > s->max_queued_bytes / 4 * 3) {
+        s->waiters++;
+        if (s->busy)
+            pthread_cond_wait(&s->done, &s->lock);
+        else
+            store_run(s);
+        s->waiters--;
+    }
+}
+
+/* Lock held: the operations, which are on the stack, are promised or committed. 0 or -EIO. */
+static int make_sure(struct store *s, struct store_ops *ops, struct store_waiter *waiter)
+{
+    if (!promise(s, ops))
+        return store_block(s, ops, waiter);
+    wait_for_room(s);
+    return 0;
+}
+
 uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
                        bool retain, const char *drop_packet)
 {
@@ -214,7 +279,7 @@ uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload
         }
         /* Before it is committed: a resync meanwhile must spare it. */
         store_unrouted_add(s, message.key);
-        if (store_block(s, &ops, &waiter) == 0) {
+        if (make_sure(s, &ops, &waiter) == 0) {
             pthread_mutex_unlock(&s->lock);
             return message.key;
         }
@@ -271,7 +336,7 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
             store_ops_add(&ops, &sending);
         }
         store_ops_add(&ops, &op);
-        rc = store_block(s, &ops, &waiter);
+        rc = make_sure(s, &ops, &waiter);
         if (rc == 0 && sending.key != 0)
             note_stored(s, (unsigned)sending.key, sending.other);
         if (rc != 0 && sending.key != 0)

@@ -6,6 +6,8 @@
  *     store_queue.c   what is put becomes a list of operations
  *     store_commit.c  who commits when; trouble and the way out of it
  *     store_packets.c what Paho's threads call
+ *     store_log.c     the intent log: what is promised before it is committed
+ *     store_coalesce.c what never needs to be written
  *     store_db.c      the file: lock, open, check, moving aside
  *     store_salvage.c what can be read of a damaged one
  *     store_schema.c  tables, statements
@@ -35,6 +37,7 @@
 #include "base/hmap.h"
 
 #include "store.h"
+#include "store_intent.h"
 
 enum {
     STORE_SCHEMA = 2,               /* PRAGMA user_version */
@@ -70,7 +73,8 @@ struct store_waiter {
     int rc; /* 0, or -EIO */
 };
 
-/* One change of the database. Those on the stack of a blocked caller have a `waiter`. */
+/* One change of the database. Those on the stack of a blocked caller have a `waiter`. A field more is
+ * one more for store_intent_op.c, and another INTENT_VERSION. */
 struct store_op {
     struct store_op *next;
     struct store_waiter *waiter;
@@ -138,7 +142,6 @@ enum store_statement {
     ST_SPOOL,
     ST_SPOOL_GONE,
     ST_MESSAGE,
-    ST_MESSAGE_COPY,
     ST_ROUTED,
     ST_SWEEP,
     ST_SENDING,
@@ -148,6 +151,8 @@ enum store_statement {
     ST_PACKET_GONE,
     ST_PACKETS_CLEAR,
     ST_CLOCK,
+    ST_MARK,
+    ST_MARK_GONE,
     ST_PAGES,
     ST_FREE_PAGES,
     ST_COUNT
@@ -196,8 +201,18 @@ bool store_db_moved(struct store_db *db);
 int store_schema_set(sqlite3 *sql, int *version);
 int store_schema_prepare(struct store_db *db);
 
+/* What a transaction says of the intent log. */
+struct store_mark {
+    enum { MARK_NONE, MARK_AT /* if it changes anything else */, MARK_NEW, MARK_GONE } kind;
+    struct intent_mark at;
+    bool stored; /* out */
+};
+
+/* The database's mark; `found` false: it has none. A code of SQLite. */
+int store_db_mark(struct store_db *db, struct intent_mark *out, bool *found);
 /* One transaction of all operations: all or none of them. 0, or a code of SQLite. */
-int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written);
+int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark *mark,
+                   uint64_t *written);
 /* Marks what a later operation of the list makes superfluous; with 16 octets of secret. */
 void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets);
 /* Before closing: the clock goes on from here, if there is anything whose age counts. */
@@ -270,6 +285,7 @@ struct store {
     atomic_uint_fast64_t committed;
     atomic_int trouble; /* enum store_trouble; written under `lock` */
     atomic_size_t queued_bytes;
+    atomic_size_t log_used;          /* octets of the intent log */
     atomic_uint_fast64_t used_bytes; /* of the database, about */
     atomic_uint_fast64_t file_bytes;
     atomic_uint_fast64_t commits;
@@ -288,6 +304,8 @@ struct store {
     struct store_ops queue;  /* to be committed, all of it */
     int64_t queue_due_ms;    /* when it is wanted on the disk */
     uint64_t queue_batch;    /* the last one in it */
+    struct intent intent;    /* `map` and `size` are constant after store_open() */
+    bool logging;            /* all of the queue is in it, and so promised */
     unsigned waiters;        /* who block */
     int64_t committed_at_ms; /* the last one */
     int64_t asleep_until_ms; /* the thread; 0: it is awake, or told to be */
@@ -349,6 +367,28 @@ void store_fetched_free(struct store_fetched *f);
 void store_enqueue(struct store *s, struct store_ops *ops);
 /* Lock held: throws away what a resync tells again. */
 void store_forget(struct store *s);
+
+/* Lock held. True: in the intent log, and so promised, and taken; else the list is as it was. */
+bool store_promise(struct store *s, struct store_ops *ops);
+
+/* ---- store_log.c ----------------------------------------------------------------------------- */
+
+/* What a commit takes of the intent log. */
+struct store_logged {
+    bool logged; /* all that it takes is in the log, up to here: */
+    struct intent_point upto;
+    struct store_mark mark;
+};
+
+/* Before the thread runs: what is left in the file goes into the database, and another log begins,
+ * if one is wanted and can be. 0 or a code of SQLite. */
+int store_log_open(struct store *s, size_t size);
+/* Lock held, all of these. Before the operations are queued: false when not all is in the log. */
+bool store_log_add(struct store *s, const struct store_ops *ops);
+void store_log_stop(struct store *s);
+void store_log_take(const struct store *s, struct store_logged *out);
+/* The trouble, if any, is settled; the queue holds what came meanwhile. */
+void store_log_committed(struct store *s, const struct store_logged *taken);
 
 /* ---- store_commit.c -------------------------------------------------------------------------- */
 

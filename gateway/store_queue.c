@@ -248,6 +248,11 @@ static bool must_stay(const struct store_op *op)
     case OP_PACKETS_CLEAR:
     case OP_MESSAGE_REFUSED:
     case OP_SENDING_GONE:
+    /* These may have been promised. */
+    case SN_REC_SPOOL:
+    case OP_MESSAGE:
+    case OP_PACKET_PUT:
+    case OP_SENDING:
         return op->waiter == NULL;
     default:
         return false;
@@ -282,6 +287,7 @@ static void compact(struct store *s)
 
 void store_forget(struct store *s)
 {
+    store_log_stop(s);
     s->lost = true;
     s->resync_queued = false;
     compact(s);
@@ -319,6 +325,7 @@ static void enqueue_in_trouble(struct store *s, struct store_ops *ops)
         return;
     }
     if (trouble == TROUBLE_RESYNCING || (trouble == TROUBLE_FAILING && !s->lost)) {
+        store_log_add(s, ops);
         store_ops_join(&s->queue, ops);
         if (!s->resync_queued && s->queue.bytes > s->max_queued_bytes)
             overflow(s);
@@ -361,21 +368,38 @@ static bool any_binds(const struct store_ops *ops)
     return false;
 }
 
+/* Lock held: something is new in the queue. */
+static void note_queued(struct store *s, bool binding)
+{
+    const int64_t due_ms = binding && !s->logging ? 0 : store_now_ms() + s->lazy_ms;
+    s->queue_due_ms = time_min(s->queue_due_ms, due_ms);
+    atomic_store_explicit(&s->queued_bytes, s->queue.bytes, memory_order_relaxed);
+    store_prod(s);
+}
+
 void store_enqueue(struct store *s, struct store_ops *ops)
 {
-    if (s->queue_due_ms != 0 && ops->first != NULL) {
-        const int64_t due_ms = any_binds(ops) ? 0 : store_now_ms() + s->lazy_ms;
-        s->queue_due_ms = time_min(s->queue_due_ms, due_ms);
-    }
+    if (ops->first == NULL)
+        return;
+    const bool binding = any_binds(ops);
     if (store_failing(s)) {
         enqueue_in_trouble(s, ops);
     } else {
+        store_log_add(s, ops);
         store_ops_join(&s->queue, ops);
         if (s->queue.bytes > s->max_queued_bytes && !has_resync(&s->queue))
             overflow(s);
     }
-    atomic_store_explicit(&s->queued_bytes, s->queue.bytes, memory_order_relaxed);
-    store_prod(s);
+    note_queued(s, binding);
+}
+
+bool store_promise(struct store *s, struct store_ops *ops)
+{
+    if (store_failing(s) || !store_log_add(s, ops))
+        return false;
+    store_ops_join(&s->queue, ops);
+    note_queued(s, true);
+    return true;
 }
 
 /* ---- loop thread ----------------------------------------------------------------------------- */
@@ -447,7 +471,7 @@ void store_flush(struct store *s)
         s->starved = false;
         store_enqueue(s, &s->staged);
     }
-    if (store_failing(s))
+    if (store_failing(s) || s->logging)
         atomic_store_explicit(&s->committed, batch, memory_order_release);
     pthread_mutex_unlock(&s->lock);
 }
@@ -466,5 +490,6 @@ bool store_room(const struct store *s, size_t bytes)
     const uint64_t used = atomic_load_explicit(&s->used_bytes, memory_order_relaxed);
 
     return !store_failing(s) && queued < s->max_queued_bytes / 2 &&
+           atomic_load_explicit(&s->log_used, memory_order_relaxed) <= s->intent.size / 2 &&
            used + queued + bytes + ROW_OVERHEAD < s->max_bytes - s->max_bytes / 10;
 }

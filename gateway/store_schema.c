@@ -140,10 +140,9 @@ static const char *const statements[ST_COUNT] = {
         "INSERT OR IGNORE INTO spool (number, client, topic, body, qos, retain, will, clock_ms)"
         " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
+    /* A commit that failed may be in the file nevertheless, and is tried again. */
     [ST_MESSAGE] =
-        "INSERT INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",
-    [ST_MESSAGE_COPY] = "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain)"
-                        " VALUES (?1,?2,?3,?4,?5)",
+        "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",
     [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1 AND refs = 0",
     [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1 AND refs = 0",
     [ST_SENDING] = "REPLACE INTO sending (packet_id, number) VALUES (?1,?2)",
@@ -153,6 +152,8 @@ static const char *const statements[ST_COUNT] = {
     [ST_PACKET_GONE] = "DELETE FROM packet WHERE key = ?1",
     [ST_PACKETS_CLEAR] = "DELETE FROM packet",
     [ST_CLOCK] = "REPLACE INTO meta (name, value) VALUES ('clock_ms', ?1)",
+    [ST_MARK] = "REPLACE INTO meta (name, value) VALUES ('intent', ?1)",
+    [ST_MARK_GONE] = "DELETE FROM meta WHERE name = 'intent'",
     [ST_PAGES] = "PRAGMA page_count",
     [ST_FREE_PAGES] = "PRAGMA freelist_count",
 };

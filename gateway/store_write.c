@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
-
 #include "store_priv.h"
 
 enum {
-    COALESCE_MIN = 2,
     CLOCK_EVERY_MS = 3600 * 1000, /* the clock is written along, when it has gone on by so much */
 };
 
@@ -195,8 +192,8 @@ static int write_delivery(struct store_db *db, const struct store_op *op)
     /* Only within a resync a journalled message comes with its text: the database may have been
      * begun anew. */
     if (op->other != 0 && op->name.len > 0) {
-        bind_message(db->statements[ST_MESSAGE_COPY], op->other, op);
-        const int rc = run(db, ST_MESSAGE_COPY);
+        bind_message(db->statements[ST_MESSAGE], op->other, op);
+        const int rc = run(db, ST_MESSAGE);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -287,8 +284,21 @@ static int write_packet_gone(struct store_db *db, const struct store_op *op)
     return run(db, ST_PACKET_GONE);
 }
 
+static int bind_packet(struct store_db *db, const struct store_op *op, const void *data, size_t len)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_PACKET];
+    bind_text(stmt, 1, op->name);
+    sqlite3_bind_blob64(stmt, 2, len > 0 ? data : "", len, SQLITE_STATIC);
+    const int rc = done(stmt);
+    sqlite3_bind_null(stmt, 2);
+    return rc;
+}
+
 static int write_packet(struct store_db *db, const struct store_op *op)
 {
+    const struct bytes whole = body_bytes(op->body);
+    if (op->n_parts == 0)
+        return bind_packet(db, op, whole.data, whole.len);
     size_t len = 0;
     for (size_t i = 0; i < op->n_parts; i++)
         len += op->parts[i].len;
@@ -298,11 +308,7 @@ static int write_packet(struct store_db *db, const struct store_op *op)
     struct writer w = wr_to(data, len);
     for (size_t i = 0; i < op->n_parts; i++)
         wr_bytes(&w, op->parts[i]);
-    sqlite3_stmt *const stmt = db->statements[ST_PACKET];
-    bind_text(stmt, 1, op->name);
-    sqlite3_bind_blob64(stmt, 2, data, len, SQLITE_STATIC);
-    const int rc = done(stmt);
-    sqlite3_bind_null(stmt, 2);
+    const int rc = bind_packet(db, op, data, len);
     free(data);
     return rc;
 }
@@ -372,111 +378,6 @@ static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_o
     [OP_SENDING_GONE] = write_sending_gone,
 };
 
-/* ---- what is superfluous --------------------------------------------------------------------- */
-
-enum table {
-    NO_TABLE,
-    SESSIONS,
-    TOPICS,
-    EXCHANGES,
-    DELIVERIES,
-    SUBSCRIPTIONS,
-    SPOOL,
-    PACKETS,
-    SENDING
-};
-
-/* Of operations that set or delete one row. */
-static enum table table_of(unsigned kind)
-{
-    switch (kind) {
-    case SN_REC_SESSION:
-        return SESSIONS;
-    case SN_REC_TOPIC:
-    case SN_REC_TOPIC_GONE:
-        return TOPICS;
-    case SN_REC_EXCHANGE:
-    case SN_REC_EXCHANGE_GONE:
-        return EXCHANGES;
-    case SN_REC_DELIVERY:
-    case SN_REC_DELIVERY_GONE:
-        return DELIVERIES;
-    case SN_REC_SUBSCRIPTION:
-    case SN_REC_SUBSCRIPTION_GONE:
-        return SUBSCRIPTIONS;
-    case SN_REC_SPOOL:
-    case SN_REC_SPOOL_GONE:
-        return SPOOL;
-    case OP_PACKET_PUT:
-    case OP_PACKET_REMOVE:
-        return PACKETS;
-    case OP_SENDING:
-    case OP_SENDING_GONE:
-        return SENDING;
-    default:
-        return NO_TABLE;
-    }
-}
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 32;
-    x *= 0x9E3779B97F4A7C15U;
-    return x ^ (x >> 29);
-}
-
-/* What a row is found by: (client, key), key, or (client, name). */
-static uint64_t row_hash(const struct hash_seed *seed, const struct store_op *op, enum table table)
-{
-    uint64_t h = mix((uint64_t)table);
-    if (table < SPOOL)
-        h = mix(h ^ op->client);
-    if (table == SUBSCRIPTIONS || table == PACKETS)
-        return h ^ hash_bytes(seed, op->name);
-    return mix(h ^ op->key);
-}
-
-static bool same_row(const struct store_op *a, const struct store_op *b, enum table table)
-{
-    if (table_of(b->kind) != table || (table < SPOOL && a->client != b->client))
-        return false;
-    if (table == SUBSCRIPTIONS || table == PACKETS)
-        return bytes_equal(a->name, b->name);
-    return a->key == b->key;
-}
-
-/* Rows are written whole, so of several operations on one row only the last one counts. The last
- * deletion stays, as the row may be on the disk from before: to delete what is not there writes
- * nothing. */
-void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets)
-{
-    struct hash_seed seed;
-    size_t size = 4;
-
-    for (struct store_op *op = ops->first; op != NULL; op = op->next)
-        op->skip = false;
-    if (ops->n < COALESCE_MIN)
-        return;
-    memcpy(&seed, octets, sizeof seed);
-    while (size < 2 * ops->n)
-        size *= 2;
-    struct store_op **const last = calloc(size, sizeof(struct store_op *));
-    if (last == NULL)
-        return;
-    for (struct store_op *op = ops->first; op != NULL; op = op->next) {
-        const enum table table = table_of(op->kind);
-        if (table == NO_TABLE)
-            continue;
-        size_t at = row_hash(&seed, op, table) & (size - 1);
-        while (last[at] != NULL && !same_row(op, last[at], table))
-            at = (at + 1) & (size - 1);
-        if (last[at] != NULL)
-            last[at]->skip = true;
-        last[at] = op;
-    }
-    free(last);
-}
-
 /* ---- the transaction ------------------------------------------------------------------------- */
 
 /* ROUTED asks who has the message: after all DELIVERY rows of its batch, wherever they stand. */
@@ -503,6 +404,19 @@ static int write_clock(struct store_db *db)
     return rc;
 }
 
+static int write_mark(struct store_db *db, struct store_mark *mark)
+{
+    uint8_t text[INTENT_ID_BYTES + 8];
+    struct writer w = wr_to(text, sizeof text);
+    wr_bytes(&w, bytes_of(mark->at.id, INTENT_ID_BYTES));
+    wr_u32(&w, (uint32_t)(mark->at.seq >> 32));
+    wr_u32(&w, (uint32_t)mark->at.seq);
+    sqlite3_stmt *const stmt = db->statements[ST_MARK];
+    sqlite3_bind_blob(stmt, 1, text, (int)wr_close(&w), SQLITE_TRANSIENT);
+    mark->stored = true;
+    return done(stmt);
+}
+
 static int end(struct store_db *db, int rc)
 {
     if (rc == SQLITE_OK)
@@ -512,9 +426,12 @@ static int end(struct store_db *db, int rc)
     return rc;
 }
 
-int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written)
+/* What has changed nothing may happen again, so it is no reason to write the mark. */
+int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark *mark,
+                   uint64_t *written)
 {
     *written = 0;
+    mark->stored = false;
     if (db->sql == NULL)
         return SQLITE_CANTOPEN;
     store_ops_coalesce(ops, db->seed);
@@ -527,6 +444,10 @@ int store_db_write(struct store_db *db, struct store_ops *ops, uint64_t *written
     if (rc == SQLITE_OK && changed && db->spool_used &&
         db->write_clock_ms - db->clock_stored_ms > CLOCK_EVERY_MS)
         rc = write_clock(db);
+    if (rc == SQLITE_OK && mark->kind == MARK_GONE)
+        rc = run(db, ST_MARK_GONE);
+    else if (rc == SQLITE_OK && (mark->kind == MARK_NEW || (mark->kind == MARK_AT && changed)))
+        rc = write_mark(db, mark);
     return end(db, rc);
 }
 

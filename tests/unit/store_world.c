@@ -31,6 +31,7 @@ void world_init(struct store_world *w)
     w->options.dir = w->dir;
     w->options.links = links;
     w->options.n_links = 2;
+    w->options.intent_bytes = 0; /* who tests the intent log says so */
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->woken, NULL);
 }

@@ -19,7 +19,7 @@ struct store_world {
     unsigned wakes;
 };
 
-/* A directory, and default options for it. */
+/* A directory, and default options for it, but without an intent log. */
 void world_init(struct store_world *w);
 /* Closes what is open, and removes the directory. */
 void world_deinit(struct store_world *w);

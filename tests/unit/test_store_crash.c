@@ -8,6 +8,9 @@
  * the first so many steps have made, whole; at least those that were reported, at most those that
  * were begun. (`process` and a power cut: any of them, but whole.)
  *
+ * `process` with an intent log: a killed process leaves it as it is at that moment. A power cut leaves
+ * the log of another start of the machine, rubbish, or nothing.
+ *
  *     test_store_crash                  a sample: all kinds of moments of 10,000 messages
  *     test_store_crash MESSAGES EVERY   every EVERYth moment (1: all; 10,000 take some ten minutes)
  */
@@ -19,6 +22,7 @@
 
 #include "fault_vfs.h"
 #include "seed.h"
+#include "store_intent.h"
 #include "store_world.h"
 #include "suite.h"
 
@@ -29,6 +33,7 @@ enum {
     VISITORS = 64,  /* every so many steps another node comes, and one goes */
     BODY_MAX = 9000,
     DENSE = 150, /* all moments of the beginning */
+    LOG_BYTES = 256 * 1024,
 };
 
 static unsigned messages = 10000;
@@ -264,7 +269,10 @@ static uint64_t check_found(struct store_world *w)
     if (found.messages == 1)
         ck_assert_uint_eq(found.last_message, n + 1);
     ck_assert_int_eq(store_packet_each(w->s, on_packet, w->s), 0);
-    ck_assert_uint_eq(found.packets, at_most(found.last_packet, PACKETS));
+    /* With a log the removal before the next packet is promised by itself. */
+    const uint64_t packets = at_most(found.last_packet, PACKETS);
+    ck_assert(found.packets == packets ||
+              (run.w.options.intent_bytes > 0 && found.packets + 1 == PACKETS));
     ck_assert_uint_le(found.last_packet, n);
     ck_assert_uint_ge(found.last_packet + 1, n);
     ck_assert(found.messages == 0 || found.last_packet == n);
@@ -273,10 +281,62 @@ static uint64_t check_found(struct store_world *w)
 
 /* ---- crashes --------------------------------------------------------------------------------- */
 
+static uint8_t log_file[LOG_BYTES];
+
+static size_t read_log(const char *path)
+{
+    FILE *const f = fopen(path, "rb");
+    const size_t n = f != NULL ? fread(log_file, 1, sizeof log_file, f) : 0;
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+static void write_log(const char *path, size_t n)
+{
+    FILE *const f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(log_file, 1, n, f), n);
+    fclose(f);
+}
+
+static void spoil_log(size_t n)
+{
+    switch (rng_below(&run.rng, 3)) {
+    case 0: /* whole, but the machine was started anew */
+        log_file[INTENT_AT_BOOT] ^= 1;
+        const uint64_t check =
+            intent_check(log_file + INTENT_AT_ID, bytes_of(log_file, INTENT_AT_CHECK));
+        memcpy(log_file + INTENT_AT_CHECK, &check, sizeof check);
+        break;
+    case 1:
+        for (size_t i = 0; i < n; i++)
+            log_file[i] = (uint8_t)rng_next(&run.rng);
+        break;
+    default:
+        memset(log_file, 0, n);
+        break;
+    }
+}
+
+/* As it is now, while others go on writing. */
+static void leave_log(enum fault_crash how)
+{
+    const char *const path = world_path(&run.after, "sennet.db-intent");
+    const size_t n = read_log(world_path(&run.w, "sennet.db-intent"));
+    remove(path);
+    if (n == 0)
+        return;
+    if (how == FAULT_POWER_CUT)
+        spoil_log(n);
+    write_log(path, n);
+}
+
 static void crash(enum fault_crash how)
 {
     const uint64_t reported = atomic_load(&run.reported);
     struct fault_disk *const left = fault_disk_crash(run.disk, "left", how, &run.rng);
+    leave_log(how);
     const uint64_t begun = atomic_load(&run.begun);
     struct store_world *const w = &run.after;
 
@@ -308,7 +368,7 @@ static void at_moment(void *arg, enum fault_call call, const char *file)
     crash(FAULT_POWER_CUT);
 }
 
-static void play(enum store_durability durability)
+static void play(enum store_durability durability, size_t intent_bytes)
 {
     memset(&run, 0, sizeof run);
     run.rng = seeded_rng();
@@ -320,10 +380,12 @@ static void play(enum store_durability durability)
     run.w.options.linger_ms = 0;
     run.w.options.lazy_ms = 1000000;
     run.w.options.wal_bytes = 1 << 20;
+    run.w.options.intent_bytes = intent_bytes;
     world_init(&run.after);
     run.after.options.vfs = "left";
     run.after.options.durability = durability;
     run.after.options.linger_ms = 0;
+    run.after.options.intent_bytes = intent_bytes;
     fault_disk_hook(run.disk, at_moment, NULL);
     const time_t begun = time(NULL);
     world_open(&run.w);
@@ -343,14 +405,29 @@ static void play(enum store_durability durability)
 
 START_TEST(power_survives_crashes_and_power_cuts)
 {
-    play(STORE_POWER);
+    play(STORE_POWER, 0);
 }
 
 END_TEST
 
 START_TEST(process_survives_crashes_and_is_whole_after_power_cuts)
 {
-    play(STORE_PROCESS);
+    play(STORE_PROCESS, 0);
+}
+
+END_TEST
+
+START_TEST(an_intent_log_promises_and_survives_crashes)
+{
+    play(STORE_PROCESS, LOG_BYTES);
+}
+
+END_TEST
+
+/* It is full again and again, and then commits are waited for. */
+START_TEST(a_short_intent_log_survives_crashes)
+{
+    play(STORE_PROCESS, LOG_BYTES / 16);
 }
 
 END_TEST
@@ -366,6 +443,8 @@ int main(int argc, char **argv)
     tcase_set_timeout(all, argc == 3 ? 0 : 60);
     tcase_add_test(all, power_survives_crashes_and_power_cuts);
     tcase_add_test(all, process_survives_crashes_and_is_whole_after_power_cuts);
+    tcase_add_test(all, an_intent_log_promises_and_survives_crashes);
+    tcase_add_test(all, a_short_intent_log_survives_crashes);
     suite_add_tcase(suite, all);
     return run_suite(suite);
 }

@@ -385,6 +385,16 @@ START_TEST(all_threads_at_once_with_a_short_queue)
 
 END_TEST
 
+/* What is promised must not be lost by any of this. */
+START_TEST(all_threads_at_once_with_an_intent_log)
+{
+    w.options.intent_bytes = _i == 0 ? 1 << 20 : 8192;
+    play(_i == 1 ? SHORT_QUEUE : 16 << 20);
+    ck_assert(_i == 0 || loop.failures > 0);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("store: threads");
@@ -393,6 +403,7 @@ int main(void)
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_add_test(all, all_threads_at_once_over_a_disk_that_fails);
     tcase_add_test(all, all_threads_at_once_with_a_short_queue);
+    tcase_add_loop_test(all, all_threads_at_once_with_an_intent_log, 0, 3);
     suite_add_tcase(suite, all);
     return run_suite(suite);
 }
