@@ -65,6 +65,7 @@ struct mqtt_options mqtt_defaults(void)
         .max_inbox_bytes = (size_t)32 << 20,
         .backoff_min_ms = 1000,
         .backoff_max_ms = 60000,
+        .reconnect = true,
     };
 }
 
@@ -132,15 +133,19 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
         else
             ok = copy_text(texts[i]);
     }
+    body_ref(o.will.body);
     m->options = o;
-    return ok && dial_init(&m->dial, o.address) == 0;
+    m->will_topic =
+        o.will.topic.len > 0 ? strndup((const char *)o.will.topic.data, o.will.topic.len) : NULL;
+    return ok && (m->will_topic != NULL || o.will.topic.len == 0) &&
+           dial_init(&m->dial, o.address) == 0;
 }
 
 static void init_lists(struct mqtt *m)
 {
-    struct list *const lists[] = {&m->refused, &m->taken,       &m->in_flight, &m->orphans,
-                                  &m->inbox,   &m->all,         &m->dirty,     &m->work,
-                                  &m->turn,    &m->worker.place};
+    struct list *const lists[] = {&m->refused, &m->taken, &m->in_flight,   &m->orphans,
+                                  &m->inbox,   &m->early, &m->all,         &m->dirty,
+                                  &m->work,    &m->turn,  &m->worker.place};
     for (enum lane lane = 0; lane < LANES; lane++) {
         list_init(&m->staged[lane]);
         list_init(&m->queue[lane]);
@@ -202,7 +207,10 @@ void mqtt_free(struct mqtt *m)
     items_free(&m->in_flight);
     items_free(&m->orphans);
     items_free(&m->inbox);
+    items_free(&m->early);
     keep_deinit(m);
+    body_unref(m->options.will.body);
+    free_text(m->will_topic);
     const char **texts[TEXTS];
     texts_of(&m->options, texts);
     for (size_t i = 0; i < TEXTS; i++)
@@ -214,7 +222,7 @@ void mqtt_free(struct mqtt *m)
     free(m);
 }
 
-void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms)
+void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms, bool abort)
 {
     struct mqtt_host *const h = m->host;
 
@@ -227,10 +235,24 @@ void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms)
     for (enum lane lane = 0; lane < LANES; lane++)
         list_splice(&m->queue[lane], &m->staged[lane]);
     m->stopping = true;
+    m->aborting = abort;
     m->stop_at_ms = time_add(mqtt_now_ms(), drain_ms);
     m->deaf = true;
     host_untell(m);
     pthread_mutex_unlock(&m->lock);
+}
+
+void mqtt_connect(struct mqtt *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->wanted = true;
+    pthread_mutex_unlock(&m->lock);
+    host_kick(m);
+}
+
+void *mqtt_user(const struct mqtt *m)
+{
+    return m->options.user;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */

@@ -27,6 +27,25 @@
 
 struct store;
 
+/* Whose the session at the broker is, and what happens to it. */
+enum mqtt_session {
+    /* The gateway's: subscriptions are known to the process that made them. The first connection
+     * wipes what another process has left, unless the store knows it; then it is kept. */
+    MQTT_SESSION_OURS,
+    /* A client's. What the broker has of it goes on; session_present is the broker's word. */
+    MQTT_SESSION_KEPT,
+    /* A client's. Wiped when the connection is made, and gone when it ends. */
+    MQTT_SESSION_CLEAN,
+};
+
+/* Published by the broker when the connection ends without DISCONNECT. */
+struct mqtt_will {
+    struct bytes topic; /* a name without wildcards; len 0: no will */
+    struct body *body;  /* NULL = empty; referenced */
+    uint8_t qos;        /* 0..2 */
+    bool retain;
+};
+
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
     const char *address;   /* "mqtt://host:port", with mqtts:// TLS; or several, separated by ", ",
@@ -48,6 +67,11 @@ struct mqtt_options {
     uint64_t seed;           /* of the jitter */
     struct tls_options tls;  /* for mqtts:// and wss:// */
     struct store *store;     /* of what must survive the process, or NULL; must outlive this */
+    uint64_t sink; /* whose packets these are in the store; 0: the first broker's session */
+    enum mqtt_session session;
+    struct mqtt_will will;
+    bool reconnect; /* by itself, with backoff; else only by mqtt_connect(). Default true */
+    void *user;     /* for mqtt_user() */
 };
 
 struct mqtt_options mqtt_defaults(void);
@@ -67,7 +91,7 @@ struct mqtt_host;
 struct mqtt_host_options {
     unsigned
         connects_at_once;    /* attempts to connect that are under way; those that take longer than
-                                  two seconds do not count. 0: no limit */
+                                  a second do not count. 0: no limit */
     unsigned connects_per_s; /* that begin per second; 0: no limit */
 };
 
@@ -101,6 +125,19 @@ int64_t mqtt_host_heartbeat_ms(const struct mqtt_host *h);
  * NULL when out of memory or without threads. */
 struct mqtt *mqtt_start(const struct mqtt_options *options, struct mqtt_host *host,
                         void (*wake)(void *arg), void *arg);
+
+void *mqtt_user(const struct mqtt *m);
+
+/* Loop thread. Tries now, and not when the backoff ends. Does nothing while there is a connection or
+ * an attempt. */
+void mqtt_connect(struct mqtt *m);
+
+/* Loop thread. Ends the connection and forgets it: `m` must not be used any more, no event of it comes.
+ * Without `abort`, what was submitted has two seconds to be answered, and DISCONNECT is sent: the broker
+ * drops the will. With it the TCP connection is closed as it is, and the broker publishes the will. Does
+ * not block: the host does the rest, and another connection of the same host with the same address and
+ * client id begins when that is done. Only for connections that share a host. */
+void mqtt_close(struct mqtt *m, bool abort);
 
 /* Loop thread. Copies the request into the queue; when that is full, or the connection is away, the
  * refusal comes back as an event (UP_BUSY) after the next mqtt_flush(). A topic which brokers

@@ -110,9 +110,10 @@ static void tell_connected(struct mqtt *m, struct item *it, bool session_present
         mqtt_cut(m, "out of memory");
         return;
     }
+    const bool known = m->resumable || m->options.session == MQTT_SESSION_KEPT;
     it->event =
-        (struct up_event){.type = UP_CONNECTED, .session_present = m->resumable && session_present};
-    m->resumable = true;
+        (struct up_event){.type = UP_CONNECTED, .session_present = known && session_present};
+    m->resumable = m->options.session == MQTT_SESSION_OURS;
     atomic_fetch_add(&m->connects, 1);
     atomic_store(&m->online, !m->stopping);
     inbox_push(m, it);
@@ -146,6 +147,7 @@ void on_connect_failed(void *context, MQTTAsync_failureData *data)
 
     pthread_mutex_lock(&m->lock);
     explain_failure(m, data);
+    m->refusal = data != NULL && refusal(data->code) != NULL ? (uint8_t)data->code : 0;
     m->notes.failed = true;
     host_kick(m);
     pthread_mutex_unlock(&m->lock);
@@ -160,6 +162,7 @@ void on_lost(void *context, char *cause)
     pthread_mutex_lock(&m->lock);
     atomic_store(&m->online, false);
     explain_loss(m);
+    m->refusal = 0;
     m->notes.lost = true;
     host_kick(m);
     pthread_mutex_unlock(&m->lock);
@@ -224,7 +227,7 @@ static void give_room(struct mqtt *m)
 }
 
 /* Lock held. The item leaves Paho with this result; returns it when nobody wants it any more. */
-static struct item *settle(struct mqtt *m, struct item *it, enum up_result result)
+static struct item *settle(struct mqtt *m, struct item *it, enum up_result result, bool early)
 {
     const bool resumes = it->request == UP_PUBLISH && it->event.qos > 0;
     struct item *unwanted = it;
@@ -256,7 +259,9 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
         unwanted = NULL;
         break;
     }
-    if (unwanted == NULL)
+    if (unwanted == NULL && early)
+        list_push_back(&m->early, &it->link);
+    else if (unwanted == NULL)
         inbox_push(m, it);
     give_room(m);
     return unwanted;
@@ -270,7 +275,7 @@ void on_answer(void *context, MQTTAsync_successData *data)
     pthread_mutex_lock(&m->lock);
     if (it->request == UP_SUBSCRIBE && data != NULL)
         it->event.qos = (uint8_t)data->alt.qos;
-    struct item *const unwanted = settle(m, it, UP_OK);
+    struct item *const unwanted = settle(m, it, UP_OK, false);
     pthread_mutex_unlock(&m->lock);
     item_free(unwanted);
 }
@@ -296,7 +301,10 @@ void on_failure(void *context, MQTTAsync_failureData *data)
     struct mqtt *const m = it->m;
 
     pthread_mutex_lock(&m->lock);
-    struct item *const unwanted = settle(m, it, failure_result(it, data));
+    /* Paho ends a clean session before it tells that the connection is lost. */
+    const bool early = data != NULL && data->code == MQTTASYNC_OPERATION_INCOMPLETE &&
+                       m->options.session == MQTT_SESSION_CLEAN && atomic_load(&m->online);
+    struct item *const unwanted = settle(m, it, failure_result(it, data), early);
     pthread_mutex_unlock(&m->lock);
     item_free(unwanted);
 }

@@ -118,7 +118,7 @@ static bool prepare_tls(struct mqtt *m, char *why, size_t why_size)
 
 int dial_create(struct mqtt *m, MQTTAsync *out)
 {
-    const bool kept = m->keep.store != NULL;
+    const bool kept = m->keep.store != NULL && m->options.session != MQTT_SESSION_CLEAN;
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
     options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
@@ -134,12 +134,29 @@ int dial_create(struct mqtt *m, MQTTAsync *out)
     return rc;
 }
 
+/* Paho copies it. */
+static MQTTAsync_willOptions *fill_in_will(const struct mqtt *m, MQTTAsync_willOptions *will)
+{
+    const struct mqtt_will *const w = &m->options.will;
+    const struct bytes payload = body_bytes(w->body);
+
+    if (m->will_topic == NULL)
+        return NULL;
+    will->topicName = m->will_topic;
+    will->payload.data = payload.data;
+    will->payload.len = (int)payload.len;
+    will->qos = w->qos;
+    will->retained = w->retain;
+    return will;
+}
+
 int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size)
 {
     const struct mqtt_options *const o = &m->options;
     const struct target *const target = dial_target(&m->dial);
     char *const uris[] = {target->uri};
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
+    MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 
     why[0] = '\0';
@@ -155,6 +172,7 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
     options.serverURIs = uris;
     options.keepAliveInterval = (int)o->keepalive_s;
     options.cleansession = clean;
+    options.will = fill_in_will(m, &will);
     options.maxInflight = 65535; /* the window is ours: Paho's own costs a second per message */
     options.username = o->username;
     options.password = o->password;

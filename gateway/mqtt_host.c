@@ -14,9 +14,10 @@
 enum {
     TICK_MS = 1000, /* heartbeat */
     STOP_GRACE_MS = 1900,
+    CLOSE_DRAIN_MS = 2000, /* of mqtt_close(): for what was submitted */
     /* An attempt that takes longer than this is waiting, not working: the next may go. So brokers that
      * do not answer hold nobody up. */
-    SLOT_MS = 2000,
+    SLOT_MS = 1000,
     PACE_DEADLINE = 1, /* kind; those of connections are 0 */
 };
 
@@ -79,6 +80,8 @@ void host_untell(struct mqtt *m)
 void host_add(struct mqtt_host *h, struct mqtt *m)
 {
     m->host = h;
+    if (h->started == 0)
+        h->name_seed = (struct hash_seed){.k0 = m->options.seed, .k1 = ~m->options.seed};
     m->options.seed +=
         UINT64_C(0x9E3779B97F4A7C15) * h->started++; /* so that their jitter differs */
     list_push_back(&h->all, &m->all);
@@ -190,21 +193,22 @@ static void expire_slots(struct mqtt_host *h, int64_t now_ms)
 static int64_t next_entry_ms(struct mqtt_host *h, int64_t now_ms)
 {
     expire_slots(h, now_ms);
-    if (h->slots_used < h->options.connects_at_once)
+    struct list *const oldest = list_first(&h->slots);
+    if (oldest == NULL || h->slots_used < h->options.connects_at_once)
         return allowed_at_ms(h, now_ms);
-    const struct worker *const oldest = container_of(list_first(&h->slots), struct worker, place);
-    return oldest->slot_since_ms + SLOT_MS;
+    return container_of(oldest, struct worker, place)->slot_since_ms + SLOT_MS;
 }
 
 static void open_lobby(struct mqtt_host *h, int64_t now_ms)
 {
-    while (!list_empty(&h->lobby)) {
+    for (struct list *link; (link = list_first(&h->lobby)) != NULL;) {
         const int64_t at_ms = next_entry_ms(h, now_ms);
         if (at_ms > now_ms) {
             deadline_arm(&h->deadlines, &h->pace, at_ms);
             return;
         }
-        struct worker *const w = container_of(list_pop_front(&h->lobby), struct worker, place);
+        list_unlink(link);
+        struct worker *const w = container_of(link, struct worker, place);
         struct mqtt *const m = container_of(w, struct mqtt, worker);
         give_slot(h, m, now_ms);
         mqtt_step_in(m, now_ms);
@@ -284,6 +288,7 @@ void host_finish(struct mqtt *m)
     struct mqtt_host *const h = m->host;
 
     host_leave(m);
+    names_leave(m);
     deadline_disarm(&h->deadlines, &m->worker.due);
     pthread_mutex_lock(&h->lock);
     list_unlink(&m->work);
@@ -306,6 +311,7 @@ static bool is_over(struct mqtt_host *h)
 
 static void free_host(struct mqtt_host *h)
 {
+    hmap_deinit(&h->names);
     pthread_cond_destroy(&h->work_came);
     pthread_cond_destroy(&h->ended);
     pthread_mutex_destroy(&h->lock);
@@ -316,6 +322,9 @@ static void *host_main(void *arg)
 {
     struct mqtt_host *const h = arg;
 
+    if (MQTTAsync_create(&h->anchor, "tcp://anchor", "anchor", MQTTCLIENT_PERSISTENCE_NONE, NULL) !=
+        0)
+        h->anchor = NULL; /* then they end, and start again */
     while (!is_over(h)) {
         struct mqtt *const m = next_work(h);
         const int64_t now_ms = mqtt_now_ms();
@@ -324,6 +333,8 @@ static void *host_main(void *arg)
             mqtt_step(m, now_ms);
         handle_due(h, now_ms);
     }
+    if (h->anchor != NULL)
+        MQTTAsync_destroy(&h->anchor);
     pthread_mutex_lock(&h->lock);
     h->finished = true;
     const bool forsaken = h->forsaken;
@@ -377,6 +388,7 @@ struct mqtt_host *mqtt_host_new(const struct mqtt_host_options *options, void (*
                                   &h->all,   &h->work,  &h->ready};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    hmap_init(&h->names);
     deadlines_init(&h->deadlines);
     deadline_init(&h->pace, PACE_DEADLINE);
     init_threading(h);
@@ -398,6 +410,13 @@ static bool wait_for(struct mqtt_host *h, const bool *finished, int64_t drain_ms
     return *finished;
 }
 
+/* Lock held. Nobody waits for its end. */
+static void forsake(struct mqtt *m)
+{
+    m->forsaken = true;
+    add_work(m->host, m);
+}
+
 bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
 {
     if (h == NULL)
@@ -406,15 +425,12 @@ bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
     struct list ending;
     list_init(&ending);
     for (struct list *link; (link = list_pop_front(&h->all)) != NULL;) {
-        mqtt_begin_stop(container_of(link, struct mqtt, all), drain_ms);
+        mqtt_begin_stop(container_of(link, struct mqtt, all), drain_ms, false);
         list_push_back(&ending, link);
     }
     pthread_mutex_lock(&h->lock);
-    for (struct list *link; (link = list_pop_front(&ending)) != NULL;) {
-        struct mqtt *const m = container_of(link, struct mqtt, all);
-        m->forsaken = true;
-        add_work(h, m);
-    }
+    for (struct list *link; (link = list_pop_front(&ending)) != NULL;)
+        forsake(container_of(link, struct mqtt, all));
     h->stopping = true;
     h->asleep = false;
     pthread_cond_signal(&h->work_came);
@@ -431,6 +447,16 @@ bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
     return finished;
 }
 
+void mqtt_close(struct mqtt *m, bool abort)
+{
+    struct mqtt_host *const h = m->host;
+
+    mqtt_begin_stop(m, abort ? 0 : CLOSE_DRAIN_MS, abort);
+    pthread_mutex_lock(&h->lock);
+    forsake(m);
+    pthread_mutex_unlock(&h->lock);
+}
+
 bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
 {
     if (m == NULL)
@@ -439,7 +465,7 @@ bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
     if (m->is_alone)
         return mqtt_host_free(h, drain_ms);
     drain_ms = drain_ms > 0 ? drain_ms : 0;
-    mqtt_begin_stop(m, drain_ms);
+    mqtt_begin_stop(m, drain_ms, false);
     pthread_mutex_lock(&h->lock);
     add_work(h, m);
     const bool finished = wait_for(h, &m->finished, drain_ms);

@@ -356,8 +356,10 @@ bool keep_recall(struct mqtt *m)
     size_t len = 0;
     char name[1024];
     const int n = session_name(m, name, sizeof name);
-    const bool ours = store_packet_get(k->store, session_key, &stored, &len) == 0 &&
+    const bool same = store_packet_get(k->store, session_key, &stored, &len) == 0 &&
                       bytes_equal(bytes_of(stored, len), bytes_of(name, (size_t)n));
+    const bool ours = m->options.session == MQTT_SESSION_KEPT ||
+                      (m->options.session == MQTT_SESSION_OURS && same);
     free(stored);
     const bool known = store_packet_each(k->store, resume_key, m) == 0;
     pthread_mutex_lock(&m->lock);

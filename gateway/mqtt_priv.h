@@ -41,6 +41,8 @@
 #include <MQTTAsync.h>
 
 #include "base/deadline.h"
+#include "base/hash.h"
+#include "base/hmap.h"
 #include "base/list.h"
 
 #include "broker/backoff.h"
@@ -85,9 +87,11 @@ struct notes {
 };
 
 enum phase {
-    FRESH,   /* not yet seen by the worker */
-    WAITING, /* for its time */
-    QUEUED,  /* in the lobby */
+    FRESH,             /* not yet seen by the worker */
+    WAITING_FOR_ELDER, /* another connection with this name has to end first */
+    IDLE,              /* until mqtt_connect() */
+    WAITING,           /* for its time */
+    QUEUED,            /* in the lobby */
     PURGING,
     PURGED,
     CONNECTING,
@@ -106,6 +110,8 @@ struct worker {
     struct backoff backoff;
     struct list place; /* lobby or slots */
     int64_t slot_since_ms;
+    struct hmap_node name; /* mqtt_names.c */
+    struct mqtt *elder, *heir;
     bool purged;
     bool hold;        /* nothing more for Paho until the broker has shown life */
     int64_t asked_ms; /* when it was first asked what it has not answered yet; 0: nothing */
@@ -114,6 +120,7 @@ struct worker {
 struct mqtt {
     /* Constant after mqtt_start(). */
     struct mqtt_options options; /* with strings of our own */
+    const char *will_topic;      /* terminated, or NULL */
     struct mqtt_host *host;
     bool is_alone; /* the host is its own */
     struct keep keep;
@@ -155,6 +162,7 @@ struct mqtt {
     struct list orphans;
     unsigned resuming; /* orphans that Paho will send again: they fill the window too */
     unsigned stranded; /* orphans that Paho may never answer */
+    struct list early; /* of a clean session: answered by Paho before it tells of the loss */
     bool starved;      /* what is queued waits for room in the window */
     struct list inbox;
     size_t inbox_messages;
@@ -163,11 +171,14 @@ struct mqtt {
     bool deaf;   /* the loop wants to hear no more */
     struct notes notes;
     char why[WHY_MAX];
+    uint8_t refusal;       /* the same: of the CONNACK, or 0 */
     char cut_why[WHY_MAX]; /* why we ourselves shut the socket down; "" = we did not */
     bool purging;          /* the connection only wipes what an earlier process left */
     bool resumable;        /* the broker's session is one of this process */
     int socket;            /* a duplicate of Paho's, to look at and to shut down; -1 = none */
+    bool wanted;           /* mqtt_connect() */
     bool stopping;
+    bool aborting;
     int64_t stop_at_ms;
 };
 
@@ -185,6 +196,9 @@ struct mqtt_host {
     uint64_t started;
 
     /* Worker. */
+    MQTTAsync anchor; /* never connected: with the last handle Paho would end its threads */
+    struct hmap names;
+    struct hash_seed name_seed;
     struct deadlines deadlines;
     struct deadline pace; /* when the next of the lobby may go */
     struct list lobby;
@@ -242,7 +256,7 @@ void inbox_push(struct mqtt *m, struct item *it);
 bool mqtt_hand_in(struct mqtt *m);
 
 /* Loop thread: the connection shall end, with at most `drain_ms` for what was submitted. */
-void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms);
+void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms, bool abort);
 
 /* ---- mqtt_host.c ----------------------------------------------------------------------------- */
 
@@ -265,6 +279,12 @@ void host_leave(struct mqtt *m);
 
 /* Worker: there is nothing of it any more but memory. */
 void host_finish(struct mqtt *m);
+
+/* ---- mqtt_names.c ---------------------------------------------------------------------------- */
+
+/* Worker. With an `elder` it has to wait; mqtt_step() follows when that has ended. */
+void names_enter(struct mqtt *m);
+void names_leave(struct mqtt *m);
 
 /* ---- mqtt_callbacks.c ------------------------------------------------------------------------ */
 

@@ -42,14 +42,15 @@ static struct mqtt *connection_of(struct worker *w)
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
 
-static struct item *disconnected_item(struct mqtt *m, const char *why)
+static struct item *disconnected_item(struct mqtt *m, const char *why, uint8_t refusal)
 {
     const size_t len = strlen(why);
     struct item *const it = item_new(m, len);
     if (it == NULL)
         return NULL;
     memcpy(it->text, why, len);
-    it->event = (struct up_event){.type = UP_DISCONNECTED, .why = it->text};
+    it->event = (struct up_event){
+        .type = UP_DISCONNECTED, .why = it->text, .refused = refusal != 0, .code = refusal};
     return it;
 }
 
@@ -96,13 +97,15 @@ static void orphan(struct mqtt *m, struct item *it)
 }
 
 /* The connection is gone: the loop hears that, and the answer to everything that is open, at once. */
-static void answer_everything(struct mqtt *m, const char *why)
+static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal)
 {
-    struct item *const news = disconnected_item(m, why);
+    struct item *const news = disconnected_item(m, why, refusal);
 
     pthread_mutex_lock(&m->lock);
     if (news != NULL)
         inbox_push(m, news);
+    for (struct list *link; (link = list_pop_front(&m->early)) != NULL;)
+        inbox_push(m, container_of(link, struct item, link));
     for (struct list *link; (link = list_first(&m->in_flight)) != NULL;)
         orphan(m, container_of(link, struct item, link));
     refuse_queue(m);
@@ -112,18 +115,21 @@ static void answer_everything(struct mqtt *m, const char *why)
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
-static void failed(struct worker *w, const char *why)
+static void failed(struct worker *w, const char *why, uint8_t refusal)
 {
+    struct mqtt *const m = connection_of(w);
     const int64_t now_ms = mqtt_now_ms();
+    const int64_t wait_ms = backoff_failed(&w->backoff, now_ms);
 
-    answer_everything(connection_of(w), why);
-    w->phase = WAITING;
-    w->due_ms = time_add(now_ms, backoff_failed(&w->backoff, now_ms));
+    answer_everything(m, why, refusal);
+    w->phase = m->options.reconnect ? WAITING : IDLE;
+    w->due_ms = m->options.reconnect ? time_add(now_ms, wait_ms) : TIME_NEVER;
 }
 
 static void start_connecting(struct worker *w, bool purge)
 {
     struct mqtt *const m = connection_of(w);
+    const bool clean = purge || m->options.session == MQTT_SESSION_CLEAN;
 
     if (purge) {
         w->purged = false; /* until that has worked */
@@ -137,14 +143,14 @@ static void start_connecting(struct worker *w, bool purge)
     char why[WHY_MAX] = "";
     int rc = w->handle == NULL ? dial_create(m, &w->handle) : MQTTASYNC_SUCCESS;
     if (rc == MQTTASYNC_SUCCESS)
-        rc = dial_connect(m, w->handle, purge, why, sizeof why);
+        rc = dial_connect(m, w->handle, clean, why, sizeof why);
     w->phase = purge ? PURGING : CONNECTING;
     w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
     if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
         if (why[0] == '\0')
             snprintf(why, sizeof why, "can't connect to %s: %s", dial_target(&m->dial)->server,
                      MQTTAsync_strerror(rc));
-        failed(w, why);
+        failed(w, why, 0);
     }
 }
 
@@ -166,12 +172,18 @@ static bool inbox_over(struct mqtt *m)
     return over;
 }
 
+/* Paho lets go of what is stranded when the session ends. */
 static bool too_many_stranded(struct mqtt *m)
 {
     pthread_mutex_lock(&m->lock);
     const bool many = m->stranded > STRANDED_MAX;
     pthread_mutex_unlock(&m->lock);
     return many;
+}
+
+static bool has_to_purge(struct mqtt *m)
+{
+    return m->options.session == MQTT_SESSION_OURS && (!m->worker.purged || too_many_stranded(m));
 }
 
 /* ---- online ---------------------------------------------------------------------------------- */
@@ -238,13 +250,14 @@ static void supervise(struct worker *w, int64_t now_ms)
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 /* What the callbacks have noted. */
-static struct notes take_notes(struct mqtt *m, char why[WHY_MAX])
+static struct notes take_notes(struct mqtt *m, char why[WHY_MAX], uint8_t *refusal)
 {
     pthread_mutex_lock(&m->lock);
     const struct notes notes = m->notes;
     m->notes = (struct notes){false};
     if (notes.lost || notes.failed)
         memcpy(why, m->why, WHY_MAX);
+    *refusal = m->refusal;
     pthread_mutex_unlock(&m->lock);
     return notes;
 }
@@ -285,7 +298,7 @@ static void after_purge(struct worker *w)
     start_connecting(w, false);
 }
 
-static void handle_notes(struct worker *w, struct notes notes, const char *why)
+static void handle_notes(struct worker *w, struct notes notes, const char *why, uint8_t refusal)
 {
     if (w->phase == CLOSING || w->phase == CUTTING) {
         if (notes.closed || notes.lost || notes.failed)
@@ -298,7 +311,7 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why)
         after_purge(w);
     } else if (notes.lost || notes.failed) {
         release_socket(connection_of(w));
-        failed(w, why);
+        failed(w, why, refusal);
     }
 }
 
@@ -313,18 +326,29 @@ static void start_over(struct worker *w, int64_t now_ms)
     w->phase = QUEUED;
     w->due_ms = TIME_NEVER;
     if (host_admit(m, now_ms))
-        start_connecting(w, !w->purged || too_many_stranded(m));
+        start_connecting(w, has_to_purge(m));
+}
+
+/* Paho finds the connection lost, and has no DISCONNECT left to send. */
+static void cut_at_end(struct worker *w, int64_t now_ms)
+{
+    struct mqtt *const m = connection_of(w);
+
+    pthread_mutex_lock(&m->lock);
+    w->phase = mqtt_cut(m, "stopping") ? CUTTING : ENDED;
+    pthread_mutex_unlock(&m->lock);
+    w->due_ms = now_ms + STOP_CUT_MS;
 }
 
 static void handle_due(struct worker *w, int64_t now_ms)
 {
-    struct mqtt *const m = connection_of(w);
-
     if (now_ms < w->due_ms)
         return;
     switch (w->phase) {
-    case FRESH:
-    case QUEUED: /* never due */
+    case FRESH: /* never due */
+    case WAITING_FOR_ELDER:
+    case IDLE:
+    case QUEUED:
     case ENDED:
         break;
     case WAITING:
@@ -339,13 +363,10 @@ static void handle_due(struct worker *w, int64_t now_ms)
     case PURGING:
     case CONNECTING: /* Paho drops a CONNECT without a word when it believes to be connected */
         close_connection(w);
-        failed(w, "no answer from the Paho library: starting over");
+        failed(w, "no answer from the Paho library: starting over", 0);
         break;
     case CLOSING: /* a broker that does not read keeps Paho from closing */
-        pthread_mutex_lock(&m->lock);
-        w->phase = mqtt_cut(m, "stopping") ? CUTTING : ENDED;
-        pthread_mutex_unlock(&m->lock);
-        w->due_ms = now_ms + STOP_CUT_MS;
+        cut_at_end(w, now_ms);
         break;
     case CUTTING:
         w->phase = ENDED;
@@ -354,12 +375,15 @@ static void handle_due(struct worker *w, int64_t now_ms)
 }
 
 /* The connection shall end, and nothing that it has to do first is left. */
-static void begin_end(struct worker *w, int64_t now_ms)
+static void begin_end(struct worker *w, int64_t now_ms, bool abort)
 {
-    const bool closes = w->phase == ONLINE && close_connection(w) == MQTTASYNC_SUCCESS;
-
-    w->phase = closes ? CLOSING : ENDED;
-    w->due_ms = now_ms + STOP_CLOSE_MS;
+    if (w->phase == ONLINE && abort) {
+        cut_at_end(w, now_ms);
+    } else {
+        const bool closes = w->phase == ONLINE && close_connection(w) == MQTTASYNC_SUCCESS;
+        w->phase = closes ? CLOSING : ENDED;
+        w->due_ms = now_ms + STOP_CLOSE_MS;
+    }
 }
 
 static void look_for_end(struct worker *w, int64_t now_ms)
@@ -369,13 +393,18 @@ static void look_for_end(struct worker *w, int64_t now_ms)
     pthread_mutex_lock(&m->lock);
     const bool drained = atomic_load(&m->in_flight_count) == 0 && !mqtt_is_queued(m);
     const bool end = m->stopping && (w->phase != ONLINE || drained || now_ms >= m->stop_at_ms);
+    if (m->wanted && (w->phase == IDLE || w->phase == WAITING)) {
+        w->phase = WAITING;
+        w->due_ms = now_ms;
+    }
+    m->wanted = false;
     if (m->stopping && m->stop_at_ms < w->due_ms)
         w->due_ms = m->stop_at_ms;
     if (w->phase != ONLINE)
         refuse_queue(m); /* submitted before the loop saw that the connection is away */
     pthread_mutex_unlock(&m->lock);
     if (end)
-        begin_end(w, now_ms);
+        begin_end(w, now_ms, m->aborting);
 }
 
 /* After destroy Paho calls nothing of ours any more. */
@@ -391,6 +420,10 @@ static void begin(struct worker *w, int64_t now_ms)
     struct mqtt *const m = connection_of(w);
     const struct mqtt_options *const o = &m->options;
 
+    w->phase = WAITING_FOR_ELDER;
+    w->due_ms = TIME_NEVER;
+    if (w->elder != NULL)
+        return;
     backoff_init(&w->backoff, o->backoff_min_ms, o->backoff_max_ms, o->seed);
     w->purged = keep_recall(m);
     m->resumable = w->purged;
@@ -409,7 +442,7 @@ static void settle_down(struct worker *w, int64_t now_ms)
         end(w);
         return;
     }
-    if (w->phase == WAITING || w->phase == ONLINE || w->phase == CLOSING)
+    if (w->phase != QUEUED && w->phase != PURGING && w->phase != PURGED && w->phase != CONNECTING)
         host_leave(connection_of(w));
     deadline_arm(&connection_of(w)->host->deadlines, &w->due, w->due_ms);
 }
@@ -418,10 +451,14 @@ void mqtt_step(struct mqtt *m, int64_t now_ms)
 {
     struct worker *const w = &m->worker;
     char why[WHY_MAX] = "";
+    uint8_t refusal;
 
     if (w->phase == FRESH)
+        names_enter(m);
+    if (w->phase == FRESH || w->phase == WAITING_FOR_ELDER)
         begin(w, now_ms);
-    handle_notes(w, take_notes(m, why), why);
+    const struct notes notes = take_notes(m, why, &refusal);
+    handle_notes(w, notes, why, refusal);
     handle_due(w, now_ms);
     settle_down(w, now_ms);
 }
@@ -430,6 +467,6 @@ void mqtt_step_in(struct mqtt *m, int64_t now_ms)
 {
     struct worker *const w = &m->worker;
 
-    start_connecting(w, !w->purged || too_many_stranded(m));
+    start_connecting(w, has_to_purge(m));
     settle_down(w, now_ms);
 }

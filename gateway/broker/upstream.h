@@ -70,6 +70,8 @@ struct up_event {
     struct body *body;     /* the same; NULL = empty */
     uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
     const char *why;       /* DISCONNECTED */
+    bool refused;          /* the same: the broker has answered, and its answer was no, ... */
+    uint8_t code;          /* ... with this CONNACK return code (MQTT 5: reason code) */
 };
 
 #endif
