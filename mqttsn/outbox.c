@@ -157,22 +157,35 @@ static bool requests_reserve(struct sn_requests *q)
     return true;
 }
 
+static bool copy_peer(struct sn_queued_request *q, const struct peer **peer)
+{
+    if (*peer == NULL)
+        return true;
+    q->peer = peer_dup(*peer);
+    *peer = q->peer;
+    return q->peer != NULL;
+}
+
 /* OPEN mentions the client's record, which may be gone when the request is taken: copy. */
 static bool copy_open(struct sn_queued_request *q)
 {
     const struct bytes id = q->request.open.client_id;
-    const struct peer *peer = q->request.open.peer;
     q->client_id = malloc(id.len);
-    q->peer = peer != NULL ? peer_dup(peer) : NULL;
-    if (q->client_id == NULL || (peer != NULL && q->peer == NULL)) {
+    if (q->client_id == NULL || !copy_peer(q, &q->request.open.peer)) {
         free(q->client_id);
-        free(q->peer);
         return false;
     }
     memcpy(q->client_id, id.data, id.len);
     q->request.open.client_id = bytes_of(q->client_id, id.len);
-    q->request.open.peer = q->peer;
     return true;
+}
+
+/* What the request refers to and nobody else keeps. */
+static bool copy_views(struct sn_queued_request *q)
+{
+    if (q->request.type == SN_REQ_OPEN)
+        return copy_open(q);
+    return q->request.type != SN_REQ_PUBLISH || copy_peer(q, &q->request.publish.peer);
 }
 
 bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_name *name,
@@ -180,7 +193,7 @@ bool sn_ask(struct sn_engine *e, const struct sn_request *request, struct sn_nam
 {
     struct sn_requests *q = &e->requests;
     struct sn_queued_request item = {.request = *request};
-    if (!requests_reserve(q) || (request->type == SN_REQ_OPEN && !copy_open(&item))) {
+    if (!requests_reserve(q) || !copy_views(&item)) {
         sn_no_memory(e);
         return false;
     }

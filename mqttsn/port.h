@@ -81,6 +81,7 @@ struct sn_request {
             struct body *body;  /* NULL = empty */
             uint8_t qos;        /* 0..2 */
             bool retain;
+            const struct peer *peer; /* of SN_NO_CLIENT: who talks; else NULL */
         } publish;
 
         struct {

@@ -126,9 +126,9 @@ static void refuse(struct sn_engine *e, struct sn_client *c, uint8_t qos, uint16
     puback(e, c, topic_id, msg_id, code);
 }
 
-/* Hands the message to the broker side; false when it could not be queued. */
-static bool forward(struct sn_engine *e, uint64_t client, uint16_t token, struct sn_name *name,
-                    const struct sn_packet *p, uint8_t qos)
+/* Hands the message to the broker side; false when it could not be queued. `talker`: of QoS -1. */
+static bool forward(struct sn_engine *e, uint64_t client, const struct peer *talker, uint16_t token,
+                    struct sn_name *name, const struct sn_packet *p, uint8_t qos)
 {
     struct body *body = NULL;
     if (p->data.len > 0) {
@@ -142,7 +142,11 @@ static bool forward(struct sn_engine *e, uint64_t client, uint16_t token, struct
         .type = SN_REQ_PUBLISH,
         .client = client,
         .token = token,
-        .publish = {.topic = sn_name_bytes(name), .body = body, .qos = qos, .retain = p->retain},
+        .publish = {.topic = sn_name_bytes(name),
+                    .body = body,
+                    .qos = qos,
+                    .retain = p->retain,
+                    .peer = talker},
     };
     const bool queued = sn_ask(e, &request, name, body);
     body_unref(body);
@@ -316,7 +320,7 @@ static void publish_acknowledged(struct sn_engine *e, struct sn_client *c,
         .qos = (uint8_t)p->qos,
         .print = print,
     };
-    if (!forward(e, c->key, x->token, name, p, (uint8_t)p->qos)) {
+    if (!forward(e, c->key, NULL, x->token, name, p, (uint8_t)p->qos)) {
         x->state = SN_UP_FREE;
         refuse(e, c, (uint8_t)p->qos, p->topic_id, p->msg_id, SN_CONGESTION);
         return;
@@ -338,7 +342,7 @@ void sn_on_publish(struct sn_engine *e, struct sn_client *c, const struct sn_pac
     sn_count(e, stat_of[p->qos]);
     if (p->qos != SN_QOS_0)
         publish_acknowledged(e, c, p, name);
-    else if (!forward(e, c->key, p->topic_id, name, p, SN_QOS_0)) /* token: to refuse it by */
+    else if (!forward(e, c->key, NULL, p->topic_id, name, p, SN_QOS_0)) /* token: to refuse it by */
         refuse(e, c, SN_QOS_0, p->topic_id, 0, SN_CONGESTION);
     sn_name_unref(e, name);
 }
@@ -368,7 +372,7 @@ void sn_on_publish_qos_minus_1(struct sn_engine *e, struct sn_client *c, const s
         return;
     }
     sn_count(e, SN_STAT_PUBLISH_UP_QOSM1);
-    forward(e, SN_NO_CLIENT, 0, name, p, SN_QOS_0); /* a failure is counted there */
+    forward(e, SN_NO_CLIENT, from, 0, name, p, SN_QOS_0); /* a failure is counted there */
     sn_name_unref(e, name);
 }
 

@@ -7,24 +7,43 @@
  *     session's events  -> router_event()      router_peek_event()   -> engine
  *
  * Each neighbour believes to be alone with the other: a session sees clients, tokens and answers as
- * the engine would speak to it. Tokens are passed on unchanged: one request of the engine becomes at
- * most one per broker.
+ * the engine would speak to it. Tokens of PUBLISHes that are answered and of SUBSCRIBEs are the
+ * router's own: a route may raise a message's QoS, and one filter may become several.
  *
  *     OPEN, CLOSE     to every broker that a route of that client names, and the first one. Opened
- *                     when one of them takes it; else the answer is the first broker's
- *     PUBLISH         by the routes. Answered when all required brokers have; at once when none is
- *     SET_WILL, will  as PUBLISH: the others hear that there is none
+ *                     as soon as one of them takes it; when all have refused, the answer is the first
+ *                     broker's. Brokers that refused as busy are asked again when they can be reached,
+ *                     and every half minute; what the client subscribed meanwhile follows
+ *     PUBLISH         by the routes. Answered when all required brokers have; at once when none is.
+ *                     What one of the required ones can't be asked for is refused before anybody is
+ *                     asked. One of the other refusals is worst: NEVER, then BUSY. Where a route has
+ *                     lowered the QoS to 0, nothing is waited for. Of QoS 0, each refusal by a required
+ *                     broker is passed on
+ *     QoS -1          ({client} is empty, no `client` pattern fits; its link is the `peer`'s) stays
+ *                     QoS 0, whatever a route says
+ *     SET_WILL, will  as PUBLISH: the others hear that there is none. An OPEN with a will that has no
+ *                     name where it must go is refused
  *     SUBSCRIBE       to every broker that may tell about one of the filter's topics, each with the
- *                     part that is its. Granted is the lowest of the required ones. A filter none of
- *                     whose parts is anybody's is granted: it matches nothing
+ *                     parts that are its; one that several filters of the client have in common stays
+ *                     for as long as one of them does. Granted is the lowest of the required ones. A
+ *                     filter none of whose parts is anybody's is granted: it matches nothing
+ *     UNSUBSCRIBE     answered at once
  *     MESSAGE         named as nodes know it, which may differ between recipients: then one becomes
  *                     several. One whose name is not the broker's any more loses its journal number
- *                     (the engine stores a copy)
+ *                     (the engine stores a copy). Delivery ids are taken off: DELIVERED is not passed on
+ *     CLOSED          by any broker ends the client at all of them
  *     UPSTREAM        up when one of the brokers is, accepting when one does
  *
+ * Names. A topic that can't be called what its route says (longer than MQTT allows, or empty, or `$...`
+ * where the rule has a wildcard) is refused for ever (SN_REFUSED_NEVER), if the broker is required. So
+ * is every topic whose name takes {client} from a client id that can't be one level of a topic: one
+ * that contains `/`, `+`, `#` or control characters, or begins with `$`. Otherwise a client could give
+ * itself a name that reaches into another one's branch.
+ *
  * Costs: PUBLISH O(routes of the client + topic length), no allocation but the open answer's; MESSAGE
- * O(routes to that broker + recipients). Memory: per client its constants, its filters, its open
- * requests.
+ * O((routes to that broker) * (different namings among its recipients) + recipients): clients share a
+ * naming unless one of its templates contains {client}. Memory: per client its filters, its open
+ * requests, and its naming.
  */
 #ifndef SENNET_BROKER_ROUTER_H
 #define SENNET_BROKER_ROUTER_H
@@ -75,8 +94,9 @@ struct router_config {
     size_t n_client_prefixes;
     const struct route *routes;
     size_t n_routes;
-    unsigned n_brokers;        /* index 0 is the first one */
-    uint64_t max_memory_bytes; /* beyond it requests are refused as busy; default 64 MiB */
+    unsigned n_brokers;              /* index 0 is the first one */
+    const char *const *broker_names; /* for the log; NULL: none */
+    uint64_t max_memory_bytes;       /* beyond it requests are refused as busy; default 64 MiB */
 };
 
 struct router_config router_defaults(void);
@@ -108,7 +128,7 @@ void router_advance(struct router *r, int64_t now_ms);
 int64_t router_next_deadline(const struct router *r);
 
 /* Borrowed until done. A MESSAGE borrows what the event that caused it borrowed, so events must be
- * drained after each router_event() (asserted). */
+ * drained before the next MESSAGE is put in (asserted). */
 bool router_peek_request(struct router *r, unsigned *broker, struct sn_request *out);
 void router_done_request(struct router *r);
 bool router_peek_event(struct router *r, struct sn_event *out);
@@ -121,10 +141,11 @@ struct log_ring *router_log(struct router *r);
 
 struct router_gauges {
     uint64_t memory_bytes;
-    uint64_t published;  /* to brokers, since start; a message for two counts twice */
-    uint64_t unheeded;   /* refusals by brokers that were not required */
-    uint64_t unroutable; /* messages from brokers for which there was no way back */
-    uint64_t dropped;    /* for want of memory */
+    uint64_t published;     /* to brokers, since start; a message for two counts twice */
+    uint64_t unheeded;      /* refusals by brokers that were not required */
+    uint64_t unroutable;    /* messages from brokers for which there was no way back */
+    uint64_t dropped;       /* for want of memory */
+    uint64_t wills_dropped; /* without a name, or the broker never had a session for them */
 };
 
 struct router_gauges router_gauges(const struct router *r);

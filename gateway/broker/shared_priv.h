@@ -20,6 +20,7 @@
 #include "base/parcels.h"
 
 #include "broker/shared.h"
+#include "broker/will.h"
 
 /* ---- filter_tree.c --------------------------------------------------------------------------- */
 
@@ -114,13 +115,6 @@ static inline struct bytes filter_text(const struct filter *f)
 
 /* ---- sessions and subscriptions -------------------------------------------------------------- */
 
-struct will {
-    struct body *topic; /* a body for its shared text */
-    struct body *body;
-    uint8_t qos;
-    bool retain;
-};
-
 struct session {
     uint64_t key;
     struct list subs; /* struct sub */
@@ -213,9 +207,6 @@ void replay_due(struct shared *s, struct replay *r);
 
 /* ---- wills.c --------------------------------------------------------------------------------- */
 
-void will_clear(struct will *w);
-/* False: out of memory (there is no will then). */
-bool will_set(struct will *w, const struct sn_will_view *view);
 void log_lost_will(struct shared *s, struct bytes topic, uint64_t *counter, const char *why);
 /* The node is lost: its will goes its way. */
 void publish_will(struct shared *s, struct session *n);

@@ -7,27 +7,6 @@
 
 enum { SETTLED_MS = 1000 };
 
-void will_clear(struct will *w)
-{
-    body_unref(w->topic);
-    body_unref(w->body);
-    *w = (struct will){0};
-}
-
-bool will_set(struct will *w, const struct sn_will_view *view)
-{
-    will_clear(w);
-    if (view->topic.len == 0)
-        return true;
-    w->topic = body_new(view->topic);
-    if (w->topic == NULL)
-        return false;
-    w->body = body_ref(view->body);
-    w->qos = view->qos;
-    w->retain = view->retain;
-    return true;
-}
-
 static void due_will_free(struct shared *s, struct due_will *d)
 {
     list_unlink(&d->link);
