@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The router: sessions at several brokers, what nodes publish, wills, and the configuration. */
+/* The router: sessions at several brokers, what nodes publish, and wills. */
 #include <stdio.h>
 #include <string.h>
 
@@ -549,62 +549,6 @@ START_TEST(raised_qos_0_of_one_client_does_not_take_all_memory)
 
 END_TEST
 
-/* ---- configuration --------------------------------------------------------------------------- */
-
-START_TEST(faulty_routes_are_told_by_their_key)
-{
-    /* The name is the key that is at fault. */
-    static const struct route rows[] = {
-        {.name = "from",   .from = "a/b#",           .brokers = 1,                                .up = true                       },
-        {                                                                                                                        .name = "from",      .from = "",             .brokers = 1,                                  .up = true                                 },
-        {                                                                                                           .name = "from",    .from = NULL,                  .brokers = 1,                                            .up = true                      },
-        {                                                                                              .name = "to",                .from = "a",                            .up = true                                            },
-        {                                                             .name = "qos",                .from = "a",                      .brokers = 1,                                                  .up = true, .qos = 3},
-        {                                                                                                                                                 .name = "direction",     .from = "a",             .brokers = 1                                 },
-        {                                                                                     .name = "client",     .from = "a",             .brokers = 1,                                .up = true,                                                           .client = ""},
-        {                                                                                                                                                                     .name = "topic",     .from = "a",               .brokers = 1,                                    .up = true,.topic = "{nobody}"},
-        {                                                                                            .name = "topic",   .from = "a",             .brokers = 1,                                .up = true,                                              .topic = "x{prefix}"},
-        {                                                                                                                                                          .name = "topic",   .from = "a/+",               .brokers = 1,                                      .up = true,.topic = "x{client}+"},
-        {                                                                                                               .name = "topic", .from = "a/+",           .brokers = 1,                                .up = true,                                   .topic = "x/#"},
-        {                                                                                                                                                  .name = "topic",   .from = "a/+/#",             .brokers = 1,                                  .up = true,.topic = "x/#"},
-        {                                                                                                       .name = "topic",   .from = "a/+",           .brokers = 1,                                            .down = true,                           .topic = "all"},
-        {                                                                                                                                                                                                .name = "topic",     .from = "a/#", .brokers = 1, .up = true,.topic = "$share/g/#"},
-        { .name = "topic",                 .from = "a",                                  .brokers = 1,                                                                      .up = true,                                                                         .topic = ""},
-    };
-    static const struct route good[] = {
-        {.from = "#",                    .brokers = 1, .up = true                            },
-        {                                 .from = "a/+",                               .brokers = 1,                  .up = true,                                       .topic = "all"},
-        {                   .from = "a/+/#",                               .brokers = 1,             .down = true,                                         .topic = "{prefix}+/{link}/#"},
-        { .from = "a", .brokers = 1,                                 .up = true, .topic = "$aws/{client}", .qos = -1},
-    };
-
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const char *fault = route_fault(&rows[i]);
-        const size_t len = strlen(rows[i].name);
-        ck_assert_msg(fault != NULL, "row %zu", i);
-        ck_assert_msg(strncmp(fault, rows[i].name, len) == 0, "row %zu: %s", i, fault);
-    }
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        ck_assert_msg(route_fault(&good[i]) == NULL, "%zu: %s", i, route_fault(&good[i]));
-}
-
-END_TEST
-
-START_TEST(a_prefix_is_whole_levels)
-{
-    static const char *const faulty[] = {"a",  "a/b",   "a+/",       "#/",    "{prefix}/",
-                                         "{x", "{y}/z", "$share/g/", "a\x01/"};
-    static const char *const good[] = {"",     "a/", "a/b/", "{client}/", "{gateway}-{link}/x/",
-                                       "$aws/"};
-
-    for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++)
-        ck_assert_msg(route_prefix_fault(faulty[i]) != NULL, "%s", faulty[i]);
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        ck_assert_msg(route_prefix_fault(good[i]) == NULL, "%s", good[i]);
-}
-
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("router");
@@ -645,9 +589,5 @@ int main(void)
     tcase_add_test(wills, a_will_goes_where_a_message_would_and_the_others_hear_that_there_is_none);
     tcase_add_test(wills, a_will_for_a_broker_that_never_took_the_client_is_counted_as_lost);
     suite_add_tcase(suite, wills);
-    TCase *configuration = tcase_create("configuration");
-    tcase_add_test(configuration, faulty_routes_are_told_by_their_key);
-    tcase_add_test(configuration, a_prefix_is_whole_levels);
-    suite_add_tcase(suite, configuration);
     return run_suite(suite);
 }
