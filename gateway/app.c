@@ -90,6 +90,8 @@ void app_turn_end(struct app *a)
         uv_async_send(&a->wake);
     if (a->stop.why != NULL)
         check_drained(a, events);
+    if (a->pump.store != NULL)
+        disk_watch_look(&a->disk, a->pump.now_ms, store_heartbeat_ms(a->pump.store));
     arm(a);
 }
 
@@ -235,13 +237,14 @@ static void beat_watchdog(struct app *a)
     const int64_t now_ms = a->pump.now_ms;
     const int64_t worker_ms = mqtt_heartbeat_ms(a->pump.mqtt);
     const int64_t store_ms = a->pump.store != NULL ? store_heartbeat_ms(a->pump.store) : now_ms;
-    const bool worker_alive = notify_alive(&a->notify, now_ms, worker_ms);
+    /* Paho's threads wait for the disk with a lock that the worker needs. */
+    const bool excused = disk_watch_excuses(now_ms, store_ms, now_ms - worker_ms);
     a->watchdog_ms = time_add(now_ms, notify_interval_ms(&a->notify));
-    if (worker_alive && notify_alive(&a->notify, now_ms, store_ms)) {
+    if (excused || notify_alive(&a->notify, now_ms, worker_ms)) {
         notify_watchdog(&a->notify);
     } else if (log_begin(&a->log, LOG_ERROR, "gateway.stuck")) {
-        log_word(&a->log, "part", worker_alive ? "store" : "mqtt-worker");
-        log_int(&a->log, "silent_ms", now_ms - (worker_alive ? store_ms : worker_ms));
+        log_word(&a->log, "part", "mqtt-worker");
+        log_int(&a->log, "silent_ms", now_ms - worker_ms);
         log_end(&a->log);
     }
 }

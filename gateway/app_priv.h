@@ -12,6 +12,7 @@
 
 #include "app.h"
 #include "broker_watch.h"
+#include "disk_watch.h"
 #include "logsink.h"
 #include "notify.h"
 #include "pump.h"
@@ -42,6 +43,7 @@ struct app {
     struct capture_file capture;
     struct notify notify;
     struct broker_watch broker;
+    struct disk_watch disk;
     struct stopping stop;
     int64_t started_ms;
     int64_t watchdog_ms; /* next beat */

@@ -279,6 +279,7 @@ static int start_broker(struct app *a)
     if (a->pump.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
     warn_insecure(a, b);
+    disk_watch_init(&a->disk, &a->log);
     broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);
     app_say_status(a);
     return 0;

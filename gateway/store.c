@@ -284,6 +284,9 @@ struct store_gauges store_gauges(const struct store *s)
 
 int64_t store_heartbeat_ms(const struct store *s)
 {
-    const int64_t since_ms = atomic_load(&s->busy_since_ms);
-    return since_ms != 0 ? since_ms : store_now_ms();
+    const int64_t busy_ms = atomic_load(&s->busy_since_ms);
+    const int64_t sync_ms = atomic_load(&s->sync_since_ms);
+    if (busy_ms != 0 && sync_ms != 0)
+        return time_min(busy_ms, sync_ms);
+    return busy_ms != 0 ? busy_ms : sync_ms != 0 ? sync_ms : store_now_ms();
 }

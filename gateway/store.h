@@ -228,8 +228,8 @@ struct store_gauges {
 
 struct store_gauges store_gauges(const struct store *s);
 
-/* Any thread. Since when the store's thread has been at what it is doing; now, when it waits. For
- * the watchdog: a disk that hangs shows here. */
+/* Any thread. Since when the disk has been at one thing, whoever waits for it; now, when it has
+ * nothing to do: a disk that hangs shows here. */
 int64_t store_heartbeat_ms(const struct store *s);
 
 #endif

@@ -55,19 +55,26 @@ void store_prod(struct store *s)
 
 /* ---- the database belongs to one at a time --------------------------------------------------- */
 
+void store_begin_busy(struct store *s)
+{
+    s->busy = true;
+    atomic_store(&s->busy_since_ms, store_now_ms());
+}
+
 void store_take_db(struct store *s)
 {
     s->waiters++;
     while (s->busy)
         pthread_cond_wait(&s->done, &s->lock);
     s->waiters--;
-    s->busy = true;
+    store_begin_busy(s);
 }
 
 /* Whoever blocks goes on by himself; else the thread looks what there is to do. */
 void store_release_db(struct store *s)
 {
     s->busy = false;
+    atomic_store(&s->busy_since_ms, 0);
     if (s->waiters > 0)
         pthread_cond_broadcast(&s->done);
     store_prod(s);
@@ -327,7 +334,7 @@ void store_run(struct store *s)
     s->queue_due_ms = TIME_NEVER;
     s->resync_queued = false;
     atomic_store_explicit(&s->queued_bytes, 0, memory_order_relaxed);
-    s->busy = true;
+    store_begin_busy(s);
     pthread_mutex_unlock(&s->lock);
 
     const int64_t begun_us = store_now_us();
@@ -385,7 +392,9 @@ static void checkpoint(struct store *s)
 {
     s->checkpoint_wanted = false;
     pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->sync_since_ms, store_now_ms());
     store_db_sync_wal(&s->db);
+    atomic_store(&s->sync_since_ms, 0);
     pthread_mutex_lock(&s->lock);
     store_take_db(s);
     pthread_mutex_unlock(&s->lock);
@@ -406,7 +415,6 @@ static void checkpoint(struct store *s)
 
 static void wait_until(struct store *s, int64_t until_ms)
 {
-    atomic_store(&s->busy_since_ms, 0);
     s->asleep_until_ms = until_ms;
     if (until_ms == TIME_NEVER) {
         pthread_cond_wait(&s->work, &s->lock);
@@ -416,7 +424,6 @@ static void wait_until(struct store *s, int64_t until_ms)
         pthread_cond_timedwait(&s->work, &s->lock, &until);
     }
     s->asleep_until_ms = 0;
-    atomic_store(&s->busy_since_ms, store_now_ms());
 }
 
 /* Lock held. One thing after the other, the most urgent first; false at the end. */
@@ -459,7 +466,6 @@ void *store_thread(void *arg)
     struct store *const s = arg;
 
     pthread_mutex_lock(&s->lock);
-    atomic_store(&s->busy_since_ms, store_now_ms());
     while (work(s))
         ;
     pthread_mutex_unlock(&s->lock);

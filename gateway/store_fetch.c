@@ -114,7 +114,7 @@ void store_fetch_run(struct store *s)
 
     s->fetch_wanted = false;
     if (!out.failed) {
-        s->busy = true;
+        store_begin_busy(s);
         pthread_mutex_unlock(&s->lock);
         rc = fetch(s, &r, &out);
         pthread_mutex_lock(&s->lock);

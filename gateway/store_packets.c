@@ -429,7 +429,7 @@ static bool take_current(struct store *s)
         } else if (s->queue.first != NULL) {
             store_run(s);
         } else {
-            s->busy = true;
+            store_begin_busy(s);
             pthread_mutex_unlock(&s->lock);
             return true;
         }

@@ -293,7 +293,8 @@ struct store {
     atomic_uint_fast64_t records_lost;
     atomic_uint_fast64_t errors;
     atomic_uint_fast64_t commit_max_us;
-    atomic_int_fast64_t busy_since_ms; /* the thread's; 0: it waits */
+    atomic_int_fast64_t busy_since_ms; /* the database; 0: it is free */
+    atomic_int_fast64_t sync_since_ms; /* the WAL is being synced beside that; 0: it is not */
 
     pthread_mutex_t lock;
     pthread_cond_t work;  /* for the thread */
@@ -398,6 +399,8 @@ int store_block(struct store *s, struct store_ops *ops, struct store_waiter *wai
 void store_run(struct store *s);
 /* Lock held: wakes the thread if there is something for it. */
 void store_prod(struct store *s);
+/* Lock held, nobody busy. */
+void store_begin_busy(struct store *s);
 /* Lock held: takes the database, alone, when it is free. */
 void store_take_db(struct store *s);
 void store_release_db(struct store *s);
