@@ -143,7 +143,7 @@ static void flush(struct bench *b, struct wire *w, enum bench_tag tag, uint32_t 
     if (w == NULL || w->blocked)
         return;
     if (!wire_flush(w))
-        b->trouble = "the MQTT connection broke";
+        b->trouble = w->why;
     else if (w->blocked)
         bench_watch(b, w->fd, tag, index, true);
 }
@@ -169,7 +169,7 @@ static void hear(struct bench *b, struct wire *w)
             flow_settled(b, e.stream);
     }
     if (w->is_broken && (w == b->source || w == b->sink)) /* or nobody uses the stub yet */
-        b->trouble = "the MQTT connection broke";
+        b->trouble = w->why;
 }
 
 void broker_ready(struct bench *b, enum bench_tag tag, uint32_t index)

@@ -81,6 +81,15 @@ int wire_dial(const struct sockaddr_in *to)
     return error;
 }
 
+#define NOT_MQTT "what came is not MQTT"
+
+static void give_up(struct wire *w, const char *why)
+{
+    if (!w->is_broken)
+        w->why = why;
+    w->is_broken = true;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* A writer with room for `len` octets behind what waits; out_more() ends it. */
@@ -104,7 +113,8 @@ static struct writer out_begin(struct wire *w, size_t len)
 static void out_end(struct wire *w, const struct writer *writer)
 {
     w->out_end += wr_close(writer);
-    w->is_broken |= writer->failed;
+    if (writer->failed)
+        give_up(w, "it does not read what is sent to it");
 }
 
 static void put_header(struct writer *w, unsigned type, size_t length)
@@ -189,7 +199,7 @@ bool wire_flush(struct wire *w)
             w->blocked = true;
             return true;
         } else if (errno != EINTR) {
-            w->is_broken = true;
+            give_up(w, strerror(errno));
         }
     }
     w->out_at = w->out_end = 0;
@@ -209,8 +219,10 @@ bool wire_read(struct wire *w)
     const ssize_t n = recv(w->fd, w->in + w->in_end, IN_BYTES - w->in_end, MSG_DONTWAIT);
     if (n > 0)
         w->in_end += (size_t)n;
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        w->is_broken = true;
+    else if (n == 0)
+        give_up(w, "it closed the MQTT connection");
+    else if (errno != EAGAIN && errno != EINTR)
+        give_up(w, strerror(errno));
     return !w->is_broken;
 }
 
@@ -226,7 +238,7 @@ static bool next_packet(struct wire *w, uint8_t *type, struct bytes *body)
         length |= (size_t)(octet & 127) << (7 * i);
     }
     if (!r.failed && ((octet & 0x80) != 0 || length > IN_BYTES - HEADER_MAX))
-        w->is_broken = true;
+        give_up(w, "an MQTT packet too long");
     *body = rd_bytes(&r, length);
     if (r.failed || w->is_broken)
         return false;
@@ -243,7 +255,8 @@ static void acknowledge_filters(struct wire *w, struct reader *r, bool subscribe
         rd_bytes(r, rd_u16(r));
         granted[n++] = subscribes ? rd_u8(r) : 0;
     }
-    w->is_broken |= !rd_close(r);
+    if (!rd_close(r))
+        give_up(w, NOT_MQTT);
     if (!subscribes) {
         answer(w, UNSUBACK, id);
         return;
@@ -263,7 +276,7 @@ static enum wire_event_type take_publish(struct wire *w, uint8_t flags, struct r
     const uint16_t id = qos > 0 ? rd_u16(r) : 0;
     *out = (struct wire_event){.type = WIRE_MESSAGE, .payload = rd_rest(r)};
     if (r->failed || qos > 2) {
-        w->is_broken = true;
+        give_up(w, NOT_MQTT);
         return WIRE_NOTHING;
     }
     if (qos > 0)
@@ -275,9 +288,10 @@ static enum wire_event_type settled(struct wire *w, struct reader *r, struct wir
 {
     const uint16_t id = rd_u16(r);
     *out = (struct wire_event){.type = WIRE_SETTLED, .stream = w->streams[id]};
-    w->is_broken |= !rd_close(r) || w->unacknowledged == 0;
-    if (w->is_broken)
+    if (!rd_close(r) || w->unacknowledged == 0) {
+        give_up(w, "an MQTT acknowledgement of nothing");
         return WIRE_NOTHING;
+    }
     w->unacknowledged--;
     return WIRE_SETTLED;
 }
@@ -311,7 +325,8 @@ static enum wire_event_type handle(struct wire *w, uint8_t type, struct reader *
         break;
     case CONNACK:
         w->is_up = (rd_u16(r) & 0xFF) == 0;
-        w->is_broken |= !w->is_up;
+        if (!w->is_up)
+            give_up(w, "it refuses the MQTT connection");
         break;
     case SUBSCRIBE:
     case UNSUBSCRIBE:
@@ -319,8 +334,9 @@ static enum wire_event_type handle(struct wire *w, uint8_t type, struct reader *
         break;
     case SUBACK:
         rd_u16(r);
-        w->is_broken |= (rd_u8(r) & REFUSED_FILTER) != 0 || w->unanswered == 0;
-        w->unanswered--;
+        if ((rd_u8(r) & REFUSED_FILTER) != 0 || w->unanswered == 0)
+            give_up(w, "it refuses an MQTT subscription");
+        w->unanswered -= w->unanswered > 0 ? 1 : 0;
         break;
     case PINGREQ: {
         struct writer answer_to = out_begin(w, 2);
@@ -331,10 +347,14 @@ static enum wire_event_type handle(struct wire *w, uint8_t type, struct reader *
     case PINGRESP:
     case UNSUBACK:
         break;
-    default: /* DISCONNECT as well: the end */
-        w->is_broken = true;
+    case DISCONNECT:
+        give_up(w, "it ended the MQTT connection");
+        break;
+    default:
+        give_up(w, NOT_MQTT);
     }
-    w->is_broken |= r->failed;
+    if (r->failed)
+        give_up(w, NOT_MQTT);
     return WIRE_NOTHING;
 }
 

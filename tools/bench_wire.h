@@ -19,8 +19,9 @@ struct wire {
     bool is_broker;
     bool is_up; /* CONNECT and CONNACK are through */
     bool is_broken;
-    bool blocked; /* the socket is full: it waits to be writable */
-    uint8_t *in;  /* [in_at, in_end) is not read yet */
+    const char *why; /* it is broken */
+    bool blocked;    /* the socket is full: it waits to be writable */
+    uint8_t *in;     /* [in_at, in_end) is not read yet */
     size_t in_at, in_end;
     uint8_t *out; /* [out_at, out_end) is not written yet */
     size_t out_at, out_end, out_cap;
