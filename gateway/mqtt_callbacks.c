@@ -244,7 +244,7 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
     case ITEM_QUEUED: /* not given to Paho: can't be answered by it */
         break;
     case ITEM_IN_FLIGHT:
-        atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+        item_flies(m, it, false);
         if (resumes || it->request != UP_PUBLISH || result != UP_OK || it->event.spooled != 0)
             unwanted = NULL;
         break;

@@ -20,7 +20,7 @@ static void not_taken(struct mqtt *m, struct item *it, int rc)
 {
     pthread_mutex_lock(&m->lock);
     list_unlink(&it->link);
-    atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    item_flies(m, it, false);
     if (item_lane(it) == LANE_QOS2)
         m->qos2_count--;
     const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
@@ -76,7 +76,7 @@ static struct item *take_one(struct mqtt *m, enum lane lane)
     it->state = ITEM_IN_FLIGHT;
     mqtt_discharge(m, it);
     list_push_back(&m->in_flight, &it->link);
-    atomic_fetch_add_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    item_flies(m, it, true);
     if (lane == LANE_QOS2)
         m->qos2_count++;
     return it;

@@ -143,6 +143,7 @@ struct mqtt {
     atomic_size_t queued;
     atomic_size_t queued_bytes;
     atomic_uint in_flight_count;
+    atomic_uint owed_count; /* of these, the ones that the broker answers: not QoS 0 */
     atomic_uint_fast64_t connects;
     atomic_uint_fast64_t inbox_drops;
     atomic_uint_fast64_t inbox_cuts;
@@ -224,6 +225,16 @@ struct mqtt_host {
 static inline enum lane item_lane(const struct item *it)
 {
     return it->request == UP_PUBLISH && it->event.qos == 2 ? LANE_QOS2 : LANE_PLAIN;
+}
+
+/* Paho has the item, or has it no more. */
+static inline void item_flies(struct mqtt *m, const struct item *it, bool flies)
+{
+    const bool owed = it->request != UP_PUBLISH || it->event.qos > 0;
+    const unsigned by = flies ? 1U : -1U;
+    atomic_fetch_add_explicit(&m->in_flight_count, by, memory_order_relaxed);
+    if (owed)
+        atomic_fetch_add_explicit(&m->owed_count, by, memory_order_relaxed);
 }
 
 /* Lock held. */

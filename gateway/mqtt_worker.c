@@ -77,7 +77,7 @@ static void orphan(struct mqtt *m, struct item *it)
 
     list_unlink(&it->link);
     list_push_back(&m->orphans, &it->link);
-    atomic_fetch_sub_explicit(&m->in_flight_count, 1, memory_order_relaxed);
+    item_flies(m, it, false);
     it->state = doubt ? ITEM_IN_DOUBT : ITEM_ABANDONED;
     if (resumes)
         m->resuming++;
@@ -208,7 +208,7 @@ static int64_t broker_silence_ms(struct mqtt *m)
 static bool is_stalled(struct worker *w, int64_t now_ms, int64_t silence_ms)
 {
     struct mqtt *const m = connection_of(w);
-    if (m->keep.store == NULL || atomic_load(&m->in_flight_count) == 0) {
+    if (m->keep.store == NULL || atomic_load(&m->owed_count) == 0) {
         w->asked_ms = 0;
         return false;
     }

@@ -431,6 +431,29 @@ START_TEST(a_received_qos_2_message_is_delivered_once_when_pubrel_comes_to_the_n
 
 END_TEST
 
+/* A broker owes nothing for QoS 0, so its silence says nothing, however long it lasts. */
+START_TEST(a_stream_of_qos_0_alone_does_not_make_a_silent_broker_count_as_away)
+{
+    enum { LONGER_MS = 7500, PER_TURN = 500, TOKENS = 100000 };
+
+    static uint8_t discard[1 << 18];
+    const int64_t until_ms = probe_now_ms() + LONGER_MS;
+    uint64_t octets = 0;
+    first_connection();
+    for (uint64_t token = 0; probe_now_ms() < until_ms && probe.disconnected == 0;) {
+        for (unsigned i = 0; i < PER_TURN; i++)
+            probe_publish(&probe, token++ % TOKENS, "t", 0, 200);
+        probe_turn(&probe, 0);
+        const ssize_t n = recv(peer, discard, sizeof discard, MSG_DONTWAIT);
+        octets += n > 0 ? (uint64_t)n : 0;
+    }
+    ck_assert_msg(probe.disconnected == 0, "%s", probe.why);
+    ck_assert_uint_gt(octets, 100000);
+    stop();
+}
+
+END_TEST
+
 static void add_case(Suite *s, const char *name, const TTest *test)
 {
     TCase *t = tcase_create(name);
@@ -465,6 +488,7 @@ int main(void)
     ADD(s, qos_1_is_not_kept_and_comes_back_when_the_connection_breaks);
     ADD(s, a_message_is_stored_before_it_is_acknowledged);
     ADD(s, a_received_qos_2_message_is_delivered_once_when_pubrel_comes_to_the_next_process);
+    ADD(s, a_stream_of_qos_0_alone_does_not_make_a_silent_broker_count_as_away);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
     const int bad = srunner_ntests_failed(r);
