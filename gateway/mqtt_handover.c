@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include "mqtt_priv.h"
+#include "paho_calls.h"
 
 enum {
     BATCH = 64,
@@ -108,8 +109,10 @@ void mqtt_hand_over(struct mqtt *m)
     unsigned batches = 0;
 
     for (unsigned n; batches < BATCHES && (n = take_batch(m, batch)) > 0; batches++) {
+        paho_hold_signals();
         for (unsigned i = 0; i < n; i++)
             give_to_paho(m, batch[i]);
+        paho_release_signals();
         const int64_t now_ms = mqtt_now_ms();
         atomic_store(&m->host->heartbeat_ms, now_ms);
         w->due_ms = time_min(w->due_ms, now_ms + SUPERVISE_MS);

@@ -51,9 +51,36 @@ static size_t total_of(const struct iovec *parts, int count)
     return total;
 }
 
+/* Paho's sending thread writes one packet after the other, and waits when there is none left. What it
+ * has written meanwhile leaves in one go, or as segments become full. */
+static _Thread_local bool is_sender;
+static _Thread_local int corked = -1;
+
+void paho_push_written(void)
+{
+    const int on = 1;
+    if (corked >= 0)
+        (void)setsockopt(corked, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* pushes */
+    corked = -1;
+}
+
+static ssize_t write_parts(int fd, const struct iovec *parts, int count)
+{
+    if (!is_sender)
+        return writev(fd, parts, count);
+    if (corked != fd)
+        paho_push_written();
+    corked = fd;
+    const struct msghdr message = {
+        .msg_iov = (struct iovec *)(uintptr_t)parts, /* only read from */
+        .msg_iovlen = (size_t)count,
+    };
+    return sendmsg(fd, &message, MSG_MORE | MSG_NOSIGNAL);
+}
+
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 {
-    const ssize_t written = writev(fd, parts, count);
+    const ssize_t written = write_parts(fd, parts, count);
     paho_ahead_write_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
     if (written >= 0)
         return written;
@@ -178,15 +205,39 @@ int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
  * which clock is waited the waiting says, for the variable was made without one. */
 static bool signalled;
 
+/* Of a thread that has more to tell: woken is nobody before it is done. */
+static _Thread_local bool holds_signals;
+static _Thread_local pthread_cond_t *held_signal;
+
+void paho_hold_signals(void)
+{
+    holds_signals = true;
+}
+
+/* Whoever waits has begun to do so before `signalled` was set, or has seen it. */
+void paho_release_signals(void)
+{
+    holds_signals = false;
+    if (held_signal != NULL)
+        pthread_cond_signal(held_signal);
+    held_signal = NULL;
+}
+
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
 {
     signalled = true;
+    if (holds_signals) {
+        held_signal = cond;
+        return 0;
+    }
     return pthread_cond_signal(cond);
 }
 
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until)
 {
+    is_sender = true;
+    paho_push_written();
     const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
     signalled = false;
     return rc;

@@ -18,7 +18,8 @@
  *  - Time. Paho's sending thread, which also looks after timeouts, waits for a time of day: when the
  *    clock is set back by an hour meanwhile, it waits for an hour. Here it goes by a clock that
  *    nobody sets.
- *  - Fewer system calls: what arrives is read ahead (paho_ahead.h).
+ *  - Fewer system calls: what arrives is read ahead (paho_ahead.h), many messages wake Paho's sending
+ *    thread once, and what that writes until there is nothing more leaves together.
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
  *    and the definitions here take their place.
@@ -53,6 +54,13 @@ struct paho_calls paho_last_calls(void);
 void paho_note_tls(const char *why, int receive_error);
 void paho_note_socket(int fd);
 void paho_acknowledge_now(int fd);
+
+/* Between these two, what the calling thread gives to Paho lies there; then it is sent. */
+void paho_hold_signals(void);
+void paho_release_signals(void);
+
+/* In Paho's sending thread, before it has to wait for something else: what it has written leaves. */
+void paho_push_written(void);
 
 /* Called by Paho only. */
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);

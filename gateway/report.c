@@ -205,6 +205,8 @@ static void put_store(struct log_ring *lg, const struct pump *p)
     page_put(&page, "held", s.held);
     page_put(&page, "spooled", s.spooled);
     page_put(&page, "sent", s.sent);
+    page_put(&page, "full", s.full);
+    page_put(&page, "away", s.away);
     page_put(&page, "refused", s.refused);
     page_put(&page, "expired", s.expired);
     page_put(&page, "dropped", s.dropped);

@@ -45,9 +45,20 @@ static void live_free(struct spool *s, struct live *l)
 
 static void refuse(struct spool *s, const struct up_request *r)
 {
-    s->gauges.refused++;
     tell(s, &(struct up_event){
                 .type = UP_PUBLISHED, .token = r->token, .result = UP_BUSY, .qos = r->qos});
+}
+
+static void refuse_away(struct spool *s, const struct up_request *r)
+{
+    s->gauges.away++;
+    refuse(s, r);
+}
+
+static void refuse_full(struct spool *s, const struct up_request *r)
+{
+    tell_dropped(s, DROP_NEW, ++s->gauges.full);
+    refuse(s, r);
 }
 
 /* QoS 1 and 2: the answer is awaited. */
@@ -59,7 +70,7 @@ static void pass_live(struct spool *s, const struct up_request *r)
         free(l);
         if (o != NULL)
             owner_settle(s, o);
-        refuse(s, r);
+        refuse_away(s, r);
         return;
     }
     *l = (struct live){.owner = o, .number = ++s->last_number, .will = r->will};
@@ -73,7 +84,7 @@ static void pass(struct spool *s, const struct up_request *r)
     if (r->qos > 0)
         pass_live(s, r);
     else if (!pass_on(s, r))
-        refuse(s, r);
+        refuse_away(s, r);
 }
 
 /* ---- what the session submits ---------------------------------------------------------------- */
@@ -115,11 +126,11 @@ static void submit_publish(struct spool *s, const struct up_request *r)
         if (may_pass)
             pass(s, r);
         else
-            refuse(s, r);
+            refuse_full(s, r);
     } else if (s->up && !behind) {
         pass(s, r);
     } else {
-        refuse(s, r);
+        refuse_away(s, r);
     }
 }
 

@@ -34,7 +34,7 @@
  * QoS 2 on in the second step only. While clients share the connection, they take turns.
  *
  * Spooled messages leave `window` at once at most, so that live traffic has its part of the
- * connection; each is deleted when the broker has acknowledged it. Those in memory
+ * connection; when it is full, it is filled again when half of it is free. Each is deleted when the broker has acknowledged it. Those in memory
  * (`max_memory_bytes`: the oldest ones) are sent from there, all others are fetched from the store in
  * chunks, in order: memory does not grow with the backlog. A client that has nothing on disk does not
  * wait for those that have: while the connection is there, a quarter of that memory more is for such
@@ -79,7 +79,8 @@ struct spool_config {
     uint64_t max_bytes;    /* their topics and payloads; default 256 MiB */
     enum spool_full full;  /* at these: refuse the new one (default), or drop the oldest ones
                                   (QoS 2 that was handed to the connection is never dropped) */
-    int64_t max_age_ms;    /* older ones are dropped when their turn comes; default 7 d, 0: never */
+    int64_t max_age_ms;    /* older ones are dropped when their turn comes, or their room is needed;
+                              default 7 d, 0: never */
     bool qos_0;            /* QoS 0 is spooled while the connection is away; default no. It may come
                               twice when a connection breaks in the moment in which it is sent */
     unsigned window;       /* spooled messages given to the connection at once; default 128 */
@@ -172,7 +173,9 @@ struct spool_gauges {
     uint64_t held;    /* answers held back: nodes wait for the broker */
     uint64_t spooled; /* since start, as all below */
     uint64_t sent;    /* acknowledged by the broker */
-    uint64_t refused; /* for want of room, or by the broker */
+    uint64_t full;    /* refused to nodes: no room */
+    uint64_t away;    /* the same: the connection is away, and the store not usable or QoS 0 */
+    uint64_t refused; /* by the broker */
     uint64_t expired;
     uint64_t dropped; /* by drop-oldest */
     uint64_t lost;    /* the store had them no more */

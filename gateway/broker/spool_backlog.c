@@ -187,14 +187,14 @@ void tell_drained(struct spool *s)
 
 /* ---- dropping -------------------------------------------------------------------------------- */
 
-/* Many are dropped when any are: a line now and then has to do. */
-static void tell_dropped(struct spool *s, enum drop kind, uint64_t total)
+void tell_dropped(struct spool *s, enum drop kind, uint64_t total)
 {
-    static const char *const why[] = {
-        [DROP_EXPIRED] = "older_than_max_age", [DROP_OLDEST] = "spool_full"};
+    static const char *const why[] = {[DROP_EXPIRED] = "older_than_max_age",
+                                      [DROP_OLDEST] = "spool_full",
+                                      [DROP_NEW] = "spool_full"};
     if (s->told[kind] > 0 && s->now_ms - s->told_ms[kind] < TELL_MS)
         return;
-    if (log_begin(&s->log, LOG_WARN, "spool.dropped")) {
+    if (log_begin(&s->log, LOG_WARN, kind == DROP_NEW ? "spool.refused" : "spool.dropped")) {
         log_int(&s->log, "messages", (int64_t)(total - s->told[kind]));
         log_word(&s->log, "why", why[kind]);
         log_end(&s->log);
@@ -213,18 +213,28 @@ static void drop(struct spool *s, struct message *m, enum drop kind)
     tell_dropped(s, kind, *counter);
 }
 
+static bool is_too_old(const struct spool *s, const struct message *m)
+{
+    return s->config.max_age_ms > 0 && s->now_ms - m->born_ms > s->config.max_age_ms;
+}
+
 static bool fits(const struct spool *s, uint64_t bytes)
 {
     return s->gauges.messages < s->config.max_messages && bytes <= s->config.max_bytes &&
            s->gauges.bytes <= s->config.max_bytes - bytes;
 }
 
-/* Those on disk only are fetched when the ones in memory have gone: until then there is no room. */
+/* What is too old gives way first, also if nothing else may. Those on disk only are fetched when the
+ * ones in memory have gone: until then there is no room. */
 static bool make_room(struct spool *s, uint64_t bytes)
 {
-    const bool may_drop = s->config.full == SPOOL_DROP_OLDEST && bytes <= s->config.max_bytes;
-    while (!fits(s, bytes) && may_drop && !list_empty(&s->waiting))
-        drop(s, container_of(list_first(&s->waiting), struct message, age), DROP_OLDEST);
+    while (bytes <= s->config.max_bytes && !fits(s, bytes) && !list_empty(&s->waiting)) {
+        struct message *m = container_of(list_first(&s->waiting), struct message, age);
+        const bool expired = is_too_old(s, m);
+        if (!expired && s->config.full == SPOOL_REFUSE)
+            break;
+        drop(s, m, expired ? DROP_EXPIRED : DROP_OLDEST);
+    }
     return fits(s, bytes);
 }
 
@@ -284,16 +294,13 @@ bool take_over(struct spool *s, const struct arrival *a)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static bool is_too_old(const struct spool *s, const struct message *m)
-{
-    return s->config.max_age_ms > 0 && s->now_ms - m->born_ms > s->config.max_age_ms;
-}
-
 struct message *next_message(struct spool *s)
 {
     if (!s->up || s->now_ms < s->pause_until)
         return NULL;
-    while (s->gauges.in_flight < s->config.window && !list_empty(&s->ready)) {
+    s->window_full =
+        s->gauges.in_flight >= (s->window_full ? s->config.window / 2 + 1 : s->config.window);
+    while (!s->window_full && s->gauges.in_flight < s->config.window && !list_empty(&s->ready)) {
         struct message *m = first_of(container_of(list_first(&s->ready), struct owner, ready));
         if (!is_too_old(s, m))
             return m;

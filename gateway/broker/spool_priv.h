@@ -133,7 +133,7 @@ static inline bool is_holdable(const struct arrival *a)
 
 enum fetching { FETCH_NONE, FETCH_CHUNK, FETCH_ONE };
 
-enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_KINDS };
+enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_NEW, DROP_KINDS };
 
 static const uint64_t NOT_YET = UINT64_MAX;
 
@@ -142,6 +142,7 @@ struct spool {
     int64_t now_ms;
     bool up;
     bool usable;
+    bool window_full;        /* and not yet half empty */
     bool draining;           /* there was a backlog when the connection came, and there still is */
     int64_t accepting_until; /* when not usable */
     int64_t pause_until;     /* the connection took no more: nothing spooled is sent before */
@@ -222,6 +223,8 @@ void message_wait(struct spool *s, struct owner *o, struct message *m);
 /* It is in the spool no more; its end is recorded. The owner is not settled. */
 void message_done(struct spool *s, struct message *m);
 
+/* Many are dropped when any are: says so now and then. */
+void tell_dropped(struct spool *s, enum drop kind, uint64_t total);
 /* Takes a message over. False: there is no room, or no memory. */
 bool take_over(struct spool *s, const struct arrival *a);
 /* The message whose turn it is, or NULL. */

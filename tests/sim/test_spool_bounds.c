@@ -69,7 +69,7 @@ START_TEST(a_full_spool_refuses_or_drops_the_oldest)
             world_commit(w);
         }
         ck_assert_uint_eq(gauges().messages, 10);
-        ck_assert_uint_eq(gauges().refused, drop ? 0 : 5);
+        ck_assert_uint_eq(gauges().full, drop ? 0 : 5);
         ck_assert_uint_eq(gauges().dropped, drop ? 5 : 0);
         world_come(w);
         world_settle(w);
@@ -101,7 +101,7 @@ START_TEST(a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing)
                                       .client = 1});
     body_unref(body);
     ck_assert_uint_eq(gauges().messages, 5);
-    ck_assert_uint_eq(gauges().refused, 1);
+    ck_assert_uint_eq(gauges().full, 1);
     world_carry(w);
     publish(A, 1);
     ck_assert_uint_eq(gauges().messages, 5);
@@ -124,7 +124,7 @@ START_TEST(the_oldest_are_dropped_though_they_are_on_disk_only)
     }
     ck_assert_uint_eq(gauges().messages, 100);
     ck_assert_uint_ge(gauges().dropped, 290);
-    ck_assert_uint_eq(gauges().dropped + gauges().refused, 300);
+    ck_assert_uint_eq(gauges().dropped + gauges().full, 300);
     world_come(w);
     world_settle(w);
     ck_assert_uint_eq(w->delivered, 100);
@@ -180,6 +180,70 @@ START_TEST(what_is_too_old_is_dropped_when_its_turn_comes)
 
 END_TEST
 
+START_TEST(what_a_full_spool_refuses_or_drops_is_said)
+{
+    static const char *const events[] = {"spool.refused", "spool.dropped"};
+    for (int drop = 0; drop < 2; drop++) {
+        struct spool_config config = spool_defaults();
+        config.max_messages = 1;
+        config.full = drop ? SPOOL_DROP_OLDEST : SPOOL_REFUSE;
+        struct spool *s = spool_new(&config, 0);
+        spool_usable(s, 0, true);
+        for (uint64_t i = 1; i <= 3; i++) {
+            spool_submit(s, 0,
+                         &(struct up_request){.type = UP_PUBLISH,
+                                              .token = i << UP_TOKEN_BITS,
+                                              .topic = bytes_str("t"),
+                                              .qos = 1,
+                                              .client = i});
+        }
+        const struct log_record *line = log_peek(spool_log(s));
+        ck_assert_ptr_nonnull(line);
+        ck_assert_str_eq(line->event, events[drop]);
+        log_done(spool_log(s));
+        ck_assert_ptr_null(log_peek(spool_log(s))); /* once in a while has to do */
+        spool_free(s);
+    }
+}
+
+END_TEST
+
+/* A spool full of what nobody wants any more must not refuse what somebody does. */
+START_TEST(what_is_too_old_gives_way_when_its_room_is_needed)
+{
+    static const size_t memories[] = {4 << 20, 1000};
+    for (size_t k = 0; k < sizeof memories / sizeof memories[0]; k++) {
+        struct spool_config config = spool_defaults();
+        config.max_age_ms = 10000;
+        config.max_messages = 100;
+        config.max_memory_bytes = memories[k];
+        begin_anew(config);
+        for (unsigned i = 0; i < 100; i++) {
+            publish(A, 1);
+            world_commit(w);
+        }
+        world_pass(w, 10000);
+        ck_assert_int_eq(outcome(publish(B, 1)), REFUSED);
+        ck_assert_uint_eq(gauges().full, 1);
+        world_pass(w, 1);
+        unsigned taken = 0;
+        for (unsigned i = 0; i < 100; i++) {
+            const uint32_t a = publish(B, 1);
+            world_commit(w);
+            taken += outcome(a) == ACKED;
+        }
+        ck_assert_uint_ge(taken, 90);
+        ck_assert_uint_eq(gauges().expired, taken);
+        ck_assert_uint_eq(gauges().full, 101 - taken);
+        ck_assert_uint_eq(gauges().dropped, 0);
+        world_come(w);
+        world_settle(w);
+        ck_assert_uint_eq(w->delivered, taken);
+    }
+}
+
+END_TEST
+
 START_TEST(what_the_broker_refuses_is_dropped_and_counted)
 {
     w->faults.refuse = true; /* attempt 0 */
@@ -224,6 +288,8 @@ int main(void)
     tcase_add_test(bounds, the_oldest_are_dropped_though_they_are_on_disk_only);
     tcase_add_test(bounds, qos_2_that_is_with_the_connection_is_not_dropped);
     tcase_add_test(bounds, what_is_too_old_is_dropped_when_its_turn_comes);
+    tcase_add_test(bounds, what_a_full_spool_refuses_or_drops_is_said);
+    tcase_add_test(bounds, what_is_too_old_gives_way_when_its_room_is_needed);
     tcase_add_test(bounds, what_the_broker_refuses_is_dropped_and_counted);
     tcase_add_test(bounds, a_connection_that_takes_nothing_is_not_asked_without_end);
     suite_add_tcase(suite, bounds);

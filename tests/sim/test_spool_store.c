@@ -207,7 +207,7 @@ START_TEST(a_million_messages_need_no_memory_and_keep_their_order)
     }
     world_commit(w);
     ck_assert_uint_eq(gauges().messages, MANY);
-    ck_assert_uint_eq(gauges().refused, 0);
+    ck_assert_uint_eq(gauges().full, 0);
     const clock_t full = clock();
     world_come(w);
     world_settle(w);
@@ -377,6 +377,8 @@ START_TEST(without_a_usable_store_messages_pass_or_are_refused)
     world_usable(w, false);
     const uint32_t away = publish(A, 1);
     ck_assert_int_eq(attempt_at(w, away)->outcome, REFUSED);
+    ck_assert_uint_eq(gauges().away, 1);
+    ck_assert_uint_eq(gauges().full, 0);
     world_come(w);
     publish(A, 1);
     publish(B, 2);
