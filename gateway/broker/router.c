@@ -45,12 +45,13 @@ void router_release(struct router *r, void *ptr, size_t n)
     free(ptr);
 }
 
-void log_unnamed(struct router *r, const struct client *c, const char *what, struct bytes topic)
+void router_log_unnamed(struct router *r, const struct client *c, const char *what,
+                        struct bytes topic)
 {
     if (!log_begin(&r->log, LOG_NOTICE, "route.no_name"))
         return;
     if (c != NULL)
-        log_str(&r->log, "client", client_id(r, c));
+        log_str(&r->log, "client", router_client_id(r, c));
     log_word(&r->log, "for", what);
     log_str(&r->log, "topic", topic);
     log_text(&r->log, "hint",
@@ -133,7 +134,7 @@ const char *route_prefix_fault(const char *prefix)
 
 /* ---- reachability ---------------------------------------------------------------------------- */
 
-void retry_later(struct router *r, unsigned broker)
+void router_retry_later(struct router *r, unsigned broker)
 {
     struct deadline *retry = &r->brokers[broker].retry;
     if (!deadline_armed(retry))
@@ -146,8 +147,8 @@ static void retry_due(struct router *r, unsigned broker)
     if (!b->up && !b->accepting)
         return; /* when it is back */
     if (b->up)
-        resubscribe_owed(r, broker);
-    reopen_owed(r, broker, RETRY_AT_ONCE);
+        router_resubscribe_owed(r, broker);
+    router_reopen_owed(r, broker, RETRY_AT_ONCE);
     if (!list_empty(&b->owed_clients))
         deadline_arm(&r->deadlines, &b->retry, time_add(r->now_ms, RETRY_SOON_MS));
 }
@@ -166,15 +167,15 @@ static void on_upstream(struct router *r, unsigned broker, const struct sn_event
         accepting |= r->brokers[i].accepting;
     }
     if (up != r->up || accepting != r->accepting)
-        tell(r, &(struct sn_event){
-                    .type = SN_EV_UPSTREAM, .upstream = {.up = up, .accepting = accepting}
+        router_tell(r, &(struct sn_event){
+                           .type = SN_EV_UPSTREAM, .upstream = {.up = up, .accepting = accepting}
         });
     r->up = up;
     r->accepting = accepting;
     if (!was_reachable && (b->up || b->accepting))
-        reopen_owed(r, broker, SIZE_MAX);
+        router_reopen_owed(r, broker, SIZE_MAX);
     if (!was_up && b->up)
-        resubscribe_owed(r, broker);
+        router_resubscribe_owed(r, broker);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -219,7 +220,7 @@ struct router *router_new(const struct router_config *config, int64_t now_ms)
     hmap_init(&r->answers);
     hmap_init(&r->pends);
     deadlines_init(&r->deadlines);
-    queues_init(r);
+    router_queues_init(r);
     for (unsigned b = 0; b < ROUTER_BROKERS_MAX; b++) {
         deadline_init(&r->brokers[b].retry, (uint8_t)b);
         list_init(&r->brokers[b].owed_clients);
@@ -239,7 +240,7 @@ void router_free(struct router *r)
         return;
     for (uint32_t slot = 0; slot < r->cap_slots; slot++) {
         if (r->slots[slot] != NULL)
-            client_free(r, r->slots[slot]);
+            router_client_free(r, r->slots[slot]);
     }
     for (size_t i = 0; r->strangers != NULL && i <= r->config.n_links; i++)
         naming_unref(r, r->strangers[i]);
@@ -249,8 +250,8 @@ void router_free(struct router *r)
     hmap_deinit(&r->namings);
     hmap_deinit(&r->answers);
     hmap_deinit(&r->pends);
-    queues_deinit(r);
-    down_deinit(r);
+    router_queues_deinit(r);
+    router_down_deinit(r);
     free(r->strangers);
     free(r->froms);
     free(r->names.buf);
@@ -265,7 +266,7 @@ int router_restore_client(struct router *r, uint64_t client, struct bytes id,
 {
     if (client == SN_NO_CLIENT)
         return 1;
-    struct client *c = client_get(r, client, id, peer);
+    struct client *c = router_client_get(r, client, id, peer);
     if (c == NULL)
         return -ENOMEM;
     c->max_wants = UINT32_MAX; /* until its OPEN tells */
@@ -276,7 +277,7 @@ int router_restore(struct router *r, const struct sn_record *record)
 {
     const struct bytes filter = record->subscription.filter;
     const uint8_t qos = record->subscription.qos;
-    struct client *c = client_of(r, record->client);
+    struct client *c = router_client(r, record->client);
     const bool valid =
         record->type == SN_REC_SUBSCRIPTION && c != NULL && sn_topic_filter_ok(filter) && qos <= 2;
     return valid ? want_restore(r, c, filter, qos) : 1;
@@ -304,24 +305,24 @@ void router_request(struct router *r, int64_t now_ms, const struct sn_request *r
     router_advance(r, now_ms);
     switch (request->type) {
     case SN_REQ_OPEN:
-        on_open(r, request);
+        router_on_open(r, request);
         break;
     case SN_REQ_PUBLISH:
-        on_publish(r, request);
+        router_on_publish(r, request);
         break;
     case SN_REQ_SUBSCRIBE:
-        on_subscribe(r, request);
+        router_on_subscribe(r, request);
         break;
     case SN_REQ_UNSUBSCRIBE:
-        on_unsubscribe(r, request);
+        router_on_unsubscribe(r, request);
         break;
     case SN_REQ_SET_WILL:
-        on_set_will(r, request);
+        router_on_set_will(r, request);
         break;
     case SN_REQ_DELIVERED: /* nobody was told to wait for it */
         break;
     case SN_REQ_CLOSE:
-        on_close(r, request);
+        router_on_close(r, request);
         break;
     }
 }
@@ -335,21 +336,21 @@ void router_event(struct router *r, int64_t now_ms, unsigned broker, const struc
         on_upstream(r, broker, event);
         break;
     case SN_EV_OPENED:
-        on_opened(r, broker, event);
+        router_on_opened(r, broker, event);
         break;
     case SN_EV_PUBLISHED:
-        on_published(r, broker, event);
+        router_on_published(r, broker, event);
         break;
     case SN_EV_SUBSCRIBED:
-        on_subscribed(r, broker, event);
+        router_on_subscribed(r, broker, event);
         break;
     case SN_EV_UNSUBSCRIBED: /* the node has its answer */
         break;
     case SN_EV_MESSAGE:
-        on_message(r, broker, event);
+        router_on_message(r, broker, event);
         break;
     case SN_EV_CLOSED:
-        on_closed(r, broker, event);
+        router_on_closed(r, broker, event);
         break;
     }
 }

@@ -11,7 +11,7 @@
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-struct client *client_of(const struct router *r, uint64_t key)
+struct client *router_client(const struct router *r, uint64_t key)
 {
     const uint32_t slot = sn_client_slot(key);
     if (key == SN_NO_CLIENT || slot >= r->cap_slots || r->slots[slot] == NULL)
@@ -24,7 +24,7 @@ static size_t client_size(const struct router *r, size_t id_len)
     return sizeof(struct client) + r->config.n_brokers * sizeof(struct at_broker) + id_len;
 }
 
-struct bytes client_id(const struct router *r, const struct client *c)
+struct bytes router_client_id(const struct router *r, const struct client *c)
 {
     return bytes_of(&c->at[r->config.n_brokers], c->id_len);
 }
@@ -81,12 +81,12 @@ static bool will_keep(struct router *r, struct client *c, const struct sn_will_v
     return true;
 }
 
-void client_free(struct router *r, struct client *c)
+void router_client_free(struct router *r, struct client *c)
 {
     wants_clear(r, c, false, false);
     record_forget_client(r, c);
     while (!list_empty(&c->answers))
-        answer_free(r, container_of(list_first(&c->answers), struct answer, of_client));
+        router_answer_free(r, container_of(list_first(&c->answers), struct answer, of_client));
     for (unsigned b = 0; b < r->config.n_brokers; b++)
         list_unlink(&c->at[b].owed);
     will_forget(r, c);
@@ -99,7 +99,7 @@ void client_free(struct router *r, struct client *c)
 static void ask_close(struct router *r, const struct client *c, unsigned broker,
                       enum sn_close_how how, bool discard)
 {
-    ask_broker(
+    router_ask(
         r, broker,
         &(struct sn_request){
             .type = SN_REQ_CLOSE, .client = c->key, .close = {.how = how, .discard = discard}
@@ -117,7 +117,7 @@ static struct client *client_new(struct router *r, uint64_t key, struct bytes id
             if (has_broker(old->naming->brokers, b))
                 ask_close(r, old, b, SN_CLOSE_NORMAL, true);
         }
-        client_free(r, old);
+        router_client_free(r, old);
     }
     struct client *c = router_alloc(r, client_size(r, id.len));
     if (c == NULL)
@@ -142,7 +142,8 @@ static bool rename_client(struct router *r, struct client *c, const struct peer 
 {
     if (!peer_set(r, c, peer))
         return false;
-    struct naming *fresh = naming_get(r, client_id(r, c), peer != NULL ? peer->link : NO_LINK);
+    struct naming *fresh =
+        naming_get(r, router_client_id(r, c), peer != NULL ? peer->link : NO_LINK);
     if (fresh == NULL)
         return false;
     struct naming *old = c->naming;
@@ -153,16 +154,17 @@ static bool rename_client(struct router *r, struct client *c, const struct peer 
     return true;
 }
 
-struct client *client_get(struct router *r, uint64_t key, struct bytes id, const struct peer *peer)
+struct client *router_client_get(struct router *r, uint64_t key, struct bytes id,
+                                 const struct peer *peer)
 {
-    struct client *c = client_of(r, key);
+    struct client *c = router_client(r, key);
     const bool made = c == NULL;
     if (made)
         c = client_new(r, key, id);
     if (c == NULL || rename_client(r, c, peer))
         return c;
     if (made)
-        client_free(r, c);
+        router_client_free(r, c);
     return NULL;
 }
 
@@ -198,10 +200,10 @@ static enum sn_outcome will_outcome(struct router *r, const struct client *c,
     const unsigned n = targets_of(r, c->naming, will->topic, targets);
     for (unsigned i = 0; i < n; i++) {
         if (targets[i].outcome != SN_OK && targets[i].required)
-            worst = worse_of(worst, targets[i].outcome);
+            worst = router_worse(worst, targets[i].outcome);
     }
     if (worst != SN_OK)
-        log_unnamed(r, c, "will", will->topic);
+        router_log_unnamed(r, c, "will", will->topic);
     return worst;
 }
 
@@ -211,15 +213,15 @@ static void log_will_dropped(struct router *r, const struct client *c, struct by
     r->gauges.wills_dropped++;
     if (!log_begin(&r->log, LOG_ERROR, "will.dropped"))
         return;
-    log_str(&r->log, "client", client_id(r, c));
+    log_str(&r->log, "client", router_client_id(r, c));
     log_str(&r->log, "topic", topic);
     log_word(&r->log, "why", why);
     log_end(&r->log);
 }
 
-void on_set_will(struct router *r, const struct sn_request *request)
+void router_on_set_will(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_of(r, request->client);
+    struct client *c = router_client(r, request->client);
     if (c == NULL)
         return;
     const struct sn_will_view *will = &request->set_will.will;
@@ -232,7 +234,7 @@ void on_set_will(struct router *r, const struct sn_request *request)
     for (unsigned b = 0; b < r->config.n_brokers; b++) {
         if (c->at[b].state != AT_OPEN && c->at[b].state != AT_OPENING)
             continue; /* with its OPEN */
-        ask_broker(r, b,
+        router_ask(r, b,
                    &(struct sn_request){.type = SN_REQ_SET_WILL,
                                         .client = c->key,
                                         .set_will = {.will = will_at(r, c, b)}});
@@ -253,7 +255,7 @@ static void owe_open(struct router *r, struct client *c, unsigned broker)
     c->at[broker].state = AT_OWED;
     list_unlink(&c->at[broker].owed);
     list_push_back(&r->brokers[broker].owed_clients, &c->at[broker].owed);
-    retry_later(r, broker);
+    router_retry_later(r, broker);
 }
 
 /* False: out of memory. */
@@ -265,14 +267,14 @@ static bool send_open(struct router *r, struct client *c, unsigned broker)
         .type = SN_REQ_OPEN,
         .client = c->key,
         .token = c->open_token,
-        .open = {.client_id = client_id(r, c),
+        .open = {.client_id = router_client_id(r, c),
                  .clean = at->owes_clean,
                  .keep_alive_s = c->keep_alive_s,
                  .max_subscriptions = max_parts(c),
                  .will = will_at(r, c, broker),
                  .peer = c->peer},
     };
-    if (!ask_broker(r, broker, &open))
+    if (!router_ask(r, broker, &open))
         return false;
     at->state = AT_OPENING;
     return true;
@@ -281,11 +283,11 @@ static bool send_open(struct router *r, struct client *c, unsigned broker)
 static void tell_opened(struct router *r, uint64_t client, uint16_t token, enum sn_outcome outcome,
                         bool session_present)
 {
-    tell(r, &(struct sn_event){.type = SN_EV_OPENED,
-                               .client = client,
-                               .token = token,
-                               .outcome = outcome,
-                               .opened = {.session_present = session_present}});
+    router_tell(r, &(struct sn_event){.type = SN_EV_OPENED,
+                                      .client = client,
+                                      .token = token,
+                                      .outcome = outcome,
+                                      .opened = {.session_present = session_present}});
 }
 
 /* The first broker to take it, or the last one to refuse. */
@@ -325,7 +327,7 @@ static void log_not_taken(struct router *r, const struct client *c, unsigned bro
     if (!log_begin(&r->log, outcome == SN_REFUSED_NEVER ? LOG_WARN : LOG_INFO,
                    "route.session_refused"))
         return;
-    log_str(&r->log, "client", client_id(r, c));
+    log_str(&r->log, "client", router_client_id(r, c));
     if (r->config.broker_names != NULL)
         log_text(&r->log, "broker", r->config.broker_names[broker]);
     log_word(&r->log, "why", outcome == SN_REFUSED_NEVER ? "never" : "busy");
@@ -339,13 +341,14 @@ static void not_taken(struct router *r, struct client *c, unsigned broker, enum 
         c->at[broker].state = AT_REFUSED;
     else
         owe_open(r, c, broker);
-    refuse_parts(r, c, broker, outcome);
+    parts_refuse(r, c, broker, outcome);
     settle_refusals(r, c);
 }
 
-void on_open(struct router *r, const struct sn_request *request)
+void router_on_open(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_get(r, request->client, request->open.client_id, request->open.peer);
+    struct client *c =
+        router_client_get(r, request->client, request->open.client_id, request->open.peer);
     enum sn_outcome outcome = SN_REFUSED_BUSY;
     if (c != NULL)
         outcome = will_outcome(r, c, &request->open.will);
@@ -372,9 +375,9 @@ void on_open(struct router *r, const struct sn_request *request)
     settle_refusals(r, c);
 }
 
-void on_opened(struct router *r, unsigned broker, const struct sn_event *event)
+void router_on_opened(struct router *r, unsigned broker, const struct sn_event *event)
 {
-    struct client *c = client_of(r, event->client);
+    struct client *c = router_client(r, event->client);
     if (c == NULL || c->at[broker].state != AT_OPENING || event->token != c->open_token)
         return; /* closed meanwhile */
     if (event->outcome != SN_OK) {
@@ -385,10 +388,10 @@ void on_opened(struct router *r, unsigned broker, const struct sn_event *event)
     c->at[broker].owes_clean = false;
     if (c->opening)
         answer_open(r, c, SN_OK, event->opened.session_present);
-    subscribe_parts(r, c, broker, event->opened.session_present);
+    parts_subscribe(r, c, broker, event->opened.session_present);
 }
 
-void reopen_owed(struct router *r, unsigned broker, size_t n)
+void router_reopen_owed(struct router *r, unsigned broker, size_t n)
 {
     struct list again;
     list_init(&again);
@@ -422,7 +425,7 @@ static void close_at(struct router *r, struct client *c, unsigned broker, enum s
     ask_close(r, c, broker, how, discard);
     c->at[broker].state = AT_CLOSED;
     list_unlink(&c->at[broker].owed);
-    refuse_parts(r, c, broker, SN_REFUSED_BUSY);
+    parts_refuse(r, c, broker, SN_REFUSED_BUSY);
 }
 
 static void client_gone(struct router *r, struct client *c, bool discard)
@@ -431,12 +434,12 @@ static void client_gone(struct router *r, struct client *c, bool discard)
     c->present = false;
     c->opening = false;
     if (discard)
-        client_free(r, c);
+        router_client_free(r, c);
 }
 
-void on_close(struct router *r, const struct sn_request *request)
+void router_on_close(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_of(r, request->client);
+    struct client *c = router_client(r, request->client);
     if (c == NULL)
         return;
     for (unsigned b = 0; b < r->config.n_brokers; b++) {
@@ -451,9 +454,9 @@ void on_close(struct router *r, const struct sn_request *request)
 
 /* One broker has ended it, because the node speaks elsewhere: it is ended here. The engine asks no
  * CLOSE for it. */
-void on_closed(struct router *r, unsigned broker, const struct sn_event *event)
+void router_on_closed(struct router *r, unsigned broker, const struct sn_event *event)
 {
-    struct client *c = client_of(r, event->client);
+    struct client *c = router_client(r, event->client);
     if (c == NULL || c->at[broker].state != AT_OPEN || c->opening)
         return;
     c->at[broker].state = AT_CLOSED;
@@ -461,7 +464,7 @@ void on_closed(struct router *r, unsigned broker, const struct sn_event *event)
         if (b != broker && has_broker(c->naming->brokers, b))
             close_at(r, c, b, SN_CLOSE_NORMAL, c->clean);
     }
-    refuse_parts(r, c, broker, SN_REFUSED_BUSY);
-    tell(r, event);
+    parts_refuse(r, c, broker, SN_REFUSED_BUSY);
+    router_tell(r, event);
     client_gone(r, c, c->clean);
 }

@@ -154,7 +154,7 @@ static void read_for_all(struct router *r, struct naming *n, unsigned broker, st
 static uint32_t group_of(struct router *r, unsigned broker, struct bytes topic,
                          struct sn_recipient *to)
 {
-    const struct client *c = client_of(r, to->client);
+    const struct client *c = router_client(r, to->client);
     if (c == NULL)
         return NO_GROUP;
     struct naming *n = c->naming;
@@ -211,13 +211,13 @@ static void sort_recipients(struct router *r, size_t n)
     }
 }
 
-void on_message(struct router *r, unsigned broker, const struct sn_event *event)
+void router_on_message(struct router *r, unsigned broker, const struct sn_event *event)
 {
     const struct bytes topic = event->message.topic;
     const size_t n = event->message.n_recipients;
     assert(r->n_groups == 0); /* the previous one must have been taken */
     if (!recipients_reserve(r, n)) {
-        log_no_memory(r, "message");
+        router_no_memory(r, "message");
         return;
     }
     r->n_messages++;
@@ -239,10 +239,10 @@ void on_message(struct router *r, unsigned broker, const struct sn_event *event)
     while (r->next_group < r->n_groups && r->groups[r->next_group].n == 0)
         r->next_group++;
     if (r->next_group == r->n_groups)
-        done_message(r);
+        router_done_message(r);
 }
 
-bool peek_message(const struct router *r, struct sn_event *out)
+bool router_peek_message(const struct router *r, struct sn_event *out)
 {
     if (r->next_group >= r->n_groups)
         return false;
@@ -259,7 +259,7 @@ bool peek_message(const struct router *r, struct sn_event *out)
 }
 
 /* Groups without recipients are left out: who was to be there has been asked, and said no. */
-void done_message(struct router *r)
+void router_done_message(struct router *r)
 {
     do
         r->next_group++;
@@ -270,7 +270,7 @@ void done_message(struct router *r)
     r->next_group = 0;
 }
 
-void down_deinit(struct router *r)
+void router_down_deinit(struct router *r)
 {
     free(r->down.buf);
     free(r->groups);

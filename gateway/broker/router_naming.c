@@ -30,8 +30,8 @@ struct writer texts_room(struct texts *t, size_t len)
     return wr_to(t->buf + t->len, len);
 }
 
-enum sn_outcome name_at_broker(struct router *r, const struct naming *n, const struct way *way,
-                               struct bytes topic, struct span *out)
+enum sn_outcome naming_at_broker(struct router *r, const struct naming *n, const struct way *way,
+                                 struct bytes topic, struct span *out)
 {
     if (way != NULL ? !way->ok : !n->has_prefix)
         return SN_REFUSED_NEVER;

@@ -89,7 +89,7 @@ static enum sn_outcome cut_by_way(struct router *r, const struct naming *n, uint
     if (texts_room(&r->names, cut.len + way->to.len + 1).buf == NULL)
         return SN_REFUSED_BUSY;
     struct span text;
-    const enum sn_outcome named = name_at_broker(r, n, way, texts_at(&r->names, cut), &text);
+    const enum sn_outcome named = naming_at_broker(r, n, way, texts_at(&r->names, cut), &text);
     if (named == SN_OK)
         return add_pieces(r, way->route, mask, text);
     if (way->route->required || named == SN_REFUSED_BUSY)
@@ -115,7 +115,7 @@ static enum sn_outcome cut(struct router *r, const struct naming *n, struct byte
     if (whole)
         return SN_OK;
     struct span text;
-    const enum sn_outcome named = name_at_broker(r, n, NULL, filter, &text);
+    const enum sn_outcome named = naming_at_broker(r, n, NULL, filter, &text);
     return named == SN_OK ? add_pieces(r, NULL, 1, text) : named;
 }
 
@@ -160,7 +160,7 @@ bool pend_send(struct router *r, struct pend *p)
         .token = p->token,
         .subscribe = {.filter = bytes_of(part->text, part->len), .qos = part_qos(part)},
     };
-    if (!ask_broker(r, part->broker, &request))
+    if (!router_ask(r, part->broker, &request))
         return false;
     p->sent = true;
     part->asked = true;
@@ -187,7 +187,7 @@ uint8_t part_qos(const struct part *p)
 
 void part_reckon(struct part *p)
 {
-    const bool over = p->held && p->granted > part_qos(p);
+    const bool over = p->granted > part_qos(p);
     if (over && !p->over)
         p->client->n_over++;
     if (!over && p->over)
@@ -205,7 +205,7 @@ void part_owe(struct router *r, struct part *p)
 {
     if (!list_linked(&p->owed))
         list_push_back(&r->brokers[p->broker].owed_parts, &p->owed);
-    retry_later(r, p->broker);
+    router_retry_later(r, p->broker);
 }
 
 static struct part *part_find(const struct client *c, unsigned broker, struct bytes text)
@@ -250,7 +250,7 @@ static void part_settle(struct router *r, struct part *p, bool tell_brokers)
     while (!list_empty(&p->pends))
         pend_free(r, container_of(list_first(&p->pends), struct pend, of_part));
     if (tell_brokers && p->asked)
-        ask_broker(r, p->broker,
+        router_ask(r, p->broker,
                    &(struct sn_request){.type = SN_REQ_UNSUBSCRIBE,
                                         .client = p->client->key,
                                         .token = p->client->next_subscribe_token++,
@@ -332,7 +332,7 @@ struct want *want_new(struct router *r, struct client *c, struct bytes filter,
 {
     *outcome = cut(r, c->naming, filter);
     if (*outcome == SN_REFUSED_NEVER)
-        log_unnamed(r, c, "subscribe", filter);
+        router_log_unnamed(r, c, "subscribe", filter);
     if (*outcome != SN_OK)
         return NULL;
     *outcome = SN_REFUSED_BUSY;

@@ -82,8 +82,8 @@ static inline struct bytes texts_at(const struct texts *t, struct span span)
 
 /* How a topic, or a filter within the way, is called at its brokers. `way` NULL: by the prefix.
  * SN_REFUSED_NEVER: it has no name there. */
-enum sn_outcome name_at_broker(struct router *r, const struct naming *n, const struct way *way,
-                               struct bytes topic, struct span *out);
+enum sn_outcome naming_at_broker(struct router *r, const struct naming *n, const struct way *way,
+                                 struct bytes topic, struct span *out);
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
@@ -127,19 +127,20 @@ struct client {
     struct at_broker at[]; /* n_brokers; the client id behind them */
 };
 
-struct client *client_of(const struct router *r, uint64_t key);
-struct bytes client_id(const struct router *r, const struct client *c);
+struct client *router_client(const struct router *r, uint64_t key);
+struct bytes router_client_id(const struct router *r, const struct client *c);
 /* The client of that key, made if need be, as it is called and where it is now. NULL when out of
  * memory. */
-struct client *client_get(struct router *r, uint64_t key, struct bytes id, const struct peer *peer);
-void client_free(struct router *r, struct client *c);
-void on_open(struct router *r, const struct sn_request *request);
-void on_opened(struct router *r, unsigned broker, const struct sn_event *event);
-void on_close(struct router *r, const struct sn_request *request);
-void on_closed(struct router *r, unsigned broker, const struct sn_event *event);
-void on_set_will(struct router *r, const struct sn_request *request);
+struct client *router_client_get(struct router *r, uint64_t key, struct bytes id,
+                                 const struct peer *peer);
+void router_client_free(struct router *r, struct client *c);
+void router_on_open(struct router *r, const struct sn_request *request);
+void router_on_opened(struct router *r, unsigned broker, const struct sn_event *event);
+void router_on_close(struct router *r, const struct sn_request *request);
+void router_on_closed(struct router *r, unsigned broker, const struct sn_event *event);
+void router_on_set_will(struct router *r, const struct sn_request *request);
 /* Asks a broker again for those whom it refused as busy, `n` at most. */
-void reopen_owed(struct router *r, unsigned broker, size_t n);
+void router_reopen_owed(struct router *r, unsigned broker, size_t n);
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
@@ -173,11 +174,11 @@ struct answer {
     bool answered;
 };
 
-void on_publish(struct router *r, const struct sn_request *request);
-void on_published(struct router *r, unsigned broker, const struct sn_event *event);
-void answer_free(struct router *r, struct answer *a);
+void router_on_publish(struct router *r, const struct sn_request *request);
+void router_on_published(struct router *r, unsigned broker, const struct sn_event *event);
+void router_answer_free(struct router *r, struct answer *a);
 /* NEVER is worse than BUSY: repeating does not help. */
-enum sn_outcome worse_of(enum sn_outcome a, enum sn_outcome b);
+enum sn_outcome router_worse(enum sn_outcome a, enum sn_outcome b);
 
 /* ---- subscribing ----------------------------------------------------------------------------- */
 
@@ -214,8 +215,8 @@ struct part {
     struct list pends;
     struct list owed; /* in broker.owed_parts: refused as busy */
     uint8_t broker;
-    uint8_t granted; /* by the latest answer */
-    bool held;       /* the broker has it */
+    uint8_t granted; /* by the latest answer that was not a refusal */
+    bool held;       /* the broker has it as it is wanted */
     bool asked;      /* it may have it */
     bool over;       /* counted in client.n_over */
     uint32_t len;
@@ -242,14 +243,14 @@ struct pend {
     bool sent; /* else the session is not open yet */
 };
 
-void on_subscribe(struct router *r, const struct sn_request *request);
-void on_unsubscribe(struct router *r, const struct sn_request *request);
-void on_subscribed(struct router *r, unsigned broker, const struct sn_event *event);
+void router_on_subscribe(struct router *r, const struct sn_request *request);
+void router_on_unsubscribe(struct router *r, const struct sn_request *request);
+void router_on_subscribed(struct router *r, unsigned broker, const struct sn_event *event);
 /* The session at the broker is open: it hears what it has not. */
-void subscribe_parts(struct router *r, struct client *c, unsigned broker, bool session_present);
+void parts_subscribe(struct router *r, struct client *c, unsigned broker, bool session_present);
 /* It is not: who waits for it waits in vain. */
-void refuse_parts(struct router *r, struct client *c, unsigned broker, enum sn_outcome outcome);
-void resubscribe_owed(struct router *r, unsigned broker);
+void parts_refuse(struct router *r, struct client *c, unsigned broker, enum sn_outcome outcome);
+void router_resubscribe_owed(struct router *r, unsigned broker);
 /* Of a session that stays their end is recorded. `tell`: the brokers hear UNSUBSCRIBE. */
 void wants_clear(struct router *r, struct client *c, bool session_stays, bool tell);
 /* A stored one. 0, -ENOMEM, or 1: it has no name any more. */
@@ -280,10 +281,10 @@ struct group {
     size_t first, n;
 };
 
-void on_message(struct router *r, unsigned broker, const struct sn_event *event);
-bool peek_message(const struct router *r, struct sn_event *out);
-void done_message(struct router *r);
-void down_deinit(struct router *r);
+void router_on_message(struct router *r, unsigned broker, const struct sn_event *event);
+bool router_peek_message(const struct router *r, struct sn_event *out);
+void router_done_message(struct router *r);
+void router_down_deinit(struct router *r);
 
 /* ---- records --------------------------------------------------------------------------------- */
 
@@ -293,17 +294,17 @@ void record_want_gone(struct router *r, const struct want *w);
 void record_forget_want(struct router *r, const struct want *w);
 void record_forget_client(struct router *r, const struct client *c);
 /* A filter that the session at the broker has. False: out of memory. */
-bool restored(struct router *r, const struct part *p, uint8_t qos);
+bool record_restored(struct router *r, const struct part *p, uint8_t qos);
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-void log_no_memory(struct router *r, const char *what);
+void router_no_memory(struct router *r, const char *what);
 /* Never MESSAGE. */
-void tell(struct router *r, const struct sn_event *event);
+void router_tell(struct router *r, const struct sn_event *event);
 /* Texts and peer are copied, bodies referenced. False: out of memory. */
-bool ask_broker(struct router *r, unsigned broker, const struct sn_request *request);
-void queues_init(struct router *r);
-void queues_deinit(struct router *r);
+bool router_ask(struct router *r, unsigned broker, const struct sn_request *request);
+void router_queues_init(struct router *r);
+void router_queues_deinit(struct router *r);
 
 struct event_ring {
     struct sn_event *ring;
@@ -372,8 +373,9 @@ struct router {
 void *router_alloc(struct router *r, size_t n);
 void router_release(struct router *r, void *ptr, size_t n);
 /* Asks again in a while. */
-void retry_later(struct router *r, unsigned broker);
-void log_unnamed(struct router *r, const struct client *c, const char *what, struct bytes topic);
+void router_retry_later(struct router *r, unsigned broker);
+void router_log_unnamed(struct router *r, const struct client *c, const char *what,
+                        struct bytes topic);
 
 /* Where open requests are found: a bijection, so that equal hashes mean equal keys. */
 static inline uint64_t token_hash(const struct router *r, uint64_t client, uint16_t token)

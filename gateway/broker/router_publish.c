@@ -42,14 +42,14 @@ unsigned targets_of(struct router *r, const struct naming *n, struct bytes topic
         if (!way->route->up || fresh == 0 || !topics_match(way->from, topic))
             continue;
         struct target like = {.route = way->route, .required = way->route->required};
-        like.outcome = name_at_broker(r, n, way, topic, &like.name);
+        like.outcome = naming_at_broker(r, n, way, topic, &like.name);
         count = add_targets(r, targets, count, fresh, &like);
         told |= fresh;
     }
     if (told != 0)
         return count;
     struct target first = {.required = true};
-    first.outcome = name_at_broker(r, n, NULL, topic, &first.name);
+    first.outcome = naming_at_broker(r, n, NULL, topic, &first.name);
     return add_targets(r, targets, 0, 1, &first);
 }
 
@@ -65,7 +65,7 @@ bool target_retain(const struct target *t, bool retain)
     return t->route->retain == ROUTE_RETAIN_YES;
 }
 
-enum sn_outcome worse_of(enum sn_outcome a, enum sn_outcome b)
+enum sn_outcome router_worse(enum sn_outcome a, enum sn_outcome b)
 {
     static const uint8_t rank[] = {
         [SN_OK] = 0,
@@ -108,7 +108,7 @@ static struct answer *answer_new(struct router *r, struct client *c,
     return a;
 }
 
-void answer_free(struct router *r, struct answer *a)
+void router_answer_free(struct router *r, struct answer *a)
 {
     hmap_remove(&r->answers, &a->by_token);
     list_unlink(&a->of_client);
@@ -121,11 +121,11 @@ static void tell_published(struct router *r, uint64_t client, uint16_t token,
 {
     if (qos == 0 && outcome == SN_OK)
         return;
-    tell(r, &(struct sn_event){.type = SN_EV_PUBLISHED,
-                               .client = client,
-                               .token = token,
-                               .outcome = outcome,
-                               .published = {.qos = qos}});
+    router_tell(r, &(struct sn_event){.type = SN_EV_PUBLISHED,
+                                      .client = client,
+                                      .token = token,
+                                      .outcome = outcome,
+                                      .published = {.qos = qos}});
 }
 
 /* The node hears when no required broker's answer is missing; the others' are only awaited. */
@@ -136,7 +136,7 @@ static void answer_settle(struct router *r, struct answer *a)
         tell_published(r, a->client->key, a->engine_token, (enum sn_outcome)a->outcome, a->qos);
     }
     if (a->waiting == 0)
-        answer_free(r, a);
+        router_answer_free(r, a);
 }
 
 static void answer_hear(struct router *r, struct answer *a, unsigned broker,
@@ -144,7 +144,7 @@ static void answer_hear(struct router *r, struct answer *a, unsigned broker,
 {
     const uint32_t bit = UINT32_C(1) << broker;
     if ((a->required & bit) != 0)
-        a->outcome = (uint8_t)worse_of((enum sn_outcome)a->outcome, outcome);
+        a->outcome = (uint8_t)router_worse((enum sn_outcome)a->outcome, outcome);
     else if (outcome != SN_OK)
         r->gauges.unheeded++;
     a->waiting &= ~bit;
@@ -181,10 +181,10 @@ static enum sn_outcome objections(struct router *r, const struct client *c,
     for (unsigned i = 0; i < n; i++) {
         struct target *t = &targets[i];
         if (t->outcome != SN_OK)
-            log_unnamed(r, c, "publish", request->publish.topic);
-        t->outcome = worse_of(t->outcome, state_outcome(c, t->broker));
+            router_log_unnamed(r, c, "publish", request->publish.topic);
+        t->outcome = router_worse(t->outcome, state_outcome(c, t->broker));
         if (t->required)
-            worst = worse_of(worst, t->outcome);
+            worst = router_worse(worst, t->outcome);
         *tracked |= c != NULL && t->outcome == SN_OK && target_qos(t, request->publish.qos) > 0;
     }
     return worst;
@@ -207,7 +207,7 @@ static void publish_to(struct router *r, struct answer *a, const struct target *
     } else if (!told_of_qos_0) {
         copy.token = 0;
     }
-    if (t->outcome == SN_OK && ask_broker(r, t->broker, &copy))
+    if (t->outcome == SN_OK && router_ask(r, t->broker, &copy))
         r->gauges.published++;
     else if (copy.publish.qos > 0)
         answer_hear(r, a, t->broker, SN_REFUSED_BUSY);
@@ -217,9 +217,9 @@ static void publish_to(struct router *r, struct answer *a, const struct target *
         r->gauges.unheeded++;
 }
 
-void on_publish(struct router *r, const struct sn_request *request)
+void router_on_publish(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_of(r, request->client);
+    struct client *c = router_client(r, request->client);
     if (c == NULL && request->client != SN_NO_CLIENT) {
         tell_published(r, request->client, request->token, SN_REFUSED_BUSY, request->publish.qos);
         return;
@@ -232,7 +232,7 @@ void on_publish(struct router *r, const struct sn_request *request)
     enum sn_outcome worst = objections(r, c, request, targets, n, &tracked);
     struct answer *a = worst == SN_OK && tracked ? answer_new(r, c, request) : NULL;
     if (tracked && a == NULL)
-        worst = worse_of(worst, SN_REFUSED_BUSY);
+        worst = router_worse(worst, SN_REFUSED_BUSY);
     if (worst != SN_OK) {
         tell_published(r, request->client, request->token, worst, request->publish.qos);
         return;
@@ -251,12 +251,12 @@ static void on_refused_qos_0(struct router *r, unsigned broker, const struct sn_
     const bool of_stranger = event->client == SN_NO_CLIENT;
     const bool heeded = of_stranger ? r->brokers[broker].heeded_by_strangers : event->token != 0;
     if (heeded)
-        tell(r, event);
+        router_tell(r, event);
     else
         r->gauges.unheeded++;
 }
 
-void on_published(struct router *r, unsigned broker, const struct sn_event *event)
+void router_on_published(struct router *r, unsigned broker, const struct sn_event *event)
 {
     if (event->published.qos == 0) {
         if (event->outcome != SN_OK)

@@ -7,7 +7,7 @@
 
 enum { EVENTS_FIRST = 64, REQUESTS_MAX = 64 * 1024 * 1024, RECORDS_MAX = 64 * 1024 * 1024 };
 
-void log_no_memory(struct router *r, const char *what)
+void router_no_memory(struct router *r, const char *what)
 {
     r->gauges.dropped++;
     if (log_begin(&r->log, LOG_ERROR, "memory.exhausted")) {
@@ -32,11 +32,11 @@ static bool events_reserve(struct event_ring *q)
     return true;
 }
 
-void tell(struct router *r, const struct sn_event *event)
+void router_tell(struct router *r, const struct sn_event *event)
 {
     struct event_ring *q = &r->events;
     if (!events_reserve(q)) {
-        log_no_memory(r, "event");
+        router_no_memory(r, "event");
         return;
     }
     q->ring[(q->head + q->count++) % q->cap] = *event;
@@ -47,7 +47,7 @@ bool router_peek_event(struct router *r, struct sn_event *out)
 {
     const struct event_ring *q = &r->events;
     if (q->count == 0)
-        return peek_message(r, out);
+        return router_peek_message(r, out);
     *out = q->ring[q->head];
     return true;
 }
@@ -56,7 +56,7 @@ void router_done_event(struct router *r)
 {
     struct event_ring *q = &r->events;
     if (q->count == 0) {
-        done_message(r);
+        router_done_message(r);
         return;
     }
     q->head = (q->head + 1) % q->cap;
@@ -116,7 +116,7 @@ static struct body *body_of(struct sn_request *q)
     return q->type == SN_REQ_PUBLISH ? q->publish.body : NULL;
 }
 
-bool ask_broker(struct router *r, unsigned broker, const struct sn_request *request)
+bool router_ask(struct router *r, unsigned broker, const struct sn_request *request)
 {
     struct queued head = {.request = *request, .broker = broker};
     const struct bytes *text = text_of(&head.request);
@@ -128,7 +128,7 @@ bool ask_broker(struct router *r, unsigned broker, const struct sn_request *requ
     const size_t size = sizeof head + head.peer_size + head.text_len + head.will_len;
     uint8_t *at = parcels_room(&r->requests, size);
     if (at == NULL) {
-        log_no_memory(r, "request");
+        router_no_memory(r, "request");
         return false;
     }
     struct writer w = wr_to(at, size);
@@ -177,14 +177,14 @@ void router_done_request(struct router *r)
     parcels_done(&r->requests);
 }
 
-void queues_init(struct router *r)
+void router_queues_init(struct router *r)
 {
     parcels_init(&r->requests, REQUESTS_MAX);
     parcels_init(&r->records, RECORDS_MAX);
     parcels_init(&r->restored, RECORDS_MAX);
 }
 
-void queues_deinit(struct router *r)
+void router_queues_deinit(struct router *r)
 {
     while (parcels_first(&r->requests) != NULL)
         router_done_request(r);

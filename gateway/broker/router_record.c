@@ -47,7 +47,7 @@ static void record(struct router *r, enum sn_record_type type, const struct want
                    .subscription = {.filter = {.len = w->len}, .qos = w->granted}}
     };
     if (!put(&r->records, &head, want_text(w)))
-        log_no_memory(r, "record");
+        router_no_memory(r, "record");
 }
 
 void record_want(struct router *r, const struct want *w)
@@ -126,7 +126,7 @@ void router_done_record(struct router *r)
 
 /* ---- coming back ----------------------------------------------------------------------------- */
 
-bool restored(struct router *r, const struct part *p, uint8_t qos)
+bool record_restored(struct router *r, const struct part *p, uint8_t qos)
 {
     const struct kept head = {
         .record = {.type = SN_REC_SUBSCRIPTION,

@@ -26,11 +26,11 @@ static struct ask *ask_of(struct list *link)
 static void answer(struct router *r, const struct client *c, uint16_t token,
                    enum sn_outcome outcome, uint8_t granted)
 {
-    tell(r, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
-                               .client = c->key,
-                               .token = token,
-                               .outcome = outcome,
-                               .subscribed = {.granted = granted}});
+    router_tell(r, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
+                                      .client = c->key,
+                                      .token = token,
+                                      .outcome = outcome,
+                                      .subscribed = {.granted = granted}});
 }
 
 static struct ask *ask_new(struct router *r, struct want *w, uint16_t token, uint8_t qos)
@@ -79,7 +79,7 @@ static void ask_settle(struct router *r, struct ask *a)
 
 static void ask_hear(struct router *r, struct ask *a, enum sn_outcome outcome, uint8_t granted)
 {
-    a->outcome = (uint8_t)worse_of((enum sn_outcome)a->outcome, outcome);
+    a->outcome = (uint8_t)router_worse((enum sn_outcome)a->outcome, outcome);
     if (outcome == SN_OK && granted < a->granted)
         a->granted = granted;
     a->n_waiting--;
@@ -92,6 +92,8 @@ static void pend_over(struct router *r, struct pend *p, enum sn_outcome outcome,
     struct ask *a = p->ask;
     struct part *part = p->part;
     pend_free(r, p);
+    if (outcome == SN_REFUSED_BUSY && part->granted < part_qos(part))
+        part->held = false; /* not as it is wanted */
     if (outcome == SN_REFUSED_BUSY && !part->held)
         part_owe(r, part);
     if (outcome != SN_OK && a == NULL)
@@ -121,12 +123,12 @@ static void subscribe_part(struct router *r, const struct tie *t, struct ask *a)
     else if (waits == NULL)
         r->gauges.unheeded++;
     else
-        a->outcome = (uint8_t)worse_of((enum sn_outcome)a->outcome, outcome);
+        a->outcome = (uint8_t)router_worse((enum sn_outcome)a->outcome, outcome);
 }
 
-void on_subscribe(struct router *r, const struct sn_request *request)
+void router_on_subscribe(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_of(r, request->client);
+    struct client *c = router_client(r, request->client);
     const struct bytes filter = request->subscribe.filter;
     enum sn_outcome outcome = SN_REFUSED_BUSY;
     struct want *w = c != NULL ? want_find(c, filter) : NULL;
@@ -136,10 +138,10 @@ void on_subscribe(struct router *r, const struct sn_request *request)
     if (a == NULL) {
         if (w != NULL && !w->live && list_empty(&w->asks))
             want_free(r, w, false);
-        tell(r, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
-                                   .client = request->client,
-                                   .token = request->token,
-                                   .outcome = outcome});
+        router_tell(r, &(struct sn_event){.type = SN_EV_SUBSCRIBED,
+                                          .client = request->client,
+                                          .token = request->token,
+                                          .outcome = outcome});
         return;
     }
     a->n_waiting = 1; /* until all have been asked */
@@ -149,7 +151,7 @@ void on_subscribe(struct router *r, const struct sn_request *request)
     ask_settle(r, a);
 }
 
-void on_subscribed(struct router *r, unsigned broker, const struct sn_event *event)
+void router_on_subscribed(struct router *r, unsigned broker, const struct sn_event *event)
 {
     struct pend *p = pend_find(r, event->client, event->token);
     if (p == NULL || p->part->broker != broker || !p->sent)
@@ -167,9 +169,9 @@ void on_subscribed(struct router *r, unsigned broker, const struct sn_event *eve
 
 /* ---- UNSUBSCRIBE ----------------------------------------------------------------------------- */
 
-void on_unsubscribe(struct router *r, const struct sn_request *request)
+void router_on_unsubscribe(struct router *r, const struct sn_request *request)
 {
-    struct client *c = client_of(r, request->client);
+    struct client *c = router_client(r, request->client);
     struct want *w = c != NULL ? want_find(c, request->unsubscribe.filter) : NULL;
     if (w != NULL) {
         list_foreach (link, &w->asks)
@@ -178,8 +180,9 @@ void on_unsubscribe(struct router *r, const struct sn_request *request)
             record_want_gone(r, w);
         want_free(r, w, true);
     }
-    tell(r, &(struct sn_event){
-                .type = SN_EV_UNSUBSCRIBED, .client = request->client, .token = request->token});
+    router_tell(r, &(struct sn_event){.type = SN_EV_UNSUBSCRIBED,
+                                      .client = request->client,
+                                      .token = request->token});
 }
 
 /* ---- sessions that come and go --------------------------------------------------------------- */
@@ -209,7 +212,7 @@ static void subscribe_missing(struct router *r, struct part *part)
     }
 }
 
-void subscribe_parts(struct router *r, struct client *c, unsigned broker, bool session_present)
+void parts_subscribe(struct router *r, struct client *c, unsigned broker, bool session_present)
 {
     list_foreach (link, &c->parts) {
         struct part *part = part_at_client(link);
@@ -217,6 +220,7 @@ void subscribe_parts(struct router *r, struct client *c, unsigned broker, bool s
             continue;
         if (!session_present) {
             part->held = false;
+            part->granted = 0;
             part_reckon(part);
         }
         subscribe_missing(r, part);
@@ -239,13 +243,13 @@ static struct pend *unsent_pend(const struct client *c, unsigned broker)
 }
 
 /* Each answer may free parts. */
-void refuse_parts(struct router *r, struct client *c, unsigned broker, enum sn_outcome outcome)
+void parts_refuse(struct router *r, struct client *c, unsigned broker, enum sn_outcome outcome)
 {
     for (struct pend *p; (p = unsent_pend(c, broker)) != NULL;)
         pend_over(r, p, outcome, 0);
 }
 
-void resubscribe_owed(struct router *r, unsigned broker)
+void router_resubscribe_owed(struct router *r, unsigned broker)
 {
     struct list again;
     list_init(&again);
@@ -284,7 +288,7 @@ void wants_rename(struct router *r, struct client *c)
         if (w->live && want_retie(r, w, &outcome))
             continue;
         if (outcome == SN_REFUSED_NEVER)
-            log_unnamed(r, c, "subscribe", want_text(w));
+            router_log_unnamed(r, c, "subscribe", want_text(w));
         if (w->live)
             record_want_gone(r, w);
         want_free(r, w, true);
@@ -310,7 +314,7 @@ int want_restore(struct router *r, struct client *c, struct bytes filter, uint8_
         part->held = true;
         part->asked = true;
         part->granted = wanted;
-        if (!restored(r, part, wanted))
+        if (!record_restored(r, part, wanted))
             return -ENOMEM;
     }
     return 0;
