@@ -21,6 +21,8 @@ enum {
 extern char model_topics[MODEL_TOPICS][MODEL_TEXT];
 extern const char *const model_filters[MODEL_FILTERS];
 
+extern const char *const model_ids[MODEL_NODES];
+
 /* How a topic of a node is called at a broker; empty: not at all. */
 struct model_name {
     char up[MODEL_TEXT];
@@ -95,6 +97,10 @@ bool model_matches(const char *filter, const char *name, bool first);
 
 void model_name(const struct model *m, unsigned node, unsigned b, const char *topic,
                 struct model_name *out);
+
+void model_make_topics(void);
+void model_make_routes(struct model *m);
+void model_make_names(struct model *m);
 
 /* Random routes and prefix; all brokers up, all nodes open. */
 void model_begin(struct model *m, uint64_t seed);
