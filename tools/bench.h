@@ -108,7 +108,7 @@ struct bench_result {
     double wakeups;        /* idle: of all threads of the gateway, per second */
     double ratio;          /* of the limit's rate, or of its median latency; 0: none */
     uint64_t sent, arrived, lost, duplicated, reordered, misrouted, refused;
-    uint64_t repeats;       /* packets that nodes had to repeat */
+    uint64_t repeats; /* packets that a node or, to be seen by DUP, the gateway had to repeat */
     uint64_t gateway_drops; /* datagrams that the kernel dropped at the gateway's socket */
     uint64_t tool_drops;    /* and at others, which are ours */
     const char *trouble;    /* why there is no figure; NULL: there is */

@@ -54,7 +54,7 @@ static _Noreturn void echo_batch(int fd)
 }
 
 /* The process, or -1; where it listens. */
-static pid_t start(bool batched, struct sockaddr_in *at)
+static pid_t start_echo(bool batched, struct sockaddr_in *at)
 {
     socklen_t len = sizeof *at;
     const int bytes = BUFFER_BYTES;
@@ -105,7 +105,7 @@ void run_echo(struct bench *b, const struct bench_case *c, struct bench_result *
 {
     struct sockaddr_in at;
     const struct sockaddr_in gateway = b->gateway;
-    const pid_t pid = start(c->figure->variant, &at);
+    const pid_t pid = start_echo(c->figure->variant, &at);
     if (pid < 0) {
         b->trouble = "no echo server";
         return;

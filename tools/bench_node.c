@@ -247,6 +247,7 @@ void nodes_advance(struct bench *b)
 static void hear_publish(struct bench *b, uint32_t node, const struct sn_packet *p)
 {
     struct node *n = &b->nodes[node];
+    b->repeats += p->dup ? 1 : 0;
     if (p->qos == SN_QOS_1) {
         send_packet(
             b, node,
@@ -305,23 +306,24 @@ void node_input(void *bench, uint32_t node, struct bytes packet)
             flow_released(b, node);
         return;
     }
-    if (p.type == SN_PUBLISH)
+    const bool ends_todo = p.type == SN_CONNACK || p.type == SN_PINGRESP || p.type == SN_DISCONNECT;
+    if (p.type == SN_PUBLISH) {
         hear_publish(b, node, &p);
-    else if (p.type == SN_PUBREL)
+    } else if (p.type == SN_PUBREL) {
         hear_pubrel(b, node, &p);
-    else if (p.type == SN_REGISTER)
+    } else if (p.type == SN_REGISTER) {
         send_packet(
             b, node,
             &(struct sn_packet){.type = SN_REGACK, .topic_id = p.topic_id, .msg_id = p.msg_id});
-    else if (p.type == SN_CONNACK && p.return_code != SN_ACCEPTED)
+    } else if (p.type == SN_CONNACK && p.return_code != SN_ACCEPTED) {
         b->refused++; /* again, when its time has come */
-    else if (n->todo != 0 && n->awaits == (uint8_t)p.type &&
-             (p.type == SN_CONNACK || p.type == SN_PINGRESP || p.type == SN_DISCONNECT))
+    } else if (ends_todo && n->todo != 0 && n->awaits == (uint8_t)p.type) {
         done_todo(b, node);
-    else if (p.type == SN_DISCONNECT)
+    } else if (p.type == SN_DISCONNECT) {
         b->refused++;
-    else
+    } else {
         hear_answer(b, node, &p);
+    }
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */

@@ -219,10 +219,11 @@ static void begin(struct hot_path *h)
         snprintf(text, sizeof text, "site/values/%u", i);
         say(h, i, &(struct sn_packet){.type = SN_REGISTER, .msg_id = 1, .topic = bytes_str(text)});
         const struct bytes filters[] = {bytes_str("site/all"), own_topic(i, text)};
-        for (unsigned f = i < SUBSCRIBERS ? 0 : 1; f < 2; f++)
+        for (unsigned f = i < SUBSCRIBERS ? 0 : 1; f < 2; f++) {
             say(h, i,
                 &(struct sn_packet){
                     .type = SN_SUBSCRIBE, .qos = SN_QOS_1, .msg_id = 2, .topic = filters[f]});
+        }
     }
 }
 
