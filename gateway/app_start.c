@@ -79,11 +79,6 @@ static int start_store(struct app *a)
         store_open(&options, on_foreign_wake, &a->wake, &a->pump.store, error, sizeof error);
     if (rc != 0)
         return refuse(a, rc > 0 ? rc : EXIT_SYSTEM, "[store]", rc > 0 ? error : "out of memory");
-    const char *notice = store_notice(a->pump.store);
-    if (notice != NULL && log_begin(&a->log, LOG_ERROR, "store.notice")) {
-        log_text(&a->log, "text", notice);
-        log_end(&a->log);
-    }
     return 0;
 }
 
@@ -108,6 +103,11 @@ static int restore(struct app *a)
     if (a->pump.store == NULL)
         return 0;
     const int rc = pump_restore(&a->pump);
+    const char *notice = store_notice(a->pump.store);
+    if (notice != NULL && log_begin(&a->log, LOG_ERROR, "store.notice")) {
+        log_text(&a->log, "text", notice);
+        log_end(&a->log);
+    }
     if (rc == -ENOMEM)
         return refuse(a, EXIT_SYSTEM, "[store]", "out of memory");
     report_restored(&a->log, &a->pump, rc == 0);

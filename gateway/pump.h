@@ -56,12 +56,13 @@ struct pump {
     void *owner;
 
     /* The pump's. */
-    struct parcels held; /* packets that wait for the store */
-    uint64_t committed;  /* batches */
-    uint64_t held_drops; /* packets for which there was no room to wait */
-    bool usable;         /* as the spool was told */
-    bool accepting;      /* as the session was told */
-    bool stopping;       /* nothing more of the spool is given to the connection */
+    uint64_t left_out[SN_REC_COUNT]; /* rows that the machines did not take at the start, by type */
+    struct parcels held;             /* packets that wait for the store */
+    uint64_t committed;              /* batches */
+    uint64_t held_drops;             /* packets for which there was no room to wait */
+    bool usable;                     /* as the spool was told */
+    bool accepting;                  /* as the session was told */
+    bool stopping;                   /* nothing more of the spool is given to the connection */
     int64_t now_ms;
     int64_t wall_ms;
     bool unfinished;       /* machines were not quiet: go on in the next turn */

@@ -266,6 +266,8 @@ static int on_record(void *owner, const struct sn_record *record)
     struct restoring *r = owner;
     const int rc = record->type == SN_REC_SUBSCRIPTION ? shared_restore(r->pump->shared, record)
                                                        : sn_engine_restore(r->pump->engine, record);
+    if (rc > 0)
+        r->pump->left_out[record->type]++;
     return rc < 0 ? rc : 0;
 }
 

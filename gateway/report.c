@@ -180,6 +180,17 @@ static void put_broker(struct log_ring *lg, const struct pump *p)
     page_end(&page);
 }
 
+/* Rows that were stored, and did not come back at the start. */
+static uint64_t left_out(const struct pump *p, const struct store_gauges *g)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < STORE_TABLES; i++)
+        n += g->left_out[i];
+    for (size_t i = 0; i < SN_REC_COUNT; i++)
+        n += p->left_out[i];
+    return n;
+}
+
 static void put_store(struct log_ring *lg, const struct pump *p)
 {
     if (p->store == NULL)
@@ -195,6 +206,7 @@ static void put_store(struct log_ring *lg, const struct pump *p)
     page_put(&page, "file_bytes", g.file_bytes);
     page_put(&page, "commit_max_us", g.commit_max_us);
     page_put(&page, "held_drops", p->held_drops);
+    page_put(&page, "left_out", left_out(p, &g));
     page_end(&page);
 
     const struct spool_gauges s = spool_gauges(p->spool);
@@ -275,6 +287,38 @@ void report_ready(struct log_ring *lg, const struct pump *p, const struct config
     log_end(lg);
 }
 
+/* A row is damaged when no sense could be made of it, and refused when it makes none here and now: over
+ * a limit, not allowed, of no session. */
+static void say_left_out(struct log_ring *lg, const struct pump *p)
+{
+    static const struct {
+        const char *damaged;
+        const char *refused;
+        enum sn_record_type type;
+    } rows[STORE_TABLES] = {
+        [STORE_SESSIONS] = {"damaged_sessions",      "refused_sessions",      SN_REC_SESSION },
+        [STORE_TOPICS] = {"damaged_topics",        "refused_topics",        SN_REC_TOPIC   },
+        [STORE_EXCHANGES] = {"damaged_exchanges",     "refused_exchanges",     SN_REC_EXCHANGE},
+        [STORE_SUBSCRIPTIONS] = {"damaged_subscriptions", "refused_subscriptions",
+                            SN_REC_SUBSCRIPTION                                              },
+        [STORE_DELIVERIES] = {"damaged_deliveries",    "refused_deliveries",    SN_REC_DELIVERY},
+        [STORE_MESSAGES] = {"damaged_messages",      NULL,                    SN_REC_COUNT   },
+    };
+    const struct store_gauges g = store_gauges(p->store);
+    if (left_out(p, &g) == 0 || !log_begin(lg, LOG_WARN, "store.left_out"))
+        return;
+    for (size_t i = 0; i < STORE_TABLES; i++) {
+        if (g.left_out[i] > 0)
+            log_int(lg, rows[i].damaged, (int64_t)g.left_out[i]);
+        if (rows[i].refused != NULL && p->left_out[rows[i].type] > 0)
+            log_int(lg, rows[i].refused, (int64_t)p->left_out[rows[i].type]);
+    }
+    log_text(lg, "text",
+             "rows of the store that did not come back: damaged ones stay in it, refused ones "
+             "(restore.left_out says why) are forgotten");
+    log_end(lg);
+}
+
 void report_restored(struct log_ring *lg, const struct pump *p, bool whole)
 {
     if (!whole && log_begin(lg, LOG_ERROR, "store.unreadable")) {
@@ -290,6 +334,7 @@ void report_restored(struct log_ring *lg, const struct pump *p, bool whole)
     log_int(lg, "waiting_for_nodes", (int64_t)g.queued);
     log_int(lg, "waiting_for_broker", (int64_t)spool.messages);
     log_end(lg);
+    say_left_out(lg, p);
 }
 
 void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,

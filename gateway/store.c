@@ -86,6 +86,7 @@ void store_free(struct store *s)
     store_unlock(s->lock_fd);
     free_links(&s->db);
     sqlite3_free(s->db.path);
+    sqlite3_free(s->dir);
     free(s->unrouted);
     pthread_cond_destroy(&s->ended);
     pthread_cond_destroy(&s->done);
@@ -111,6 +112,7 @@ static struct store *store_new(const struct store_options *o)
     s->max_queued_bytes = o->max_queued_bytes;
     s->max_bytes = o->max_bytes;
     s->batch = 1;
+    s->intent_bytes = o->intent_bytes;
     s->checkpoint_frames = (int)(o->wal_bytes / STORE_PAGE_BYTES);
     s->checkpoint_at = s->checkpoint_frames;
     s->committed_at_ms = -o->linger_ms;
@@ -119,9 +121,12 @@ static struct store *store_new(const struct store_options *o)
     s->db.vfs = o->vfs;
     s->db.durability = o->durability;
     s->db.max_bytes = o->max_bytes;
-    if (o->dir != NULL)
+    s->db.salvages = true;
+    if (o->dir != NULL) {
+        s->dir = sqlite3_mprintf("%s", o->dir);
         s->db.path = sqlite3_mprintf("%s/sennet.db", o->dir);
-    if ((o->dir != NULL && s->db.path == NULL) || copy_links(&s->db, o) != 0) {
+    }
+    if ((o->dir != NULL && (s->db.path == NULL || s->dir == NULL)) || copy_links(&s->db, o) != 0) {
         store_free(s);
         return NULL;
     }
@@ -137,6 +142,8 @@ static int open_database(struct store *s, size_t intent_bytes, char *error, size
         store_db_why(s->db.sql, rc, why, sizeof why);
     if (rc == SQLITE_NOMEM)
         return -ENOMEM;
+    if (rc != SQLITE_OK && store_begin_failing(s, rc, why))
+        return 0;
     if (rc != SQLITE_OK) {
         snprintf(error, error_size, "%s can't be used: %s",
                  s->db.path != NULL ? s->db.path : "the database in memory", why);
@@ -153,6 +160,8 @@ static int open_all(struct store *s, const struct store_options *o, char *error,
         if (system_state_dir(dir, error, error_size) != 0)
             return EXIT_NO_STATE;
         const int fd = store_lock(dir, error, error_size);
+        if (fd < 0 && store_errno_may_pass(-fd) && store_begin_failing(s, SQLITE_CANTOPEN, error))
+            return 0;
         if (fd < 0)
             return fd == -ENOMEM ? fd : EXIT_NO_STATE;
         s->lock_fd = fd;
@@ -270,7 +279,7 @@ bool store_next_event(struct store *s, struct store_event *out)
 
 struct store_gauges store_gauges(const struct store *s)
 {
-    return (struct store_gauges){
+    struct store_gauges g = {
         .failing = store_failing(s),
         .commits = atomic_load(&s->commits),
         .records = atomic_load(&s->records),
@@ -280,6 +289,8 @@ struct store_gauges store_gauges(const struct store *s)
         .file_bytes = atomic_load(&s->file_bytes),
         .commit_max_us = atomic_load(&s->commit_max_us),
     };
+    memcpy(g.left_out, s->left_out, sizeof g.left_out);
+    return g;
 }
 
 int64_t store_heartbeat_ms(const struct store *s)

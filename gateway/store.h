@@ -76,7 +76,9 @@ struct store;
  *             also for a directory in use by another daemon (with its pid)
  *   -ENOMEM
  *
- * A disk that fails later than at this is no error: the store starts FAILING. */
+ * A disk that is full, read-only or fails is no error: the store starts FAILING, with what could be
+ * read loaded all the same. What could not is never written to: when the disk works again it is moved
+ * aside (sennet.db.unread-N), and a fresh database begun. */
 int store_open(const struct store_options *options, void (*wake)(void *arg), void *arg,
                struct store **out, char *error, size_t error_size);
 
@@ -87,8 +89,8 @@ void store_close(struct store *s);
  * still come, so that the store can't be closed. */
 void store_sync(struct store *s);
 
-/* What store_open() has to tell, for the log: a line for each thing that was out of order ("moved
- * aside ..."), or NULL. Borrowed. */
+/* What store_open() and store_load() have to tell, for the log: a line for each thing that was out of
+ * order ("moved aside ..."), or NULL. Borrowed. */
 const char *store_notice(const struct store *s);
 
 /* Secrets that must outlive the process: seeds of hashes that are stored. Made by store_open() the
@@ -116,7 +118,9 @@ struct store_visitor {
     int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
 };
 
-/* 0, the handler's, -ENOMEM or -EIO (said in the log; treat as an empty store). Cost: one pass; the
+/* 0, the handler's, -ENOMEM, or -EIO: what could be read a moment ago can't any more (treat as an empty
+ * store). What can't be read at all is none of that: then a damaged file is moved aside, which
+ * store_notice() tells, or the store is FAILING, and empty. Cost: two passes, one of the spool; the
  * bodies of the spool are not read. */
 int store_load(struct store *s, const struct store_visitor *visitor);
 
@@ -215,6 +219,17 @@ uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
+/* What rows are counted by. */
+enum store_table {
+    STORE_SESSIONS,
+    STORE_TOPICS,
+    STORE_EXCHANGES,
+    STORE_SUBSCRIPTIONS,
+    STORE_DELIVERIES,
+    STORE_MESSAGES,
+    STORE_TABLES
+};
+
 struct store_gauges {
     bool failing;
     uint64_t commits;
@@ -222,8 +237,10 @@ struct store_gauges {
     uint64_t records_lost; /* thrown away while failing: told again by the resync */
     uint64_t errors;       /* failed commits */
     uint64_t queued_bytes;
-    uint64_t file_bytes;    /* database and WAL */
-    uint64_t commit_max_us; /* since start */
+    uint64_t file_bytes;             /* database and WAL */
+    uint64_t commit_max_us;          /* since start */
+    uint64_t left_out[STORE_TABLES]; /* rows that store_load() could make nothing of: damaged, or of
+                                        nobody (whose are deleted) */
 };
 
 struct store_gauges store_gauges(const struct store *s);

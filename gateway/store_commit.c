@@ -181,6 +181,7 @@ struct attempt {
 
     int rc;
     bool fresh; /* the database was begun anew */
+    bool reopened;
     bool moved; /* somebody has taken it away */
     uint64_t written;
     char why[STORE_WHY_MAX];
@@ -191,8 +192,9 @@ static int reopen(struct store *s, struct attempt *a)
 {
     store_db_close(&s->db, true);
     s->db.condemned = a->condemned;
-    const int rc = store_db_open(&s->db, a->notice, sizeof a->notice, a->why, sizeof a->why);
+    const int rc = store_open_again(s, a->notice, sizeof a->notice, a->why, sizeof a->why);
     a->fresh = rc == SQLITE_OK && s->db.created;
+    a->reopened = true;
     return rc;
 }
 
@@ -224,6 +226,11 @@ static void perform(struct store *s, struct attempt *a)
     a->rc = a->failing && (a->reopen || s->db.sql == NULL) ? reopen(s, a) : SQLITE_OK;
     if (a->rc != SQLITE_OK)
         return;
+    if (a->reopened) { /* with the log as it is now */
+        pthread_mutex_lock(&s->lock);
+        store_log_take(s, &a->log);
+        pthread_mutex_unlock(&s->lock);
+    }
     const size_t bytes = a->work.bytes;
     a->rc = store_db_write(&s->db, &a->work, &a->log.mark, &a->written);
     if (a->rc == SQLITE_OK && a->failing)

@@ -86,6 +86,8 @@ void store_configure_sqlite(void)
 static int settings(const struct store_db *db, sqlite3 *sql)
 {
     char text[512];
+    if (db->immutable)
+        return sqlite3_exec(sql, "PRAGMA temp_store = 2", NULL, NULL, NULL);
     sqlite3_snprintf(
         sizeof text, text,
         "PRAGMA page_size = %d; PRAGMA journal_mode = %s; PRAGMA synchronous = %s;"
@@ -114,7 +116,8 @@ static char *uri_of(const struct store_db *db)
         else
             sqlite3_str_appendchar(out, 1, *c);
     }
-    sqlite3_str_appendf(out, "?psow=%d", db->durability == STORE_POWER ? 0 : 1);
+    sqlite3_str_appendf(out, "?psow=%d%s", db->durability == STORE_POWER ? 0 : 1,
+                        db->immutable ? "&immutable=1" : "");
     return sqlite3_str_finish(out);
 }
 
@@ -123,10 +126,10 @@ static int connect_to(struct store_db *db, sqlite3 **out)
     char *const uri = uri_of(db);
     if (uri == NULL)
         return SQLITE_NOMEM;
-    const int rc = sqlite3_open_v2(uri, out,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI |
-                                       SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
-                                   db->vfs);
+    const int mode =
+        db->immutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    const int rc = sqlite3_open_v2(
+        uri, out, mode | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, db->vfs);
     sqlite3_free(uri);
     if (*out != NULL)
         sqlite3_extended_result_codes(*out, 1);
@@ -293,9 +296,12 @@ static int load_clock(struct store_db *db)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int open_sql(struct store_db *db, int *version)
+static int open_sql(struct store_db *db)
 {
+    db->version = 0;
     int rc = connect_to(db, &db->sql);
+    if (rc == SQLITE_OK && db->alone)
+        rc = sqlite3_exec(db->sql, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = check_owner(db->sql, &db->created);
     if (rc == SQLITE_OK)
@@ -303,7 +309,7 @@ static int open_sql(struct store_db *db, int *version)
     if (rc == SQLITE_OK && !db->created)
         rc = check_pages(db->sql);
     if (rc == SQLITE_OK)
-        rc = store_schema_set(db->sql, version);
+        rc = store_schema_set(db->sql, &db->version);
     if (rc == SQLITE_OK)
         rc = store_schema_prepare(db);
     if (rc == SQLITE_ERROR) /* a table that is not there, or is another one */
@@ -318,11 +324,11 @@ static int open_sql(struct store_db *db, int *version)
 }
 
 /* Where a file of this name goes: the first number that is free. */
-static int free_number(const char *path)
+static int free_number(const char *path, const char *word)
 {
     for (int n = 1; n < ASIDE_MAX; n++) {
         struct stat st;
-        char *const name = sqlite3_mprintf("%s.corrupt-%d", path, n);
+        char *const name = sqlite3_mprintf("%s.%s-%d", path, word, n);
         const bool taken = name == NULL || lstat(name, &st) == 0;
         sqlite3_free(name);
         if (!taken)
@@ -331,15 +337,16 @@ static int free_number(const char *path)
     return -1;
 }
 
-/* A number for the file, or a negative errno. */
-static int move_aside(const struct store_db *db)
+int store_db_move_aside(const struct store_db *db, const char *word)
 {
-    static const char *const parts[] = {"", "-wal", "-shm"};
-    const int number = free_number(db->path);
+    static const char *const parts[] = {"", "-wal", "-shm", "-intent"};
+    /* The log of a damaged one is read by who comes after it. */
+    const size_t n = strcmp(word, "corrupt") == 0 ? 3 : 4;
+    const int number = free_number(db->path, word);
     int rc = number > 0 ? 0 : -EEXIST;
-    for (size_t i = 0; rc == 0 && i < sizeof parts / sizeof parts[0]; i++) {
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         char *const from = sqlite3_mprintf("%s%s", db->path, parts[i]);
-        char *const to = sqlite3_mprintf("%s.corrupt-%d%s", db->path, number, parts[i]);
+        char *const to = sqlite3_mprintf("%s.%s-%d%s", db->path, word, number, parts[i]);
         if (from == NULL || to == NULL)
             rc = -ENOMEM;
         else if (rename(from, to) != 0 && errno != ENOENT)
@@ -355,7 +362,7 @@ static void salvage(struct store_db *db, bool foreign, int number, const char *w
                     size_t notice_size)
 {
     char *const path = sqlite3_mprintf("%s.corrupt-%d", db->path, number);
-    const int64_t n = path != NULL && !foreign ? store_db_salvage(db, path) : 0;
+    const int64_t n = path != NULL && !foreign && db->salvages ? store_db_salvage(db, path) : 0;
     sqlite3_free(path);
     snprintf(notice, notice_size,
              "%s is no database of ours or is damaged (%s): moved aside as %s.corrupt-%d, and a "
@@ -399,13 +406,12 @@ static void sync_directory(const struct store_db *db)
 
 static int open_file(struct store_db *db, char *why, size_t why_size)
 {
-    int version = 0;
-    int rc = open_sql(db, &version);
+    int rc = open_sql(db);
     if (rc == -1) {
         snprintf(why, why_size,
                  "it was written by a newer version (schema %d, known here: %d); install that one, "
                  "or move the file away",
-                 version, STORE_SCHEMA);
+                 db->version, STORE_SCHEMA);
         store_db_close(db, true);
         return SQLITE_MISMATCH;
     }
@@ -428,7 +434,7 @@ int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *w
     }
     if (is_broken(rc) && db->path != NULL) {
         const bool foreign = (rc & 0xFF) == SQLITE_NOTADB;
-        const int number = move_aside(db);
+        const int number = store_db_move_aside(db, "corrupt");
         if (number > 0) {
             create_file(db);
             char of_this[STORE_WHY_MAX];
@@ -440,6 +446,32 @@ int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *w
     }
     if (rc == SQLITE_OK)
         sync_directory(db);
+    return rc;
+}
+
+static bool has_wal(const struct store_db *db)
+{
+    struct stat st;
+    char *const path = sqlite3_mprintf("%s-wal", db->path);
+    const bool has = path == NULL || (stat(path, &st) == 0 ? st.st_size > 0 : errno != ENOENT);
+    sqlite3_free(path);
+    return has;
+}
+
+/* A full disk has no room for the file that processes share, so it is opened for this one alone. To a
+ * disk that can't be written to not even that is possible, but if all is in the database, that can be
+ * read as what it is. What is empty is not begun here. */
+int store_db_open_to_read(struct store_db *db)
+{
+    char why[STORE_WHY_MAX];
+    db->alone = true;
+    int rc = open_file(db, why, sizeof why);
+    db->alone = false;
+    if (rc != SQLITE_OK && db->vfs == NULL && !has_wal(db)) {
+        db->immutable = true;
+        rc = open_file(db, why, sizeof why);
+        db->immutable = false;
+    }
     return rc;
 }
 

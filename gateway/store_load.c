@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows to records. All tables but the spool are read side by side, in the order of their keys: one
- * pass each. The file may have been edited, so numbers out of their range and rows that belong to
- * nobody are left out and counted.
+ * Rows to records. All tables but the spool are read side by side, in the order of their keys. The
+ * file may have been edited, so numbers out of their range and rows that belong to nobody are left
+ * out and counted. It is read twice, for nobody at first: half of what was stored is worse than none
+ * of it, and where it can't be read is found out in the middle.
  */
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/hmap.h"
-#include "base/list.h"
 
 #include "store_priv.h"
 
@@ -84,19 +82,22 @@ static bool body_at(struct row *r, int at, struct body **out)
 
 /* ---- tables side by side --------------------------------------------------------------------- */
 
-enum { SESSIONS, TOPICS, EXCHANGES, SUBSCRIPTIONS, DELIVERIES, TABLES };
+/* Tables that belong to sessions, and so are read side by side. */
+enum { TABLES = STORE_DELIVERIES + 1 };
 
 static const char *const selects[TABLES] = {
-    [SESSIONS] =
+    [STORE_SESSIONS] =
         "SELECT client, client_id, state, clean, keep_alive_s, sleep_s, next_msg_id, link,"
         " address_kind, address, path, will_topic, will_body, will_qos, will_retain, connection"
         " FROM session ORDER BY client",
-    [TOPICS] = "SELECT client, topic_id, name, alias, kind, given, known_in, refused_in FROM topic"
-               " ORDER BY client, topic_id",
-    [EXCHANGES] = "SELECT client, msg_id, topic_id, print FROM exchange ORDER BY client, msg_id",
-    [SUBSCRIPTIONS] = "SELECT client, filter, qos FROM subscription ORDER BY client, filter",
-    [DELIVERIES] = "SELECT client, number, journal, topic, body, qos, retain, phase, msg_id"
-                   " FROM delivery ORDER BY client, number",
+    [STORE_TOPICS] =
+        "SELECT client, topic_id, name, alias, kind, given, known_in, refused_in FROM topic"
+        " ORDER BY client, topic_id",
+    [STORE_EXCHANGES] =
+        "SELECT client, msg_id, topic_id, print FROM exchange ORDER BY client, msg_id",
+    [STORE_SUBSCRIPTIONS] = "SELECT client, filter, qos FROM subscription ORDER BY client, filter",
+    [STORE_DELIVERIES] = "SELECT client, number, journal, topic, body, qos, retain, phase, msg_id"
+                         " FROM delivery ORDER BY client, number",
 };
 
 /* A message from the broker; those that deliveries refer to are shared by them. */
@@ -110,13 +111,6 @@ struct kept_message {
     bool routed;
 };
 
-struct backlog {
-    struct hmap_node node;
-    uint64_t client;
-    uint64_t n;
-    uint64_t bytes;
-};
-
 struct load {
     struct store *s;
     const struct store_visitor *visitor;
@@ -124,10 +118,17 @@ struct load {
     bool more[TABLES];
     struct kept_message *messages; /* ascending */
     size_t n_messages;
-    struct hmap backlogs;
-    uint64_t last_number;
-    uint64_t left_out;
+    struct store_backlog spool; /* what waits in it */
+    int code;                   /* of SQLite, with -EIO */
+    bool giving;
+    int64_t forgotten; /* the last one that was */
+    uint64_t left_out[STORE_TABLES];
 };
+
+static int table_of(const struct load *l, const struct row *r)
+{
+    return (int)(r - l->tables);
+}
 
 /* 0 or -EIO. */
 static int next(struct load *l, int table)
@@ -187,10 +188,19 @@ static const struct peer *peer_of(struct load *l, struct row *r, struct peer_roo
     return peer_in(room);
 }
 
+/* No session has this key: it may be given to another one, which must not find rows under it. */
+static void forget(struct load *l, int64_t client)
+{
+    const struct sn_record gone = {.type = SN_REC_SESSION_GONE, .client = (uint64_t)client};
+    if (l->giving && client != l->forgotten)
+        store_put(l->s, &gone);
+    l->forgotten = client;
+}
+
 static int give(struct load *l, struct row *r, const struct sn_record *record)
 {
     if (r->bad) {
-        l->left_out++;
+        l->left_out[table_of(l, r)]++;
         return 0;
     }
     return l->visitor->record(l->visitor->owner, record);
@@ -302,6 +312,12 @@ static int give_delivery(struct load *l, struct row *r)
 
 /* ---- sessions with what is theirs ------------------------------------------------------------ */
 
+static void leave_out(struct load *l, int table)
+{
+    l->left_out[table]++;
+    forget(l, sqlite3_column_int64(l->tables[table].stmt, 0));
+}
+
 /* All rows of the table up to this client; what belongs to nobody is left out. */
 static int give_until(struct load *l, int table, int64_t client,
                       int (*give_row)(struct load *l, struct row *r))
@@ -312,7 +328,7 @@ static int give_until(struct load *l, int table, int64_t client,
         if (sqlite3_column_int64(r->stmt, 0) == client)
             rc = give_row(l, r);
         else
-            l->left_out++;
+            leave_out(l, table);
         if (rc == 0)
             rc = next(l, table);
     }
@@ -322,23 +338,32 @@ static int give_until(struct load *l, int table, int64_t client,
 static int give_sessions(struct load *l)
 {
     int rc = 0;
-    while (rc == 0 && l->more[SESSIONS]) {
-        struct row *const r = &l->tables[SESSIONS];
+    while (rc == 0 && l->more[STORE_SESSIONS]) {
+        struct row *const r = &l->tables[STORE_SESSIONS];
         const int64_t client = sqlite3_column_int64(r->stmt, 0);
-        const uint64_t before = l->left_out;
+        const uint64_t before = l->left_out[STORE_SESSIONS];
         rc = give_session(l, r);
         /* Nothing of a session that could not be read. */
-        const int64_t of = l->left_out == before ? client : client - 1;
+        const bool sound = l->left_out[STORE_SESSIONS] == before;
+        const int64_t of = sound ? client : client - 1;
+        if (!sound)
+            forget(l, client);
         if (rc == 0)
-            rc = give_until(l, TOPICS, of, give_topic);
+            rc = give_until(l, STORE_TOPICS, of, give_topic);
         if (rc == 0)
-            rc = give_until(l, EXCHANGES, of, give_exchange);
+            rc = give_until(l, STORE_EXCHANGES, of, give_exchange);
         if (rc == 0)
-            rc = give_until(l, SUBSCRIPTIONS, of, give_subscription);
+            rc = give_until(l, STORE_SUBSCRIPTIONS, of, give_subscription);
         if (rc == 0)
-            rc = give_until(l, DELIVERIES, of, give_delivery);
+            rc = give_until(l, STORE_DELIVERIES, of, give_delivery);
         if (rc == 0)
-            rc = next(l, SESSIONS);
+            rc = next(l, STORE_SESSIONS);
+    }
+    for (int table = STORE_TOPICS; table < TABLES; table++) {
+        while (rc == 0 && l->more[table]) {
+            leave_out(l, table);
+            rc = next(l, table);
+        }
     }
     return rc;
 }
@@ -387,7 +412,7 @@ static int read_messages(struct load *l)
         if (rc == 0 && l->messages[l->n_messages].topic != NULL)
             l->n_messages++;
         else
-            l->left_out++;
+            l->left_out[STORE_MESSAGES]++;
     }
     sqlite3_finalize(r.stmt);
     return rc == 0 && step != SQLITE_DONE ? -EIO : rc;
@@ -406,115 +431,103 @@ static int give_messages(struct load *l)
     return rc;
 }
 
-/* ---- the spool ------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
-static struct backlog *backlog_of(struct load *l, uint64_t client)
+static int for_nobody(void *owner, const struct sn_record *record)
 {
-    const uint64_t hash = client * 0x9E3779B97F4A7C15U;
-    for (struct hmap_node *n = hmap_first(&l->backlogs, hash); n != NULL; n = hmap_next(n)) {
-        struct backlog *const b = container_of(n, struct backlog, node);
-        if (b->client == client)
-            return b;
-    }
-    struct backlog *const b = calloc(1, sizeof *b);
-    if (b == NULL)
-        return NULL;
-    b->client = client;
-    hmap_insert(&l->backlogs, &b->node, hash);
-    return b;
-}
-
-static int count_row(struct load *l, uint64_t number, uint64_t client, uint64_t bytes)
-{
-    const struct store_visitor *const v = l->visitor;
-    l->last_number = number;
-    pthread_mutex_lock(&l->s->lock);
-    const bool sent = store_sending_find(l->s, number) != NULL;
-    pthread_mutex_unlock(&l->s->lock);
-    if (sent)
-        return v->sent(v->owner, number, client, bytes);
-    struct backlog *const b = backlog_of(l, client);
-    if (b == NULL)
-        return -ENOMEM;
-    b->n++;
-    b->bytes += bytes;
+    (void)owner;
+    (void)record;
     return 0;
 }
 
-/* Of topic and body only the lengths, which stand in front of the row. */
-static int read_spool(struct load *l)
+static void end_tables(struct load *l)
 {
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(l->s->db.sql,
-                                "SELECT number, client, length(CAST(topic AS BLOB)),"
-                                " length(body) FROM spool ORDER BY number",
-                                -1, &stmt, NULL);
-    int result = 0;
-    while (rc == SQLITE_OK && result == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        result = count_row(
-            l, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1),
-            (uint64_t)sqlite3_column_int64(stmt, 2) + (uint64_t)sqlite3_column_int64(stmt, 3));
-        rc = SQLITE_OK;
+    for (int i = 0; i < TABLES; i++) {
+        sqlite3_finalize(l->tables[i].stmt);
+        l->tables[i].stmt = NULL;
     }
-    sqlite3_finalize(stmt);
-    if (result != 0)
-        return result;
-    return rc == SQLITE_DONE ? 0 : -EIO;
 }
 
-static int give_spool(struct load *l)
+static int read_all(struct load *l)
 {
-    const struct store_visitor *const v = l->visitor;
-    int rc = read_spool(l);
-    for (struct hmap_node *n; (n = hmap_any(&l->backlogs)) != NULL;) {
-        struct backlog *const b = container_of(n, struct backlog, node);
-        hmap_remove(&l->backlogs, n);
-        if (rc == 0)
-            rc = v->spool(v->owner, b->client, b->n, b->bytes, l->last_number);
-        free(b);
-    }
-    return rc == 0 ? v->spool(v->owner, SN_NO_CLIENT, 0, 0, l->last_number) : rc;
-}
-
-/* ---- all of it ------------------------------------------------------------------------------- */
-
-static int load(struct load *l)
-{
+    static const struct store_visitor nobody = {.record = for_nobody};
+    const struct store_visitor *const visitor = l->visitor;
     int rc = read_messages(l);
+    l->visitor = &nobody;
     if (rc == 0)
         rc = begin(l);
     if (rc == 0)
         rc = give_sessions(l);
     if (rc == 0)
+        rc = store_backlog_read(l->s, &l->spool);
+    if (rc == -EIO)
+        l->code = sqlite3_extended_errcode(l->s->db.sql);
+    end_tables(l);
+    l->visitor = visitor;
+    return rc;
+}
+
+static int give_all(struct load *l)
+{
+    memset(l->left_out, 0, sizeof l->left_out[0] * TABLES);
+    l->giving = true;
+    int rc = begin(l);
+    if (rc == 0)
+        rc = give_sessions(l);
+    if (rc == 0)
         rc = give_messages(l);
-    return rc == 0 ? give_spool(l) : rc;
+    return rc == 0 ? store_backlog_give(&l->spool, l->visitor) : rc;
 }
 
 static void end(struct load *l)
 {
-    for (int i = 0; i < TABLES; i++)
-        sqlite3_finalize(l->tables[i].stmt);
+    end_tables(l);
     for (size_t i = 0; i < l->n_messages; i++) {
         free(l->messages[i].topic);
         body_unref(l->messages[i].body);
     }
     free(l->messages);
-    hmap_deinit(&l->backlogs);
+    store_backlog_deinit(&l->spool);
+}
+
+static void init(struct load *l, struct store *s, const struct store_visitor *visitor)
+{
+    *l = (struct load){.s = s, .visitor = visitor};
+    hmap_init(&l->spool.clients);
+}
+
+/* What can't be read is not there: in place of a damaged file there is another one now, or the store
+ * fails. */
+static int load(struct load *l)
+{
+    struct store *const s = l->s;
+    const struct store_visitor *const visitor = l->visitor;
+    int rc = s->db.sql != NULL ? read_all(l) : 0;
+    for (int again = 0; rc == -EIO && again < 2; again++) {
+        const int code = l->code != SQLITE_OK ? l->code : SQLITE_IOERR;
+        end(l);
+        init(l, s, visitor);
+        if (code == SQLITE_NOMEM)
+            return -ENOMEM;
+        rc = store_begin_unread(s, code) ? read_all(l) : 0;
+    }
+    if (rc != 0)
+        return rc;
+    return s->db.sql != NULL ? give_all(l) : store_backlog_give(&l->spool, l->visitor);
 }
 
 int store_load(struct store *s, const struct store_visitor *visitor)
 {
-    struct load l = {.s = s, .visitor = visitor};
-    hmap_init(&l.backlogs);
-
+    struct load l;
+    init(&l, s, visitor);
     pthread_mutex_lock(&s->lock);
     store_take_db(s);
     pthread_mutex_unlock(&s->lock);
     const int rc = load(&l);
-    end(&l);
     pthread_mutex_lock(&s->lock);
-    s->left_out = l.left_out;
+    memcpy(s->left_out, l.left_out, sizeof s->left_out);
     store_release_db(s);
     pthread_mutex_unlock(&s->lock);
+    end(&l);
     return rc;
 }

@@ -36,7 +36,9 @@ int store_lock(const char *dir, char *error, size_t error_size)
     char *const path = sqlite3_mprintf("%s/sennet.lock", dir);
     if (path == NULL)
         return -ENOMEM;
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 && errno == EROFS) /* there may be one from before */
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int rc = fd < 0 ? -errno : 0;
     if (rc != 0) {
         snprintf(error, error_size, "%s can't be opened: %s", path, strerror(-rc));

@@ -77,12 +77,13 @@ void store_log_committed(struct store *s, const struct store_logged *taken)
 
 __attribute__((format(printf, 2, 3))) static void notice(struct store *s, const char *format, ...)
 {
-    const size_t len = strlen(s->notice);
+    char *const out = s->log_notice != NULL ? s->log_notice : s->notice;
+    const size_t len = strlen(out);
     const size_t gap = len > 0 && len + 2 < sizeof s->notice ? 2 : 0;
     va_list args;
-    memcpy(s->notice + len, "; ", gap);
+    memcpy(out + len, "; ", gap);
     va_start(args, format);
-    vsnprintf(s->notice + len + gap, sizeof s->notice - len - gap, format, args);
+    vsnprintf(out + len + gap, sizeof s->notice - len - gap, format, args);
     va_end(args);
 }
 
@@ -126,6 +127,21 @@ static void make(struct store *s, const char *path, size_t size)
         notice(s, "%s can't be used (%s): nodes wait for the disk instead", path, strerror(-rc));
 }
 
+/* Operations out of a log name links by their number in there. */
+static struct intent_links swap_links(struct store *s, struct intent_names *names)
+{
+    const struct intent_links links = links_of(s);
+    s->db.links = names->names;
+    s->db.n_links = names->n;
+    return links;
+}
+
+static void restore_links(struct store *s, struct intent_links links)
+{
+    s->db.links = (char **)(uintptr_t)links.names;
+    s->db.n_links = links.n;
+}
+
 /* What is left of the old log goes into the database, together with the beginning of the new one. */
 static int take_over(struct store *s, struct store_ops *ops, struct intent_names *names,
                      bool marked)
@@ -138,14 +154,14 @@ static int take_over(struct store *s, struct store_ops *ops, struct intent_names
     if (begin.mark.kind == MARK_NONE && ops->first == NULL)
         return SQLITE_OK;
     const bool vital = ops->first != NULL;
-    const struct intent_links links = links_of(s);
-    s->db.links = names->names;
-    s->db.n_links = names->n;
+    const struct intent_links links = swap_links(s, names);
     const int rc = store_db_write(&s->db, ops, &begin.mark, &written);
-    s->db.links = (char **)(uintptr_t)links.names;
-    s->db.n_links = links.n;
-    if (rc == SQLITE_OK)
+    restore_links(s, links);
+    if (rc == SQLITE_OK) {
+        pthread_mutex_lock(&s->lock);
         store_log_committed(s, &begin);
+        pthread_mutex_unlock(&s->lock);
+    }
     return vital ? rc : SQLITE_OK;
 }
 
@@ -171,6 +187,38 @@ static int replay(struct store *s, const char *path, size_t size)
     }
     store_ops_free(&ops);
     intent_names_free(&names);
+    return rc;
+}
+
+static int preview(struct store *s, const char *path)
+{
+    struct intent_mark mark;
+    struct intent_left left;
+    struct intent_names names = {.n = 0};
+    struct store_ops ops = {.first = NULL};
+    bool marked = false;
+    int rc = store_db_mark(&s->db, &mark, &marked);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = intent_read(path, marked ? &mark : NULL, &names, &ops, &left) == 0 ? SQLITE_OK
+                                                                            : SQLITE_NOMEM;
+    if (rc == SQLITE_OK && left.state == INTENT_UNREADABLE)
+        rc = SQLITE_IOERR;
+    if (rc == SQLITE_OK && ops.first != NULL) {
+        const struct intent_links links = swap_links(s, &names);
+        rc = store_db_preview(&s->db, &ops);
+        restore_links(s, links);
+    }
+    store_ops_free(&ops);
+    intent_names_free(&names);
+    return rc;
+}
+
+int store_log_preview(struct store *s)
+{
+    char *const path = sqlite3_mprintf("%s-intent", s->db.path);
+    const int rc = path != NULL ? preview(s, path) : SQLITE_NOMEM;
+    sqlite3_free(path);
     return rc;
 }
 

@@ -152,6 +152,14 @@ int store_packets_open(struct store *s)
     return rc == SQLITE_OK ? open_sending(s) : rc;
 }
 
+void store_packets_forget(struct store *s)
+{
+    store_sending_clear(s);
+    s->n_unrouted = 0;
+    s->unrouted_floor = 0;
+    s->journal = 0;
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 /* Does not block. */
@@ -417,16 +425,17 @@ uint64_t store_spool_sent_as(struct store *s, unsigned packet_id)
 
 /* ---- reading them again ---------------------------------------------------------------------- */
 
-/* Takes the database when all that was put or removed before is in it. False: failing. */
+/* Takes the database when all that was put or removed before is in it. False: failing. A start that
+ * can only read has put nothing. */
 static bool take_current(struct store *s)
 {
     pthread_mutex_lock(&s->lock);
-    while (!store_failing(s)) {
+    while (!store_failing(s) || s->reading) {
         if (s->busy) {
             s->waiters++;
             pthread_cond_wait(&s->done, &s->lock);
             s->waiters--;
-        } else if (s->queue.first != NULL) {
+        } else if (s->queue.first != NULL && !s->reading) {
             store_run(s);
         } else {
             store_begin_busy(s);

@@ -3,6 +3,7 @@
  * Inside of the store.
  *
  *     store.c         open, close, events, figures
+ *     store_begin.c   opening while the disk is in trouble
  *     store_queue.c   what is put becomes a list of operations
  *     store_commit.c  who commits when; trouble and the way out of it
  *     store_packets.c what Paho's threads call
@@ -12,7 +13,7 @@
  *     store_salvage.c what can be read of a damaged one
  *     store_schema.c  tables, statements
  *     store_write.c   operations to rows, a transaction at a time
- *     store_load.c    rows to records
+ *     store_load.c    rows to records; store_backlog.c: what waits in the spool
  *     store_fetch.c   rows of the spool to messages
  *     store_export.c  rows to text, store_import.c text to rows (store_format.h): without the store
  *
@@ -174,6 +175,10 @@ struct store_db {
     int64_t clock_stored_ms; /* service clock as last stored */
     int64_t write_clock_ms;  /* service clock of the transaction */
     bool condemned;          /* to be moved aside when opened, whatever it looks like */
+    bool salvages;           /* takes spooled messages over from a damaged one */
+    bool alone;              /* without the file that processes share: it can't be made */
+    bool immutable;          /* nothing will change it */
+    int version;             /* of the schema, as it was found; 0: not known, or fresh */
     bool created;            /* it was empty when opened */
     bool spool_used;         /* there are, or were, rows whose age counts */
     bool seeded;
@@ -187,6 +192,11 @@ int64_t store_clock_ms(const struct store_db *db);
  * aside, and `notice` says so ("" otherwise). 0; a positive code of SQLite, with `why`. */
 int store_db_open(struct store_db *db, char *notice, size_t notice_size, char *why,
                   size_t why_size);
+/* The same when that has failed for want of room, or of the right to write to this disk: as it is, to be
+ * read only. 0 or a code of SQLite. */
+int store_db_open_to_read(struct store_db *db);
+/* Renames the closed files to ....WORD-N; N, or -errno. */
+int store_db_move_aside(const struct store_db *db, const char *word);
 /* `failing`: without copying the WAL back. */
 void store_db_close(struct store_db *db, bool failing);
 /* Takes the spooled messages over from a damaged file: how many. */
@@ -213,6 +223,9 @@ int store_db_mark(struct store_db *db, struct intent_mark *out, bool *found);
 /* One transaction of all operations: all or none of them. 0, or a code of SQLite. */
 int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark *mark,
                    uint64_t *written);
+/* The same, but never committed, and nothing is written to the disk. The database is only to be read after
+ * that, and closed. */
+int store_db_preview(struct store_db *db, struct store_ops *ops);
 /* Marks what a later operation of the list makes superfluous; with 16 octets of secret. */
 void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets);
 /* Before closing: the clock goes on from here, if there is anything whose age counts. */
@@ -269,7 +282,8 @@ struct store {
     void (*wake)(void *arg);
     void *wake_arg;
     pthread_t thread;
-    int lock_fd;
+    int lock_fd; /* -1: not got */
+    char *dir;   /* NULL: in memory */
     char notice[STORE_WHY_MAX * 2];
 
     /* Loop thread. */
@@ -346,7 +360,13 @@ struct store {
     struct store_db db;
     size_t unmeasured; /* octets written since the file was measured */
     int64_t measured_ms;
-    uint64_t left_out; /* rows that store_load() could make nothing of */
+    size_t intent_bytes; /* constant */
+    bool log_later;      /* the log is still as it was found */
+    char *log_notice;    /* where the log's notices go; NULL: `notice` */
+    bool unread;         /* the file was not loaded, and must not be written to */
+    bool reading; /* the file is open as it was at the start, though nothing can be written; changed
+                          under `lock` or before the thread runs, by who is `busy` */
+    uint64_t left_out[STORE_TABLES]; /* rows that store_load() could make nothing of */
 };
 
 int64_t store_now_ms(void);
@@ -360,6 +380,19 @@ void store_free(struct store *s);
 /* Lock held: tells the loop. */
 void store_say(struct store *s, enum store_event_type type, const char *why);
 void store_fetched_free(struct store_fetched *f);
+
+/* ---- store_begin.c -------------------------------------------------------------------------- */
+
+/* Opening has failed with that code. True: the store begins failing; false: that won't pass. */
+bool store_begin_failing(struct store *s, int rc, const char *why);
+/* Database taken, before anything is put: what it holds can't be read, with that code. True: a damaged one
+ * was moved aside, and what could be taken over from it is in another. False: closed, and the store fails. */
+bool store_begin_unread(struct store *s, int rc);
+/* Database taken: opens it once more, after trouble. What was there and was not loaded at the start is
+ * moved aside. 0 or a code of SQLite, as store_db_open(). */
+int store_open_again(struct store *s, char *notice, size_t notice_size, char *why, size_t why_size);
+/* This error is the disk's, and may go away. */
+bool store_errno_may_pass(int error);
 
 /* ---- store_queue.c --------------------------------------------------------------------------- */
 
@@ -384,6 +417,9 @@ struct store_logged {
 /* Before the thread runs: what is left in the file goes into the database, and another log begins,
  * if one is wanted and can be. 0 or a code of SQLite. */
 int store_log_open(struct store *s, size_t size);
+/* The database, open to be read only, shows what is in the log as well, but nothing is written. 0 or a code
+ * of SQLite. */
+int store_log_preview(struct store *s);
 /* Lock held, all of these. Before the operations are queued: false when not all is in the log. */
 bool store_log_add(struct store *s, const struct store_ops *ops);
 void store_log_stop(struct store *s);
@@ -434,11 +470,29 @@ void store_unrouted_remove(struct store *s, uint64_t journal);
 uint64_t store_unrouted_least(const struct store *s);
 /* Before the thread runs: numbers in use, messages with Paho. 0 or a code of SQLite, -ENOMEM. */
 int store_packets_open(struct store *s);
+/* All of that. */
+void store_packets_forget(struct store *s);
 
 /* ---- store_fetch.c --------------------------------------------------------------------------- */
 
 /* Lock held, given up meanwhile, and nobody busy: answers the request. */
 void store_fetch_run(struct store *s);
+
+/* ---- store_backlog.c ------------------------------------------------------------------------- */
+
+struct store_backlog {
+    struct hmap clients;             /* how much waits for each */
+    struct store_spooled_sent *sent; /* ascending */
+    size_t n_sent;
+    size_t cap_sent;
+    uint64_t last_number;
+};
+
+/* Database taken, `clients` initialised. 0, -ENOMEM or -EIO. */
+int store_backlog_read(struct store *s, struct store_backlog *all);
+/* Tells what there is. 0 or the handler's. */
+int store_backlog_give(struct store_backlog *all, const struct store_visitor *v);
+void store_backlog_deinit(struct store_backlog *all);
 
 /* ---- store_lock.c ---------------------------------------------------------------------------- */
 

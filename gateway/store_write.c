@@ -427,6 +427,17 @@ static int end(struct store_db *db, int rc)
 }
 
 /* What has changed nothing may happen again, so it is no reason to write the mark. */
+int store_db_preview(struct store_db *db, struct store_ops *ops)
+{
+    uint64_t written = 0;
+    store_ops_coalesce(ops, db->seed);
+    db->write_clock_ms = store_clock_ms(db);
+    int rc = sqlite3_exec(db->sql, "PRAGMA cache_spill = OFF", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = run(db, ST_BEGIN);
+    return rc == SQLITE_OK ? write_all(db, ops, &written) : rc;
+}
+
 int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark *mark,
                    uint64_t *written)
 {

@@ -94,7 +94,7 @@ int system_state_dir(const char *path, char *error, size_t error_size)
         return failed(errno, path, error, error_size);
     if (!S_ISDIR(st.st_mode))
         return failed(ENOTDIR, path, error, error_size);
-    if (access(path, W_OK | X_OK) != 0)
+    if (access(path, W_OK | X_OK) != 0 && errno != EROFS) /* which may pass */
         return failed(errno, path, error, error_size);
     return 0;
 }

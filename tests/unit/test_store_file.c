@@ -286,6 +286,21 @@ START_TEST(rows_that_make_no_sense_are_left_out)
                      "  topic 1 name=t alias=0 kind=0\n"
                      "session 4 id=x active ka=60 sleep=0 next=0 peer=-1/-\n"
                      "  topic 1 name=t alias=0 kind=0\n");
+    const struct store_gauges g = store_gauges(w.s);
+    ck_assert_uint_eq(g.left_out[STORE_SESSIONS], 1);
+    ck_assert_uint_eq(g.left_out[STORE_TOPICS], 3);
+    ck_assert_uint_eq(g.left_out[STORE_DELIVERIES], 3);
+    ck_assert_uint_eq(g.left_out[STORE_SUBSCRIPTIONS], 0);
+    /* A session that gets one of these keys must not find what belonged to another. */
+    put_session(&w, 1, "another");
+    put_session(&w, 99, "and one more");
+    world_commit(&w);
+    const char *const text = world_reload(&w);
+    ck_assert_ptr_nonnull(
+        strstr(text, "session 1 id=another active ka=60 sleep=0 next=0 peer=-1/-\nsession 2"));
+    ck_assert_ptr_nonnull(
+        strstr(text, "session 99 id=and one more active ka=60 sleep=0 next=0 peer=-1/-\n"));
+    ck_assert_ptr_null(strstr(text, "of nobody"));
 }
 
 END_TEST
@@ -371,7 +386,9 @@ START_TEST(a_file_that_somebody_deletes_is_missed_and_written_anew)
     store_resync_end(w.s);
     world_commit(&w);
     world_event(&w, STORE_RECOVERED);
-    ck_assert_str_eq(world_reload(&w), "session 1 id=x active ka=60 sleep=0 next=0 peer=-1/-\n");
+    /* The last message may have been promised before it was noticed. */
+    ck_assert_ptr_nonnull(
+        strstr(world_reload(&w), "session 1 id=x active ka=60 sleep=0 next=0 peer=-1/-\n"));
 }
 
 END_TEST
@@ -488,7 +505,6 @@ int main(void)
     tcase_add_test(all, a_database_without_one_of_the_tables_is_moved_aside);
     tcase_add_test(all, each_damaged_file_gets_a_number);
     tcase_add_test(all, a_newer_version_is_refused_and_not_touched);
-    tcase_add_test(all, a_database_of_version_1_is_brought_to_this_one);
     tcase_add_test(all, a_database_of_version_1_is_brought_to_this_one);
     tcase_add_test(all, rows_that_make_no_sense_are_left_out);
     tcase_add_test(all, damage_found_under_way_is_moved_aside_and_all_is_told_anew);
