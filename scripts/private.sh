@@ -43,9 +43,9 @@ free_port() { # a loopback TCP port that nobody listens on
     exit 1
 }
 
-# start_broker MORE_LINES: sets mqtt_port
+# start_broker MORE_LINES [PORT]: sets mqtt_port
 start_broker() {
-    mqtt_port=$(free_port)
+    mqtt_port=${2:-$(free_port)}
     printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type error\n%s\n' \
         "$mqtt_port" "$1" >"$work/mosquitto.conf"
     run_broker
