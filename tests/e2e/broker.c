@@ -153,7 +153,10 @@ void broker_start_with_user(struct broker *b, const char *user, const char *pass
 
 void broker_pause(struct broker *b)
 {
+    int status;
     ck_assert_int_eq(kill(b->pid, SIGSTOP), 0);
+    /* From here on it does nothing more. */
+    ck_assert_int_eq(waitpid(b->pid, &status, WUNTRACED), b->pid);
     b->paused = true;
 }
 
@@ -166,8 +169,9 @@ void broker_resume(struct broker *b)
 void broker_end(struct broker *b, int signal)
 {
     ck_assert_int_gt(b->pid, 0);
-    if (b->paused)
+    if (b->paused && signal != SIGKILL) /* who is killed does nothing more before */
         broker_resume(b);
+    b->paused = false;
     ck_assert_int_eq(kill(b->pid, signal), 0);
     ck_assert_int_eq(waitpid(b->pid, NULL, 0), b->pid);
     b->pid = 0;

@@ -316,6 +316,51 @@ START_TEST(messages_of_an_outage_are_acknowledged_and_arrive_in_order)
 
 END_TEST
 
+/* Its session, with what it had received and not passed on, is gone with it. */
+static void kill_broker_with_qos_2(bool crashes)
+{
+    start_both("");
+    struct node n;
+    char got[PUBLISH_ROOM];
+    node_open(&n, gateway.port);
+    node_connect(&n, "dev");
+    node_register(&n, "t/a");
+    broker_pause(&broker);
+    for (unsigned i = 0; i < 10; i++) {
+        char hex[PUBLISH_ROOM];
+        node_publish(&n, 0x40, 10 + i, (char)('a' + i));
+        ck_assert_msg(node_hear(&n, got, sizeof got, 5000), "no PUBREC");
+        node_say(&n, (snprintf(hex, sizeof hex, "04 10 %04X", 10 + i), hex));
+        ck_assert_msg(node_hear(&n, got, sizeof got, 5000), "no PUBCOMP");
+    }
+    poll(NULL, 0, 300); /* they are on their way */
+    if (crashes)
+        daemon_crash(&gateway);
+    else
+        kill(gateway.pid, SIGSTOP);
+    broker_end(&broker, SIGKILL);
+    broker_start_again(&broker);
+    struct observer *o = observer_start(broker.port, "#");
+    if (crashes)
+        daemon_again(&gateway);
+    else
+        kill(gateway.pid, SIGCONT);
+    for (unsigned i = 0; i < 10; i++)
+        observer_expect(o, "t/a", (char[]){(char)('a' + i), '\0'}, 2);
+    observer_quiet(o, 500);
+    observer_stop(o);
+    node_close(&n);
+    stop_both();
+}
+
+START_TEST(qos_2_that_was_with_a_killed_broker_is_sent_again)
+{
+    kill_broker_with_qos_2(false);
+    kill_broker_with_qos_2(true);
+}
+
+END_TEST
+
 START_TEST(messages_of_an_outage_survive_the_gateway)
 {
     start_both("");
@@ -534,6 +579,7 @@ int main(void)
     ADD(s, qos_2_to_a_node_goes_on_with_pubrel_after_pubrec);
     ADD(s, the_will_of_a_node_that_stays_away_is_published);
     ADD(s, messages_of_an_outage_are_acknowledged_and_arrive_in_order);
+    ADD(s, qos_2_that_was_with_a_killed_broker_is_sent_again);
     ADD(s, messages_of_an_outage_survive_the_gateway);
     ADD(s, a_node_may_connect_and_a_known_filter_be_subscribed_during_an_outage);
     ADD(s, with_durability_off_nodes_are_told_congestion_during_an_outage);
