@@ -17,9 +17,8 @@
 #include "store_priv.h"
 
 enum {
-    BACKOFF_MAX = 60,           /* times retry_ms */
-    CHECKPOINT_AGAIN_MS = 1000, /* after one that failed */
-    MEASURE_BYTES = 1 << 20,    /* written, until the file is measured again */
+    BACKOFF_MAX = 60,        /* times retry_ms */
+    MEASURE_BYTES = 1 << 20, /* written, until the file is measured again */
     MEASURE_MS = 60000,
     LAZY_PART = 8, /* of the queue: nothing is put off when it is fuller than that */
 };
@@ -46,7 +45,7 @@ void store_prod(struct store *s)
 {
     if (s->asleep_until_ms == 0)
         return;
-    const bool other = s->fetch_wanted || s->checkpoint_wanted || s->stopping;
+    const bool other = s->fetch_wanted || s->stopping || store_checkpoint_due(s, store_now_ms());
     if (s->busy || !(other || commit_due(s) < s->asleep_until_ms))
         return;
     s->asleep_until_ms = 0;
@@ -394,32 +393,6 @@ void store_sync(struct store *s)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-/* Nobody can commit meanwhile, so most of what there is to wait for is done before. */
-static void checkpoint(struct store *s)
-{
-    s->checkpoint_wanted = false;
-    pthread_mutex_unlock(&s->lock);
-    atomic_store(&s->sync_since_ms, store_now_ms());
-    store_db_sync_wal(&s->db);
-    atomic_store(&s->sync_since_ms, 0);
-    pthread_mutex_lock(&s->lock);
-    store_take_db(s);
-    pthread_mutex_unlock(&s->lock);
-    const int rc = s->db.sql != NULL ? store_db_checkpoint(&s->db) : SQLITE_OK;
-    pthread_mutex_lock(&s->lock);
-    store_release_db(s);
-    if (rc == SQLITE_OK)
-        return;
-    /* All is in the WAL, so nothing is lost; but it can't go on like that. */
-    atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
-    if ((rc & 0xFF) == SQLITE_IOERR || (rc & 0xFF) == SQLITE_CORRUPT) {
-        store_fail_sql(s, s->db.sql, rc);
-        return;
-    }
-    s->checkpoint_at = 0;
-    s->checkpoint_ms = store_now_ms() + CHECKPOINT_AGAIN_MS;
-}
-
 static void wait_until(struct store *s, int64_t until_ms)
 {
     s->asleep_until_ms = until_ms;
@@ -451,12 +424,12 @@ static bool work(struct store *s)
         store_fetch_run(s);
         return true;
     }
-    if (s->stopping && !s->busy && s->queue.first == NULL)
-        return false;
-    if (s->checkpoint_wanted && !store_failing(s) && now_ms >= s->checkpoint_ms) {
-        checkpoint(s);
+    if (store_checkpoint_due(s, now_ms)) {
+        store_checkpoint(s);
         return true;
     }
+    if (s->stopping && !s->busy && s->queue.first == NULL && s->beside == BESIDE_NONE)
+        return false;
     wait_until(s, until_ms);
     return true;
 }

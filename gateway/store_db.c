@@ -9,8 +9,8 @@
  *     psow=0 (power)         so the end of a transaction is padded: nothing that was synced lies in
  *                            a block that is written again
  *     secure_delete off      Debian's default writes zeros over everything deleted
- *     wal_autocheckpoint 0   the store's thread does it, while nobody may write: a WAL that is
- *                            appended to meanwhile is not safe where flash tears a block
+ *     wal_autocheckpoint 0   store_checkpoint.c does it; with psow=1 while nobody may write: a WAL
+ *                            that is appended to meanwhile is not safe where flash tears a block
  *     temp_store 2           nothing but the database is written
  */
 #include <errno.h>
@@ -121,7 +121,7 @@ static char *uri_of(const struct store_db *db)
     return sqlite3_str_finish(out);
 }
 
-static int connect_to(struct store_db *db, sqlite3 **out)
+static int connect_to(const struct store_db *db, sqlite3 **out)
 {
     char *const uri = uri_of(db);
     if (uri == NULL)
@@ -501,6 +501,33 @@ void store_db_sync_wal(const struct store_db *db)
         close(fd);
     }
     sqlite3_free(path);
+}
+
+/* SQLite syncs the database only when nothing was appended meanwhile. */
+static int sync_database(sqlite3 *sql)
+{
+    sqlite3_file *file = NULL;
+    const int rc = sqlite3_file_control(sql, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (rc != SQLITE_OK || file == NULL || file->pMethods == NULL)
+        return rc;
+    return file->pMethods->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+}
+
+int store_db_checkpoint_beside(const struct store_db *db)
+{
+    sqlite3 *sql = NULL;
+    int rc = connect_to(db, &sql);
+    if (rc == SQLITE_OK)
+        rc = settings(db, sql);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_wal_checkpoint_v2(sql, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sync_database(sql);
+    /* By now the file may be another one under that name. */
+    if (sql != NULL)
+        sqlite3_db_config(sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_close(sql);
+    return rc;
 }
 
 bool store_db_moved(struct store_db *db)

@@ -6,6 +6,7 @@
  *     store_begin.c   opening while the disk is in trouble
  *     store_queue.c   what is put becomes a list of operations
  *     store_commit.c  who commits when; trouble and the way out of it
+ *     store_checkpoint.c the WAL goes back into the database
  *     store_packets.c what Paho's threads call
  *     store_log.c     the intent log: what is promised before it is committed
  *     store_coalesce.c what never needs to be written
@@ -236,6 +237,8 @@ int store_db_probe(struct store_db *db);
 void store_db_sync_wal(const struct store_db *db);
 /* Copies the WAL back into the database. */
 int store_db_checkpoint(struct store_db *db);
+/* The same by a connection of its own, while others commit. Any thread. */
+int store_db_checkpoint_beside(const struct store_db *db);
 /* Octets in use, as far as a new row is concerned, and of the file with its WAL; 0 if it can't be
  * said. */
 uint64_t store_db_used(struct store_db *db, uint64_t *file_bytes);
@@ -351,6 +354,12 @@ struct store {
     int checkpoint_at; /* frames */
     bool checkpoint_wanted;
     int64_t checkpoint_ms; /* not before */
+
+    enum { BESIDE_NONE, BESIDE_RUNS, BESIDE_DONE } beside; /* a checkpoint beside the commits */
+
+    pthread_t beside_thread;
+    bool beside_failed;
+    bool beside_then_rest;
     bool stopping;
     bool deaf; /* store_close() has given up: no more wake() */
     bool finished;
@@ -454,6 +463,12 @@ static inline bool store_failing(const struct store *s)
 {
     return atomic_load_explicit(&s->trouble, memory_order_acquire) != TROUBLE_NONE;
 }
+
+/* ---- store_checkpoint.c ---------------------------------------------------------------------- */
+
+/* Lock held, both; the second one gives it up meanwhile. */
+bool store_checkpoint_due(const struct store *s, int64_t now_ms);
+void store_checkpoint(struct store *s);
 
 /* ---- store_packets.c ------------------------------------------------------------------------- */
 

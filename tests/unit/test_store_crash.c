@@ -356,9 +356,8 @@ static void crash(enum fault_crash how)
     run.crashes++;
 }
 
-static void at_moment(void *arg, enum fault_call call, const char *file)
+static void consider(enum fault_call call, const char *file)
 {
-    (void)arg;
     const bool copying_back = strstr(file, "-wal") == NULL || call != FAULT_WRITE;
     run.moments++;
     if (every > 1 && run.moments > DENSE &&
@@ -366,6 +365,16 @@ static void at_moment(void *arg, enum fault_call call, const char *file)
         return;
     crash(FAULT_KILLED);
     crash(FAULT_POWER_CUT);
+}
+
+/* By whoever writes: with `power` one commits while another copies back. */
+static void at_moment(void *arg, enum fault_call call, const char *file)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    (void)arg;
+    pthread_mutex_lock(&one_at_a_time);
+    consider(call, file);
+    pthread_mutex_unlock(&one_at_a_time);
 }
 
 static void play(enum store_durability durability, size_t intent_bytes)

@@ -82,16 +82,28 @@ static void write_log(const struct store_world *to, const uint8_t *log, size_t n
     fclose(f);
 }
 
+/* Disk and log as of one moment: the log, less than what is appended, must not change meanwhile. */
+static void take_what_is_left(void)
+{
+    static uint8_t before[LOG_BYTES];
+    static uint8_t log[LOG_BYTES];
+    size_t len;
+    do {
+        if (left != NULL)
+            fault_disk_free(left);
+        read_log(before);
+        left = fault_disk_crash(disk, "left", FAULT_KILLED, &rng);
+        len = read_log(log);
+    } while (memcmp(before, log, INTENT_START) != 0);
+    write_log(&after, log, len);
+}
+
 /* What a daemon finds that is started now, when this one is killed; stays open. */
 static const char *kill_and_start(void)
 {
-    static uint8_t log[LOG_BYTES];
     if (after.s != NULL)
         world_close(&after);
-    if (left != NULL)
-        fault_disk_free(left);
-    left = fault_disk_crash(disk, "left", FAULT_KILLED, &rng);
-    write_log(&after, log, read_log(log));
+    take_what_is_left();
     world_open(&after);
     return world_load(&after);
 }
