@@ -225,11 +225,8 @@ static void perform(struct store *s, struct attempt *a)
     a->rc = a->failing && (a->reopen || s->db.sql == NULL) ? reopen(s, a) : SQLITE_OK;
     if (a->rc != SQLITE_OK)
         return;
-    if (a->reopened) { /* with the log as it is now */
-        pthread_mutex_lock(&s->lock);
-        store_log_take(s, &a->log);
-        pthread_mutex_unlock(&s->lock);
-    }
+    if (a->reopened)
+        store_log_retake(s, &a->log);
     const size_t bytes = a->work.bytes;
     a->rc = store_db_write(&s->db, &a->work, &a->log.mark, &a->written);
     if (a->rc == SQLITE_OK && a->failing)

@@ -58,6 +58,15 @@ void store_log_take(const struct store *s, struct store_logged *out)
     }
 }
 
+void store_log_retake(struct store *s, struct store_logged *taken)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!taken->logged || s->intent.map == NULL ||
+        !intent_same_log(&taken->upto.mark, &s->intent.last))
+        store_log_take(s, taken);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void store_log_committed(struct store *s, const struct store_logged *taken)
 {
     if (s->intent.map == NULL)

@@ -433,6 +433,9 @@ int store_log_preview(struct store *s);
 bool store_log_add(struct store *s, const struct store_ops *ops);
 void store_log_stop(struct store *s);
 void store_log_take(const struct store *s, struct store_logged *out);
+/* Lock not held: again, if the database was opened again and another log has begun. What was appended
+ * to the same one meanwhile is not part of the commit. */
+void store_log_retake(struct store *s, struct store_logged *taken);
 /* The trouble, if any, is settled; the queue holds what came meanwhile. */
 void store_log_committed(struct store *s, const struct store_logged *taken);
 
