@@ -272,6 +272,8 @@ static int start_broker(struct app *a)
     options.backoff_min_ms = b->reconnect_min_ms;
     options.backoff_max_ms = b->reconnect_max_ms;
     options.tls = config_tls_options(b);
+    options.version = (enum mqtt_version)(b->version - 1);
+    options.session_expiry_s = b->session_expiry_s;
     options.store = a->pump.store;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");

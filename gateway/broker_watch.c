@@ -31,9 +31,11 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
         w->brief = now_ms - w->since_ms < BRIEF_MS ? w->brief + 1 : 0;
     const char *name = up ? "broker.connected" : changed ? "broker.lost" : "broker.attempt_failed";
     if (log_begin(w->log, up ? LOG_NOTICE : LOG_WARN, name)) {
-        log_text(w->log, "address", w->address);
+        log_text(w->log, "address", event->address != NULL ? event->address : w->address);
         if (up)
             log_word(w->log, "session", event->session_present ? "kept" : "new");
+        if (up && event->version != 0)
+            log_word(w->log, "mqtt", event->version == 5 ? "5" : "3.1.1");
         else
             log_text(w->log, "why", event->why != NULL ? event->why : "unknown");
         if (!up && changed && w->brief >= BRIEF_IN_A_ROW)

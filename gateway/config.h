@@ -49,6 +49,9 @@ struct config_broker {
     char *psk_file;
     uint8_t tls_min; /* 1 + enum tls_version */
     enum sn_switch insecure;
+
+    uint8_t version;           /* of MQTT: 1 + enum mqtt_version */
+    uint32_t session_expiry_s; /* of MQTT 5 */
 };
 
 /* What [broker] without a name is called, in routes and in the store. */

@@ -241,6 +241,7 @@ enum config_type {
     TYPE_DURABLE,  /* 1 + enum store_durability */
     TYPE_FULL,     /* 1 + enum spool_full */
     TYPE_TLS_MIN,  /* 1 + enum tls_version */
+    TYPE_MQTT,     /* 1 + enum mqtt_version */
 };
 
 struct config_key {

@@ -196,6 +196,7 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_DURABLE:
     case TYPE_FULL:
     case TYPE_TLS_MIN:
+    case TYPE_MQTT:
         config_words_print(key->type, out, size);
         break;
     case TYPE_TEXT:
@@ -272,6 +273,7 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_DURABLE:
     case TYPE_FULL:
     case TYPE_TLS_MIN:
+    case TYPE_MQTT:
         return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
@@ -316,6 +318,7 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_DURABLE:
     case TYPE_FULL:
     case TYPE_TLS_MIN:
+    case TYPE_MQTT:
         fputs(config_word(key->type, (size_t)load_number(key, object)), out);
         break;
     }
@@ -529,6 +532,7 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_DURABLE:
     case TYPE_FULL:
     case TYPE_TLS_MIN:
+    case TYPE_MQTT:
         return read_word(&in, object);
     }
     return false;

@@ -3,6 +3,7 @@
 #include "base/text.h"
 
 #include "config_priv.h"
+#include "mqtt.h"
 #include "tls.h"
 
 static const char *const overflow_words[] = {
@@ -40,6 +41,11 @@ static const char *const full_words[] = {
     [1 + SPOOL_DROP_OLDEST] = "drop-oldest",
 };
 static const char *const tls_min_words[] = {[1 + TLS_MIN_1_2] = "1.2", [1 + TLS_MIN_1_3] = "1.3"};
+static const char *const mqtt_words[] = {
+    [1 + MQTT_AUTO] = "auto",
+    [1 + MQTT_5] = "5",
+    [1 + MQTT_3_1_1] = "3.1.1",
+};
 
 struct words {
     const char *const *list;
@@ -57,6 +63,7 @@ static const struct words word_lists[] = {
     [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
     [TYPE_FRAMING] = WORDS(framing_words),   [TYPE_DURABLE] = WORDS(durable_words),
     [TYPE_FULL] = WORDS(full_words),         [TYPE_TLS_MIN] = WORDS(tls_min_words),
+    [TYPE_MQTT] = WORDS(mqtt_words),
 };
 
 enum { N_LISTS = sizeof word_lists / sizeof word_lists[0] };

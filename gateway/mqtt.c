@@ -66,6 +66,7 @@ struct mqtt_options mqtt_defaults(void)
         .backoff_min_ms = 1000,
         .backoff_max_ms = 60000,
         .reconnect = true,
+        .session_expiry_s = 86400,
     };
 }
 
@@ -87,6 +88,8 @@ static void fill_in(struct mqtt_options *o)
         o->window = WINDOW_MAX;
     if (o->window_qos2 == 0)
         o->window_qos2 = d.window_qos2;
+    if (o->session_expiry_s == 0)
+        o->session_expiry_s = d.session_expiry_s;
     if (o->max_queued == 0)
         o->max_queued = d.max_queued;
     if (o->max_queued_bytes == 0)
@@ -135,6 +138,7 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
     }
     body_ref(o.will.body);
     m->options = o;
+    m->limits = limits_of(m);
     m->will_topic =
         o.will.topic.len > 0 ? strndup((const char *)o.will.topic.data, o.will.topic.len) : NULL;
     return ok && (m->will_topic != NULL || o.will.topic.len == 0) &&
@@ -341,6 +345,7 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
                                   .topic = bytes_of(it->text, request->topic.len),
                                   .body = body_ref(request->body)};
     it->request = request->type;
+    it->wire_qos = request->qos;
     it->cost = cost;
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);

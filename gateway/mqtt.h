@@ -46,6 +46,8 @@ struct mqtt_will {
     bool retain;
 };
 
+enum mqtt_version { MQTT_AUTO, MQTT_5, MQTT_3_1_1 };
+
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
     const char *address;   /* "mqtt://host:port", with mqtts:// TLS; or several, separated by ", ",
@@ -59,14 +61,16 @@ struct mqtt_options {
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
     unsigned max_queued;   /* messages waiting for the window; default 65536 */
-    size_t max_queued_bytes; /* their topics and payloads; default 64 MiB */
-    unsigned max_inbox;      /* messages from the broker not yet taken; default 65536 */
-    size_t max_inbox_bytes;  /* their topics and payloads; default 32 MiB */
-    int64_t backoff_min_ms;  /* default 1 s */
-    int64_t backoff_max_ms;  /* default 60 s */
-    uint64_t seed;           /* of the jitter */
-    struct tls_options tls;  /* for mqtts:// and wss:// */
-    struct store *store;     /* of what must survive the process, or NULL; must outlive this */
+    size_t max_queued_bytes;   /* their topics and payloads; default 64 MiB */
+    unsigned max_inbox;        /* messages from the broker not yet taken; default 65536 */
+    size_t max_inbox_bytes;    /* their topics and payloads; default 32 MiB */
+    int64_t backoff_min_ms;    /* default 1 s */
+    int64_t backoff_max_ms;    /* default 60 s */
+    uint64_t seed;             /* of the jitter */
+    struct tls_options tls;    /* for mqtts:// and wss:// */
+    enum mqtt_version version; /* MQTT_AUTO: 5 or, with a broker that does not speak that, 3.1.1 */
+    uint32_t session_expiry_s; /* MQTT 5: how long the broker keeps our session; default a day */
+    struct store *store;       /* of what must survive the process, or NULL; must outlive this */
     uint64_t sink; /* whose packets these are in the store; 0: the first broker's session */
     enum mqtt_session session;
     struct mqtt_will will;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mqtt_priv.h"
+#include "mqtt_v5.h"
 #include "paho_calls.h"
 #include "store.h"
 
@@ -23,9 +24,9 @@ enum {
 
 static const char *refusal(int connack)
 {
-    switch (connack) {
+    switch (connack) { /* of 3.1.1, also when MQTT 5 was asked for */
     case 1:
-        return "the broker does not speak MQTT 3.1.1";
+        return "the broker does not speak this version of MQTT";
     case 2:
         return "client_id refused by the broker";
     case 3:
@@ -34,17 +35,15 @@ static const char *refusal(int connack)
     case 5:
         return "not authorised (check username and password_file)";
     default:
-        return NULL;
+        return connack > 0 ? v5_refusal(connack) : NULL;
     }
 }
 
 /* Paho has one code for everything, so the system calls are asked first. */
-static void explain_failure(struct mqtt *m, const MQTTAsync_failureData *data)
+static void explain_failure(struct mqtt *m, int code, const char *message)
 {
     const struct paho_calls calls = paho_last_calls();
     const char *const server = dial_target(&m->dial)->server;
-    const char *const message = data != NULL && data->message != NULL ? data->message : "";
-    const int code = data != NULL ? data->code : MQTTASYNC_FAILURE;
     char error[80];
 
     if (refusal(code) != NULL)
@@ -72,6 +71,18 @@ static void explain_failure(struct mqtt *m, const MQTTAsync_failureData *data)
     } else {
         snprintf(m->why, WHY_MAX, "can't connect to %s: Paho error %d %s", server, code, message);
     }
+}
+
+/* Has the broker something against the version? */
+static enum dial_verdict verdict_of(const struct mqtt *m, int code, const char *message)
+{
+    const struct paho_calls calls = paho_last_calls();
+    if (code == 1 || code == MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION)
+        return DIAL_WRONG_VERSION;
+    const bool closed = code <= 0 && m->cut_why[0] == '\0' && strstr(message, "timeout") == NULL &&
+                        calls.resolve_error == 0 && calls.connect_error == 0 &&
+                        calls.tls[0] == '\0' && calls.receive_error >= 0;
+    return closed ? DIAL_CLOSED : DIAL_OTHER;
 }
 
 static void explain_loss(struct mqtt *m)
@@ -111,8 +122,10 @@ static void tell_connected(struct mqtt *m, struct item *it, bool session_present
         return;
     }
     const bool known = m->resumable || m->options.session == MQTT_SESSION_KEPT;
-    it->event =
-        (struct up_event){.type = UP_CONNECTED, .session_present = known && session_present};
+    it->event = (struct up_event){.type = UP_CONNECTED,
+                                  .session_present = known && session_present,
+                                  .address = dial_target(&m->dial)->uri,
+                                  .version = (uint8_t)m->dial.version};
     m->resumable = m->options.session == MQTT_SESSION_OURS;
     atomic_fetch_add(&m->connects, 1);
     atomic_store(&m->online, !m->stopping);
@@ -122,18 +135,28 @@ static void tell_connected(struct mqtt *m, struct item *it, bool session_present
 void on_connected(void *context, MQTTAsync_successData *data)
 {
     struct mqtt *const m = context;
+
+    pthread_mutex_lock(&m->lock);
+    m->limits = limits_of(m);
+    pthread_mutex_unlock(&m->lock);
+    mqtt_connected(m, data->alt.connect.sessionPresent != 0);
+}
+
+void mqtt_connected(struct mqtt *m, bool session_present)
+{
     struct item *it = item_new(m, 0);
 
     pthread_mutex_lock(&m->lock);
     const bool purging = m->purging;
     pthread_mutex_unlock(&m->lock);
-    if (!purging && !data->alt.connect.sessionPresent)
+    if (!purging && !session_present)
         keep_session_lost(m);
     pthread_mutex_lock(&m->lock);
     adopt_socket(m);
     m->notes.connected = true;
+    m->taken_over = false;
     if (!m->purging) {
-        tell_connected(m, it, data->alt.connect.sessionPresent);
+        tell_connected(m, it, session_present);
         it = NULL;
     }
     host_kick(m);
@@ -143,11 +166,18 @@ void on_connected(void *context, MQTTAsync_successData *data)
 
 void on_connect_failed(void *context, MQTTAsync_failureData *data)
 {
-    struct mqtt *const m = context;
+    mqtt_connect_failed(context, data != NULL ? data->code : MQTTASYNC_FAILURE,
+                        data != NULL ? data->message : NULL);
+}
 
+void mqtt_connect_failed(struct mqtt *m, int code, const char *message)
+{
+    if (message == NULL)
+        message = "";
     pthread_mutex_lock(&m->lock);
-    explain_failure(m, data);
-    m->refusal = data != NULL && refusal(data->code) != NULL ? (uint8_t)data->code : 0;
+    m->dial.verdict = verdict_of(m, code, message);
+    explain_failure(m, code, message);
+    m->refusal = refusal(code) != NULL ? (uint8_t)code : 0;
     m->notes.failed = true;
     host_kick(m);
     pthread_mutex_unlock(&m->lock);
@@ -200,11 +230,11 @@ unsigned mqtt_window_used(const struct mqtt *m)
 unsigned mqtt_window_room(const struct mqtt *m, enum lane lane)
 {
     const unsigned used = mqtt_window_used(m);
-    const unsigned room = used < m->options.window ? m->options.window - used : 0;
+    const unsigned room = used < m->limits.window ? m->limits.window - used : 0;
     if (lane == LANE_PLAIN)
         return room;
     const unsigned room2 =
-        m->qos2_count < m->options.window_qos2 ? m->options.window_qos2 - m->qos2_count : 0;
+        m->qos2_count < m->limits.window_qos2 ? m->limits.window_qos2 - m->qos2_count : 0;
     return room2 < room ? room2 : room;
 }
 
@@ -212,10 +242,10 @@ unsigned mqtt_window_room(const struct mqtt *m, enum lane lane)
  * all the rest. */
 static void give_room(struct mqtt *m)
 {
-    const struct mqtt_options *const o = &m->options;
+    const struct limits *const l = &m->limits;
     const bool plain = !list_empty(&m->queue[LANE_PLAIN]) &&
-                       mqtt_window_room(m, LANE_PLAIN) >= (o->window + 1) / 2;
-    const bool qos2 = !list_empty(&m->queue[LANE_QOS2]) && m->qos2_count <= o->window_qos2 / 2 &&
+                       mqtt_window_room(m, LANE_PLAIN) >= (l->window + 1) / 2;
+    const bool qos2 = !list_empty(&m->queue[LANE_QOS2]) && m->qos2_count <= l->window_qos2 / 2 &&
                       mqtt_window_room(m, LANE_QOS2) > 0;
 
     if (m->starved && (plain || qos2)) {
@@ -229,7 +259,8 @@ static void give_room(struct mqtt *m)
 /* Lock held. The item leaves Paho with this result; returns it when nobody wants it any more. */
 static struct item *settle(struct mqtt *m, struct item *it, enum up_result result, bool early)
 {
-    const bool resumes = it->request == UP_PUBLISH && it->event.qos > 0;
+    const bool resumes = it->request == UP_PUBLISH && it->wire_qos > 0;
+    const bool is_awaited = it->request != UP_PUBLISH || it->event.qos > 0;
     struct item *unwanted = it;
 
     list_unlink(&it->link);
@@ -245,7 +276,7 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
         break;
     case ITEM_IN_FLIGHT:
         item_flies(m, it, false);
-        if (resumes || it->request != UP_PUBLISH || result != UP_OK || it->event.spooled != 0)
+        if (is_awaited || result != UP_OK || it->event.spooled != 0)
             unwanted = NULL;
         break;
     case ITEM_ABANDONED:
@@ -269,24 +300,26 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
 
 void on_answer(void *context, MQTTAsync_successData *data)
 {
-    struct item *const it = context;
+    mqtt_answered(context, data != NULL ? data->alt.qos : 0);
+}
+
+void mqtt_answered(struct item *it, int granted)
+{
     struct mqtt *const m = it->m;
 
+    keep_gone(m, true);
     pthread_mutex_lock(&m->lock);
-    if (it->request == UP_SUBSCRIBE && data != NULL)
-        it->event.qos = (uint8_t)data->alt.qos;
+    if (it->request == UP_SUBSCRIBE)
+        it->event.qos = (uint8_t)granted;
     struct item *const unwanted = settle(m, it, UP_OK, false);
     pthread_mutex_unlock(&m->lock);
     item_free(unwanted);
 }
 
-static enum up_result failure_result(struct item *it, const MQTTAsync_failureData *data)
+/* Of Paho's, not of the broker's. */
+static enum up_result given_up(const struct item *it)
 {
-    enum { SUBACK_FAILURE = 0x80 };
-
-    if (it->request == UP_SUBSCRIBE && data != NULL && data->code == SUBACK_FAILURE)
-        return UP_REFUSED;
-    if (it->request != UP_PUBLISH || it->event.qos != 2)
+    if (it->request != UP_PUBLISH || it->wire_qos != 2)
         return UP_BUSY;
     if (it->event.spooled != 0)
         return keep_failed(it->m, it);
@@ -298,13 +331,28 @@ static enum up_result failure_result(struct item *it, const MQTTAsync_failureDat
 void on_failure(void *context, MQTTAsync_failureData *data)
 {
     struct item *const it = context;
-    struct mqtt *const m = it->m;
 
+    const int code = data != NULL ? data->code : 0;
+    mqtt_refused(it, it->request == UP_SUBSCRIBE ? code : 0, code);
+}
+
+void mqtt_refused(struct item *it, int reason, int code)
+{
+    struct mqtt *const m = it->m;
+    const bool by_broker = reason >= MQTTREASONCODE_UNSPECIFIED_ERROR;
+    const enum up_result said = by_broker ? v5_result(reason) : UP_BUSY;
+
+    if (by_broker)
+        keep_gone(m, said != UP_BUSY);
     pthread_mutex_lock(&m->lock);
     /* Paho ends a clean session before it tells that the connection is lost. */
-    const bool early = data != NULL && data->code == MQTTASYNC_OPERATION_INCOMPLETE &&
+    const bool early = code == MQTTASYNC_OPERATION_INCOMPLETE &&
                        m->options.session == MQTT_SESSION_CLEAN && atomic_load(&m->online);
-    struct item *const unwanted = settle(m, it, failure_result(it, data), early);
+    if (by_broker && said == UP_BUSY) {
+        m->notes.busy = true;
+        host_kick(m);
+    }
+    struct item *const unwanted = settle(m, it, by_broker ? said : given_up(it), early);
     pthread_mutex_unlock(&m->lock);
     item_free(unwanted);
 }
@@ -322,6 +370,7 @@ static struct item *message_item(struct mqtt *m, const char *topic, size_t len,
     it->event = (struct up_event){.type = UP_MESSAGE,
                                   .qos = (uint8_t)message->qos,
                                   .retain = message->retained != 0,
+                                  .expiry_s = v5_expiry_s(&message->properties),
                                   .topic = bytes_of(it->text, len)};
     const size_t payload = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
     it->cost = len + payload;
@@ -364,13 +413,10 @@ static void journal(struct mqtt *m, struct item *it, const MQTTAsync_message *me
     pthread_mutex_lock(&m->lock);
     const bool room = inbox_has_room(m, it);
     pthread_mutex_unlock(&m->lock);
-    char key[16];
-    const char *const packet =
-        message->qos == 2 && room ? keep_received_key(m, message->msgid, key) : NULL;
     if (room)
-        it->event.journal =
-            store_message(m->keep.store, it->event.topic, body_bytes(it->event.body), it->event.qos,
-                          it->event.retain, packet);
+        it->event.journal = keep_message(m, &it->event, message->msgid);
+    else if (message->qos == 2)
+        keep_unheard(m);
 }
 
 int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *message)

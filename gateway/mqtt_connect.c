@@ -114,23 +114,87 @@ static bool prepare_tls(struct mqtt *m, char *why, size_t why_size)
     return ok;
 }
 
+/* ---- versions -------------------------------------------------------------------------------- */
+
+unsigned dial_fixed_version(const struct mqtt *m)
+{
+    switch (m->options.version) {
+    case MQTT_5:
+        return MQTTVERSION_5;
+    case MQTT_3_1_1:
+        return MQTTVERSION_3_1_1;
+    case MQTT_AUTO:
+        break;
+    }
+    return DIAL_ANY_VERSION;
+}
+
+void dial_begin(struct mqtt *m, unsigned version)
+{
+    const unsigned fixed = dial_fixed_version(m);
+    if (fixed != DIAL_ANY_VERSION)
+        version = fixed;
+    m->dial.version = version != 0 ? version : MQTTVERSION_5;
+    m->dial.keepalive_s = m->options.keepalive_s;
+}
+
+/* A broker that knows neither must not be asked in a circle, and one that closes may just be starting:
+ * it is asked twice. */
+bool dial_other_version(struct mqtt *m)
+{
+    enum { CLOSED_MAX = 2 };
+
+    struct dial *const d = &m->dial;
+    const unsigned other = d->version == MQTTVERSION_5 ? MQTTVERSION_3_1_1 : MQTTVERSION_5;
+    pthread_mutex_lock(&m->lock);
+    const enum dial_verdict verdict = d->verdict;
+    pthread_mutex_unlock(&m->lock);
+    d->closed = verdict == DIAL_CLOSED ? d->closed + 1 : 0;
+    if (verdict == DIAL_OTHER || dial_fixed_version(m) != DIAL_ANY_VERSION)
+        return false;
+    if (verdict == DIAL_CLOSED && d->closed < CLOSED_MAX)
+        return false;
+    d->closed = 0;
+    d->refused |= 1U << d->version;
+    const bool hopeful = (d->refused & 1U << other) == 0;
+    if (!hopeful)
+        d->refused = 0;
+    pthread_mutex_lock(&m->lock);
+    d->version = other;
+    pthread_mutex_unlock(&m->lock);
+    return hopeful;
+}
+
 /* ---- Paho ------------------------------------------------------------------------------------ */
 
-int dial_create(struct mqtt *m, MQTTAsync *out)
+/* A handle that was made for 3.1.1 can't do more, and one that has connected with 3.1.1 can't go back.
+ * What the old one still held is answered by its end. */
+int dial_create(struct mqtt *m, MQTTAsync *handle)
 {
     const bool kept = m->keep.store != NULL && m->options.session != MQTT_SESSION_CLEAN;
+    const unsigned version = m->dial.version;
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-    options.MQTTVersion = MQTTVERSION_3_1_1;
+    MQTTAsync old = *handle;
+
+    if (old != NULL && m->dial.created == version)
+        return MQTTASYNC_SUCCESS;
+    options.MQTTVersion = (int)version;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
     options.persistQoS0 = 0;
-    keep_creating(m, true);
-    int rc = MQTTAsync_createWithOptions(out, dial_target(&m->dial)->uri, m->options.client_id,
+    *handle = NULL;
+    keep_creating(m, version);
+    int rc = MQTTAsync_createWithOptions(handle, dial_target(&m->dial)->uri, m->options.client_id,
                                          kept ? MQTTCLIENT_PERSISTENCE_USER
                                               : MQTTCLIENT_PERSISTENCE_NONE,
                                          kept ? &m->keep.calls : NULL, &options);
-    keep_creating(m, false);
+    keep_creating(m, 0);
     if (rc == MQTTASYNC_SUCCESS)
-        rc = MQTTAsync_setCallbacks(*out, m, on_lost, on_message, keep_on_delivered);
+        rc = MQTTAsync_setCallbacks(*handle, m, on_lost, on_message, keep_on_delivered);
+    if (rc == MQTTASYNC_SUCCESS)
+        rc = MQTTAsync_setDisconnected(*handle, m, on_dismissed5);
+    m->dial.created = rc == MQTTASYNC_SUCCESS ? version : 0;
+    if (old != NULL) /* after the new one: with its last handle Paho ends its threads */
+        MQTTAsync_destroy(&old);
     return rc;
 }
 
@@ -150,13 +214,32 @@ static MQTTAsync_willOptions *fill_in_will(const struct mqtt *m, MQTTAsync_willO
     return will;
 }
 
+static void add_number(MQTTProperties *p, enum MQTTPropertyCodes code, uint32_t value)
+{
+    MQTTProperty one = {.identifier = code};
+    one.value.integer4 = value;
+    (void)MQTTProperties_add(p, &one); /* out of memory: the broker's default */
+}
+
+static void set_callbacks(struct mqtt *m, MQTTAsync_connectOptions *options)
+{
+    const bool is_v5 = m->dial.version == MQTTVERSION_5;
+    options->onSuccess = is_v5 ? NULL : on_connected;
+    options->onFailure = is_v5 ? NULL : on_connect_failed;
+    options->onSuccess5 = is_v5 ? on_connected5 : NULL;
+    options->onFailure5 = is_v5 ? on_connect_failed5 : NULL;
+    options->context = m;
+}
+
 int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size)
 {
     const struct mqtt_options *const o = &m->options;
     const struct target *const target = dial_target(&m->dial);
+    const bool is_v5 = m->dial.version == MQTTVERSION_5;
     char *const uris[] = {target->uri};
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
     MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
+    MQTTProperties properties = MQTTProperties_initializer;
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 
     why[0] = '\0';
@@ -167,11 +250,17 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
         ssl.verify = 0; /* done by OpenSSL itself, with more to say */
         options.ssl = &ssl;
     }
-    options.MQTTVersion = MQTTVERSION_3_1_1;
+    options.MQTTVersion = (int)m->dial.version;
     options.serverURIcount = 1;
     options.serverURIs = uris;
-    options.keepAliveInterval = (int)o->keepalive_s;
-    options.cleansession = clean;
+    options.keepAliveInterval = (int)m->dial.keepalive_s;
+    options.cleansession = !is_v5 && clean;
+    options.cleanstart = is_v5 && clean;
+    if (is_v5) {
+        add_number(&properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL,
+                   clean ? 0 : o->session_expiry_s);
+        options.connectProperties = &properties;
+    }
     options.will = fill_in_will(m, &will);
     options.maxInflight = 65535; /* the window is ours: Paho's own costs a second per message */
     options.username = o->username;
@@ -179,8 +268,19 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
     options.connectTimeout = CONNECT_TIMEOUT_S;
     options.retryInterval = NEVER_RESEND_S;
     options.automaticReconnect = 0;
-    options.onSuccess = on_connected;
-    options.onFailure = on_connect_failed;
+    set_callbacks(m, &options);
+    const int rc = MQTTAsync_connect(handle, &options);
+    MQTTProperties_free(&properties);
+    return rc;
+}
+
+int dial_close(struct mqtt *m, MQTTAsync handle)
+{
+    MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer5;
+    const bool is_v5 = m->dial.version == MQTTVERSION_5;
+    options.onSuccess = is_v5 ? NULL : on_closed;
+    options.onSuccess5 = is_v5 ? on_closed5 : NULL;
     options.context = m;
-    return MQTTAsync_connect(handle, &options);
+    options.timeout = 0;
+    return MQTTAsync_disconnect(handle, &options);
 }

@@ -15,6 +15,11 @@
 
 struct mqtt;
 
+enum { DIAL_ANY_VERSION = 0 };
+
+/* What an attempt that failed says about the version of MQTT. */
+enum dial_verdict { DIAL_OTHER, DIAL_WRONG_VERSION, DIAL_CLOSED };
+
 /* One of the addresses; constant. */
 struct target {
     char *uri;          /* "mqtts://[2001:db8::1]:8883" */
@@ -28,6 +33,12 @@ struct dial {
     size_t n_targets;
     size_t at;                    /* the one in use */
     char ticket[PAHO_TICKET_MAX]; /* of the latest handshake; "" = none */
+    unsigned version;             /* Paho's number for it, in use */
+    unsigned created;             /* the one that the handle was made for; 0: there is none */
+    unsigned refused;             /* bits of versions that the broker does not speak */
+    unsigned closed;              /* attempts in a row that it ended without a word */
+    unsigned keepalive_s;         /* ours, or what the broker demands; under the lock */
+    enum dial_verdict verdict;    /* under the lock */
 };
 
 /* Any thread. "mqtt://a:1883, mqtt://b:1883" as config_address_full() writes it. 0 or -ENOMEM. */
@@ -37,11 +48,22 @@ void dial_deinit(struct dial *d);
 /* Any thread. */
 const struct target *dial_target(const struct dial *d);
 
-/* Paho's codes. */
-int dial_create(struct mqtt *m, MQTTAsync *out);
+/* Paho's number of the only version that is allowed, or DIAL_ANY_VERSION. */
+unsigned dial_fixed_version(const struct mqtt *m);
+/* Begins with this one, if any is allowed; 0: with the newest. */
+void dial_begin(struct mqtt *m, unsigned version);
+/* After an attempt has failed: goes over to the other version, if the broker may rather speak that.
+ * True: it is worth an attempt at once. */
+bool dial_other_version(struct mqtt *m);
+
+/* Makes sure that there is a handle for the version in use. Paho's codes. */
+int dial_create(struct mqtt *m, MQTTAsync *handle);
 
 /* on_connected() or on_connect_failed() follows, if this is MQTTASYNC_SUCCESS. Else `why` may say why
  * not; when empty, only Paho's code does. */
 int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size);
+
+/* on_closed() follows. */
+int dial_close(struct mqtt *m, MQTTAsync handle);
 
 #endif

@@ -17,15 +17,14 @@ void mqtt_discharge(struct mqtt *m, struct item *it)
 }
 
 /* Paho did not take the request; its callbacks don't know the item. */
-static void not_taken(struct mqtt *m, struct item *it, int rc)
+static void not_taken(struct mqtt *m, struct item *it, enum up_result result)
 {
     pthread_mutex_lock(&m->lock);
     list_unlink(&it->link);
     item_flies(m, it, false);
     if (item_lane(it) == LANE_QOS2)
         m->qos2_count--;
-    const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
-    it->event.result = ours ? UP_REFUSED : UP_BUSY;
+    it->event.result = result;
     inbox_push(m, it);
     pthread_mutex_unlock(&m->lock);
 }
@@ -35,9 +34,16 @@ static void not_taken(struct mqtt *m, struct item *it, int rc)
 static void give_to_paho(struct mqtt *m, struct item *it)
 {
     MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-    options.onSuccess = on_answer;
-    options.onFailure = on_failure;
+    const bool is_v5 = m->dial.version == MQTTVERSION_5;
+    options.onSuccess = is_v5 ? NULL : on_answer;
+    options.onFailure = is_v5 ? NULL : on_failure;
+    options.onSuccess5 = is_v5 ? on_answer5 : NULL;
+    options.onFailure5 = is_v5 ? on_failure5 : NULL;
     options.context = it;
+    if (it->too_large) {
+        not_taken(m, it, UP_REFUSED);
+        return;
+    }
 
     struct body *const body = body_ref(it->event.body);
     const struct bytes payload = body_bytes(body);
@@ -46,8 +52,8 @@ static void give_to_paho(struct mqtt *m, struct item *it)
     switch (it->request) {
     case UP_PUBLISH:
         rc = MQTTAsync_send(m->worker.handle, it->text, (int)payload.len,
-                            payload.len > 0 ? (const void *)payload.data : "", it->event.qos,
-                            it->event.retain, &options);
+                            payload.len > 0 ? (const void *)payload.data : "", it->wire_qos,
+                            it->event.retain && !m->limits.no_retain, &options);
         break;
     case UP_SUBSCRIBE:
         rc = MQTTAsync_subscribe(m->worker.handle, it->text, it->event.qos, &options);
@@ -58,14 +64,33 @@ static void give_to_paho(struct mqtt *m, struct item *it)
     }
     keep_giving(m, NULL);
     body_unref(body);
+    const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
     if (rc != MQTTASYNC_SUCCESS)
-        not_taken(m, it, rc);
+        not_taken(m, it, ours ? UP_REFUSED : UP_BUSY);
 }
 
 /* Lock held. */
 static bool can_hand_over(const struct mqtt *m, enum lane lane)
 {
-    return !m->worker.hold && !list_empty(&m->queue[lane]) && mqtt_window_room(m, lane) > 0;
+    return !m->worker.hold && m->worker.busy_until_ms == 0 && !list_empty(&m->queue[lane]) &&
+           mqtt_window_room(m, lane) > 0;
+}
+
+/* Fixed header, topic, packet id, properties. */
+static size_t packet_bytes(const struct item *it)
+{
+    enum { HEADERS = 5 + 2 + 2 + 1 };
+
+    return HEADERS + it->event.topic.len + body_bytes(it->event.body).len;
+}
+
+/* Lock held. As far as the broker goes. */
+static void fit(const struct mqtt *m, struct item *it)
+{
+    if (it->request != UP_PUBLISH)
+        return;
+    it->wire_qos = it->event.qos < m->limits.max_qos ? it->event.qos : m->limits.max_qos;
+    it->too_large = packet_bytes(it) > m->limits.max_packet_bytes;
 }
 
 /* Lock held. */
@@ -75,6 +100,7 @@ static struct item *take_one(struct mqtt *m, enum lane lane)
     list_unlink(link);
     struct item *const it = container_of(link, struct item, link);
     it->state = ITEM_IN_FLIGHT;
+    fit(m, it);
     mqtt_discharge(m, it);
     list_push_back(&m->in_flight, &it->link);
     item_flies(m, it, true);

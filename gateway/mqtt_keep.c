@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Paho's keys: s-ID a PUBLISH sent, sc-ID the PUBREL after it, r-ID a PUBLISH received, q-N a message
- * that our callback has not taken, c-N a command. MQTT 5 has others, which are asked for, too.
+ * that our callback has not taken, c-N a command. With MQTT 5 there is a 5 before the hyphen; the other
+ * version's are asked for, too.
+ *
+ * With 3.1.1 Paho hands a message of QoS 2 over when PUBREL has come, and needs its packet until then;
+ * with 5 at once, and needs the packet from then on until PUBREL, to know copies.
  *
  * Paho asks for the removal of four keys at each acknowledgement, most of which were never put: sets
  * of packet ids answer that without the store.
@@ -17,7 +21,7 @@
 #include "paho_calls.h"
 #include "store.h"
 
-enum { PARTS_MAX = 8, KEY_ROOM = 32 };
+enum { PARTS_MAX = 8, KEY_ROOM = KEEP_KEY_ROOM };
 
 static const char session_key[] = "session";
 
@@ -57,6 +61,7 @@ enum kind { KIND_OTHER, KIND_SENT, KIND_RELEASED, KIND_RECEIVED, KIND_QUEUED };
 
 struct key {
     enum kind kind;
+    unsigned version; /* Paho's number */
     unsigned id;
 };
 
@@ -65,11 +70,16 @@ static struct key parse(const char *text)
     static const struct {
         const char *prefix;
         enum kind kind;
+        unsigned version;
     } prefixes[] = {
-        {"s-",  KIND_SENT    },
-        {"sc-", KIND_RELEASED},
-        {"r-",  KIND_RECEIVED},
-        {"q-",  KIND_QUEUED  },
+        {"s-",   KIND_SENT,     MQTTVERSION_3_1_1},
+        {"sc-",  KIND_RELEASED, MQTTVERSION_3_1_1},
+        {"r-",   KIND_RECEIVED, MQTTVERSION_3_1_1},
+        {"q-",   KIND_QUEUED,   MQTTVERSION_3_1_1},
+        {"s5-",  KIND_SENT,     MQTTVERSION_5    },
+        {"sc5-", KIND_RELEASED, MQTTVERSION_5    },
+        {"r5-",  KIND_RECEIVED, MQTTVERSION_5    },
+        {"q5-",  KIND_QUEUED,   MQTTVERSION_5    },
     };
 
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
@@ -80,7 +90,9 @@ static struct key parse(const char *text)
         const unsigned long id = strtoul(text + len, &end, 10);
         const bool valid = end != text + len && *end == '\0' &&
                            (prefixes[i].kind == KIND_QUEUED || (id > 0 && id < PACKET_IDS));
-        return (struct key){.kind = valid ? prefixes[i].kind : KIND_OTHER, .id = (unsigned)id};
+        return (struct key){.kind = valid ? prefixes[i].kind : KIND_OTHER,
+                            .version = prefixes[i].version,
+                            .id = (unsigned)id};
     }
     return (struct key){.kind = KIND_OTHER};
 }
@@ -106,7 +118,7 @@ static int on_close(void *handle)
 static int note_command(struct keep *k, int n, char *parts[], const int lens[])
 {
     struct item *const it = k->giving;
-    if (it != NULL && it->event.spooled != 0 && it->event.qos == 2 && n > 1 &&
+    if (it != NULL && it->event.spooled != 0 && it->wire_qos == 2 && n > 1 &&
         lens[1] == (int)sizeof(MQTTAsync_token)) {
         MQTTAsync_token packet_id;
         memcpy(&packet_id, parts[1], sizeof packet_id);
@@ -123,6 +135,30 @@ static bool is_qos_2(const char *packet, int len)
     return len > 0 && ((unsigned char)packet[0] >> 1 & 3) == 2;
 }
 
+/* Of copies Paho knows that it has had them. */
+static void note_arriving(struct keep *k, struct key key, const char *text, int n, char *parts[],
+                          const int lens[])
+{
+    size_t len = 0;
+    k->arriving.key[0] = '\0';
+    if (set_has(&k->received, key.id))
+        return;
+    for (int i = 0; i < n; i++)
+        len += (size_t)lens[i];
+    uint8_t *const packet = realloc(k->arriving.packet, len > 0 ? len : 1);
+    if (packet == NULL)
+        return;
+    k->arriving.packet = packet;
+    k->arriving.len = len;
+    k->arriving.id = key.id;
+    for (int i = 0; i < n; i++) {
+        if (lens[i] > 0)
+            memcpy(k->arriving.packet + (k->arriving.len - len), parts[i], (size_t)lens[i]);
+        len -= (size_t)lens[i];
+    }
+    snprintf(k->arriving.key, sizeof k->arriving.key, "%s", text);
+}
+
 /* What can't be stored is not promised, and goes on as without a store. */
 static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
 {
@@ -132,6 +168,10 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
         return note_command(k, n, parts, lens);
     if (n > PARTS_MAX || (key.kind == KIND_SENT && (n < 1 || !is_qos_2(parts[0], lens[0]))))
         return 0;
+    if (key.kind == KIND_RECEIVED && key.version == MQTTVERSION_5) {
+        note_arriving(k, key, text, n, parts, lens);
+        return 0;
+    }
     struct bytes views[PARTS_MAX];
     for (int i = 0; i < n; i++)
         views[i] = bytes_of(parts[i], (size_t)lens[i]);
@@ -148,15 +188,39 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
     return 0;
 }
 
+/* The packet goes, and the message with it if that was delivered. */
+static void finish_leaving(struct keep *k, bool delivered)
+{
+    if (k->leaving.key[0] == '\0')
+        return;
+    store_packet_remove(k->store, k->leaving.key, delivered ? k->leaving.id : 0);
+    if (!delivered)
+        store_spool_unsent(k->store, k->leaving.id);
+    k->leaving.key[0] = '\0';
+}
+
+static void begin_leaving(struct keep *k, const char *text, unsigned id)
+{
+    finish_leaving(k, true);
+    snprintf(k->leaving.key, sizeof k->leaving.key, "%s", text);
+    k->leaving.id = id;
+}
+
 static int on_remove(void *handle, char *text)
 {
     struct keep *const k = &((struct mqtt *)handle)->keep;
     const struct key key = parse(text);
     if (atomic_load(&k->forgetting)) /* everything goes at once, by keep_begin() */
         return 0;
+    if (key.version != atomic_load(&k->serving))
+        return 0;
     switch (key.kind) {
     case KIND_SENT:
-        if (set_take(&k->sent, key.id))
+        if (!set_take(&k->sent, key.id))
+            break;
+        if (key.version == MQTTVERSION_5)
+            begin_leaving(k, text, key.id);
+        else
             store_packet_remove(k->store, text, key.id);
         break;
     case KIND_RELEASED:
@@ -195,12 +259,14 @@ static int on_get(void *handle, char *text, char **buffer, int *len)
 struct key_list {
     char **keys;
     int n, cap;
+    unsigned version;
 };
 
 static int add_key(void *owner, const char *text)
 {
     struct key_list *list = owner;
-    if (parse(text).kind == KIND_OTHER)
+    const struct key key = parse(text);
+    if (key.kind == KIND_OTHER || key.version != list->version)
         return 0;
     if (list->n == list->cap) {
         const int cap = list->cap > 0 ? list->cap * 2 : 64;
@@ -227,10 +293,10 @@ static int add_key(void *owner, const char *text)
 static int on_keys(void *handle, char ***keys, int *n)
 {
     const struct keep *const k = &((struct mqtt *)handle)->keep;
-    struct key_list list = {0};
+    struct key_list list = {.version = atomic_load(&k->creating)};
     *keys = NULL;
     *n = 0;
-    if (!atomic_load(&k->creating))
+    if (list.version == 0)
         return 0;
     /* Without a list nothing is resumed; as an error it would keep us from connecting at all. */
     if (store_packet_each(k->store, add_key, &list) != 0) {
@@ -278,6 +344,7 @@ void keep_init(struct mqtt *m, struct store *store)
 void keep_deinit(struct mqtt *m)
 {
     free(m->keep.resumed);
+    free(m->keep.arriving.packet);
 }
 
 /* ---- sessions of the broker ------------------------------------------------------------------- */
@@ -306,6 +373,8 @@ static int resume_key(void *owner, const char *text)
     struct mqtt *const m = owner;
     struct keep *const k = &m->keep;
     const struct key key = parse(text);
+    if (key.kind != KIND_OTHER)
+        k->version = key.version;
     if (key.kind == KIND_RELEASED)
         set_add(&k->released, key.id);
     if (key.kind == KIND_RECEIVED)
@@ -347,9 +416,11 @@ static void forget(struct mqtt *m)
     set_clear(&m->keep.sent);
     set_clear(&m->keep.released);
     set_clear(&m->keep.received);
+    m->keep.arriving.key[0] = '\0';
+    m->keep.leaving.key[0] = '\0';
 }
 
-bool keep_recall(struct mqtt *m)
+bool keep_recall(struct mqtt *m, unsigned version)
 {
     struct keep *const k = &m->keep;
     if (k->store == NULL)
@@ -370,14 +441,19 @@ bool keep_recall(struct mqtt *m)
     m->resuming += atomic_load(&k->n_resumed);
     m->qos2_count += atomic_load(&k->n_resumed);
     pthread_mutex_unlock(&m->lock);
-    if (!ours || !known)
+    const bool fits = version == 0 || k->version == 0 || k->version == version;
+    if (!ours || !known || !fits) {
         forget(m); /* the spool hears what becomes of its messages */
-    return ours && known;
+        k->version = 0;
+    }
+    return ours && known && fits;
 }
 
-void keep_creating(struct mqtt *m, bool creating)
+void keep_creating(struct mqtt *m, unsigned version)
 {
-    atomic_store(&m->keep.creating, creating);
+    atomic_store(&m->keep.creating, version);
+    if (version != 0)
+        atomic_store(&m->keep.serving, version);
 }
 
 void keep_wipe(struct mqtt *m)
@@ -404,6 +480,16 @@ static bool set_any(const struct id_set *set)
             return true;
     }
     return false;
+}
+
+bool keep_is_empty(struct mqtt *m)
+{
+    const struct keep *const k = &m->keep;
+    pthread_mutex_lock(&m->lock);
+    const bool idle = mqtt_window_used(m) == 0 && m->stranded == 0;
+    pthread_mutex_unlock(&m->lock);
+    return idle && atomic_load(&k->n_resumed) == 0 && !set_any(&k->sent) &&
+           !set_any(&k->released) && !set_any(&k->received);
 }
 
 /* Mostly there is nothing, as in a session that has just been made. */
@@ -454,6 +540,7 @@ void keep_on_delivered(void *context, MQTTAsync_token packet_id)
                 .type = UP_PUBLISHED, .qos = 2, .result = UP_OK, .spooled = k->resumed[i].spooled};
             inbox_push(m, it);
         }
+        finish_leaving(k, true);
         k->resumed[i] = k->resumed[n - 1];
         atomic_store(&k->n_resumed, n - 1);
         m->resuming--;
@@ -464,11 +551,45 @@ void keep_on_delivered(void *context, MQTTAsync_token packet_id)
     pthread_mutex_unlock(&m->lock);
 }
 
-const char *keep_received_key(struct mqtt *m, int packet_id, char room[16])
+void keep_gone(struct mqtt *m, bool delivered)
 {
-    if (packet_id <= 0 || packet_id >= PACKET_IDS ||
-        !set_take(&m->keep.received, (unsigned)packet_id))
-        return NULL;
-    snprintf(room, 16, "r-%d", packet_id);
-    return room;
+    if (m->keep.store != NULL)
+        finish_leaving(&m->keep, delivered);
+}
+
+/* The first time that Paho shows the message, and not from its queue. */
+static bool is_arriving(const struct keep *k, int packet_id)
+{
+    return k->arriving.key[0] != '\0' && (int)k->arriving.id == packet_id;
+}
+
+uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
+{
+    struct keep *const k = &m->keep;
+    const struct bytes body = body_bytes(e->body);
+    char key[KEY_ROOM];
+    if (e->qos == 2 && is_arriving(k, packet_id)) {
+        const struct bytes packet = bytes_of(k->arriving.packet, k->arriving.len);
+        const uint64_t journal = store_message_with(k->store, e->topic, body, e->qos, e->retain,
+                                                    k->arriving.key, packet);
+        if (journal != 0)
+            set_add(&k->received, k->arriving.id);
+        k->arriving.key[0] = '\0';
+        return journal;
+    }
+    const bool drops = e->qos == 2 && m->dial.version != MQTTVERSION_5 && packet_id > 0 &&
+                       packet_id < PACKET_IDS && set_take(&k->received, (unsigned)packet_id);
+    snprintf(key, sizeof key, "r-%d", packet_id);
+    return store_message(k->store, e->topic, body, e->qos, e->retain, drops ? key : NULL);
+}
+
+void keep_unheard(struct mqtt *m)
+{
+    struct keep *const k = &m->keep;
+    const struct bytes packet = bytes_of(k->arriving.packet, k->arriving.len);
+    if (k->arriving.key[0] == '\0')
+        return;
+    if (store_packet_put(k->store, k->arriving.key, &packet, 1) == 0)
+        set_add(&k->received, k->arriving.id);
+    k->arriving.key[0] = '\0';
 }

@@ -26,7 +26,7 @@ struct item;
 struct mqtt;
 struct store;
 
-enum { PACKET_IDS = 65536 };
+enum { PACKET_IDS = 65536, KEEP_KEY_ROOM = 32 };
 
 /* One bit for each packet id. */
 struct id_set {
@@ -43,23 +43,41 @@ struct keep {
     struct store *store; /* NULL: nothing is kept */
     MQTTClient_persistence calls;
     struct item *giving;     /* worker: being handed to Paho */
-    atomic_bool creating;    /* Paho reads what is kept */
+    unsigned version;        /* of what an earlier process left; 0: nothing */
+    atomic_uint creating;    /* Paho reads what is kept, of this version; 0: it does not */
+    atomic_uint serving;     /* the version that Paho's handle is for */
     atomic_bool forgetting;  /* the session is being wiped: what goes has not been delivered */
     struct id_set sent;      /* with a PUBLISH in the store, ... */
     struct id_set released;  /* ... with a PUBREL, too */
     struct id_set received;  /* PUBLISHes from the broker */
     struct resumed *resumed; /* under mqtt.lock */
     atomic_uint n_resumed;
+
+    /* Paho's receiving thread, between its calls and our callback, with MQTT 5. */
+    struct {
+        char key[KEEP_KEY_ROOM]; /* "" = none */
+        unsigned id;
+        uint8_t *packet;
+        size_t len;
+    } arriving; /* a PUBLISH of QoS 2 that is not stored yet: that happens along with its message */
+
+    struct {
+        char key[KEEP_KEY_ROOM];
+        unsigned id;
+    } leaving; /* a PUBLISH that is over: whether the broker took it is told in a moment */
 };
 
 void keep_init(struct mqtt *m, struct store *store);
 void keep_deinit(struct mqtt *m);
 
-/* Worker, before there is a handle. Is the broker's session the one that our packets belong to? If
- * not, they are forgotten; if so, they will be resumed, and fill the window. */
-bool keep_recall(struct mqtt *m);
+/* Worker, before there is a handle. Is the broker's session the one that our packets belong to, and
+ * are these of `version` (Paho's number; 0: of any, but one)? If not, they are forgotten; if so, they
+ * will be resumed, and fill the window. Sets the version that they are of, 0 when there are none. */
+bool keep_recall(struct mqtt *m, unsigned version);
+/* Worker. Nothing is kept, nor under way inside Paho. */
+bool keep_is_empty(struct mqtt *m);
 /* Worker, around making the handle: only then does Paho read what is kept. */
-void keep_creating(struct mqtt *m, bool creating);
+void keep_creating(struct mqtt *m, unsigned version);
 /* Worker. The broker's session is about to be wiped, and Paho's memory of it; ... */
 void keep_wipe(struct mqtt *m);
 /* ... that is done, and it begins anew. */
@@ -76,7 +94,12 @@ enum up_result keep_failed(struct mqtt *m, const struct item *it);
  * under way comes back to the spool. */
 void keep_session_lost(struct mqtt *m);
 void keep_on_delivered(void *context, MQTTAsync_token packet_id);
-/* The key of a received PUBLISH that goes with the message, or NULL; `room` is for it. */
-const char *keep_received_key(struct mqtt *m, int packet_id, char room[16]);
+/* Commits a message from the broker, with what becomes of its packet: the received PUBLISH is not
+ * needed any more (3.1.1) or from now on (5). Returns the journal number. */
+uint64_t keep_message(struct mqtt *m, const struct up_event *event, int packet_id);
+/* There is no room for it: Paho keeps the message itself, the packet must be known, too. */
+void keep_unheard(struct mqtt *m);
+/* What the broker says of a message that it has answered: MQTT 5 can refuse them. */
+void keep_gone(struct mqtt *m, bool delivered);
 
 #endif

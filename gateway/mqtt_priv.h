@@ -49,6 +49,7 @@
 #include "mqtt.h"
 #include "mqtt_connect.h"
 #include "mqtt_keep.h"
+#include "mqtt_v5.h"
 
 enum {
     WHY_MAX = 320,
@@ -73,6 +74,8 @@ struct item {
     enum up_request_type request;
     enum item_state state;
     unsigned packet_id; /* of a spooled PUBLISH of QoS 2 inside Paho */
+    uint8_t wire_qos;   /* of a PUBLISH: with what the broker gets it, once it is given to Paho */
+    bool too_large;     /* for the broker */
     bool refused;       /* for want of room or a connection, when it was submitted */
     size_t cost;        /* octets of topic and body, charged to the queue or the inbox */
     char text[];        /* topic, filter or reason; terminated */
@@ -84,6 +87,7 @@ struct notes {
     bool failed; /* the attempt to connect; `why` says why */
     bool lost;   /* the connection; the same */
     bool closed; /* on our request */
+    bool busy;   /* the broker refused a message for now */
 };
 
 enum phase {
@@ -113,8 +117,9 @@ struct worker {
     struct hmap_node name; /* mqtt_names.c */
     struct mqtt *elder, *heir;
     bool purged;
-    bool hold;        /* nothing more for Paho until the broker has shown life */
-    int64_t asked_ms; /* when it was first asked what it has not answered yet; 0: nothing */
+    bool hold;             /* nothing more for Paho until the broker has shown life */
+    int64_t asked_ms;      /* when it was first asked what it has not answered yet; 0: nothing */
+    int64_t busy_until_ms; /* the broker has asked for a pause */
 };
 
 struct mqtt {
@@ -170,7 +175,9 @@ struct mqtt {
     size_t inbox_bytes;
     bool listed; /* ready or in turns */
     bool deaf;   /* the loop wants to hear no more */
+    struct limits limits;
     struct notes notes;
+    bool taken_over; /* why the connection was lost */
     char why[WHY_MAX];
     uint8_t refusal;       /* the same: of the CONNACK, or 0 */
     char cut_why[WHY_MAX]; /* why we ourselves shut the socket down; "" = we did not */
@@ -307,6 +314,13 @@ void on_closed(void *context, MQTTAsync_successData *data);
 void on_answer(void *context, MQTTAsync_successData *data);
 void on_failure(void *context, MQTTAsync_failureData *data);
 int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *message);
+
+/* The same for all versions of MQTT. */
+void mqtt_connected(struct mqtt *m, bool session_present);
+void mqtt_connect_failed(struct mqtt *m, int code, const char *message);
+void mqtt_answered(struct item *it, int granted);
+/* `reason` is the broker's, of MQTT 5; below 0x80 Paho gave up, with `code`. */
+void mqtt_refused(struct item *it, int reason, int code);
 
 /* Lock held: shuts the socket down, so that Paho finds the connection broken at once, and remembers
  * why. False when the socket is not known. */

@@ -33,6 +33,7 @@ enum {
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
     STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
+    BUSY_PAUSE_MS = 500, /* when the broker refuses a message for now */
 };
 
 static struct mqtt *connection_of(struct worker *w)
@@ -50,7 +51,12 @@ static struct item *disconnected_item(struct mqtt *m, const char *why, uint8_t r
         return NULL;
     memcpy(it->text, why, len);
     it->event = (struct up_event){
-        .type = UP_DISCONNECTED, .why = it->text, .refused = refusal != 0, .code = refusal};
+        .type = UP_DISCONNECTED,
+        .why = it->text,
+        .address = dial_target(&m->dial)->uri,
+        .refused = refusal != 0,
+        .code = refusal,
+    };
     return it;
 }
 
@@ -72,8 +78,8 @@ static void refuse_queue(struct mqtt *m)
 static void orphan(struct mqtt *m, struct item *it)
 {
     struct item *const answer = item_new(m, it->event.topic.len);
-    const bool resumes = it->request == UP_PUBLISH && it->event.qos > 0;
-    const bool doubt = it->request == UP_PUBLISH && it->event.qos == 2;
+    const bool resumes = it->request == UP_PUBLISH && it->wire_qos > 0;
+    const bool doubt = it->request == UP_PUBLISH && it->wire_qos == 2;
 
     list_unlink(&it->link);
     list_push_back(&m->orphans, &it->link);
@@ -102,8 +108,11 @@ static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal)
     struct item *const news = disconnected_item(m, why, refusal);
 
     pthread_mutex_lock(&m->lock);
-    if (news != NULL)
+    if (news != NULL) {
+        news->event.taken_over = m->taken_over;
         inbox_push(m, news);
+    }
+    m->taken_over = false;
     for (struct list *link; (link = list_pop_front(&m->early)) != NULL;)
         inbox_push(m, container_of(link, struct item, link));
     for (struct list *link; (link = list_first(&m->in_flight)) != NULL;)
@@ -131,6 +140,9 @@ static void start_connecting(struct worker *w, bool purge)
     struct mqtt *const m = connection_of(w);
     const bool clean = purge || m->options.session == MQTT_SESSION_CLEAN;
 
+    /* What is under way can't go on in another version. */
+    purge =
+        purge || (m->dial.created != 0 && m->dial.created != m->dial.version && !keep_is_empty(m));
     if (purge) {
         w->purged = false; /* until that has worked */
         keep_wipe(m);
@@ -141,7 +153,7 @@ static void start_connecting(struct worker *w, bool purge)
     pthread_mutex_unlock(&m->lock);
 
     char why[WHY_MAX] = "";
-    int rc = w->handle == NULL ? dial_create(m, &w->handle) : MQTTASYNC_SUCCESS;
+    int rc = dial_create(m, &w->handle);
     if (rc == MQTTASYNC_SUCCESS)
         rc = dial_connect(m, w->handle, clean, why, sizeof why);
     w->phase = purge ? PURGING : CONNECTING;
@@ -156,11 +168,7 @@ static void start_connecting(struct worker *w, bool purge)
 
 static int close_connection(struct worker *w)
 {
-    MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
-    options.onSuccess = on_closed;
-    options.context = connection_of(w);
-    options.timeout = 0;
-    return MQTTAsync_disconnect(w->handle, &options);
+    return dial_close(connection_of(w), w->handle);
 }
 
 static bool inbox_over(struct mqtt *m)
@@ -225,7 +233,7 @@ static void supervise(struct worker *w, int64_t now_ms)
     enum { SLACK_MS = 250, FLOOR_MS = 20 };
 
     struct mqtt *const m = connection_of(w);
-    const int64_t keepalive_ms = (int64_t)m->options.keepalive_s * 1000;
+    const int64_t keepalive_ms = (int64_t)m->dial.keepalive_s * 1000;
     const int64_t limit_ms = keepalive_ms * 3 / 2 - SLACK_MS;
     const int64_t silence_ms = broker_silence_ms(m);
 
@@ -275,6 +283,7 @@ static void when_connected(struct worker *w)
     }
     w->phase = ONLINE;
     w->hold = false;
+    w->busy_until_ms = 0;
     w->asked_ms = 0;
     w->due_ms = now_ms;
     backoff_connected(&w->backoff, now_ms);
@@ -307,8 +316,13 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
     }
     if (notes.connected)
         when_connected(w);
+    if (notes.busy)
+        w->busy_until_ms = mqtt_now_ms() + BUSY_PAUSE_MS;
     if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
+    } else if (notes.failed && dial_other_version(connection_of(w))) {
+        release_socket(connection_of(w));
+        start_connecting(w, !w->purged);
     } else if (notes.lost || notes.failed) {
         release_socket(connection_of(w));
         failed(w, why, refusal);
@@ -425,7 +439,8 @@ static void begin(struct worker *w, int64_t now_ms)
     if (w->elder != NULL)
         return;
     backoff_init(&w->backoff, o->backoff_min_ms, o->backoff_max_ms, o->seed);
-    w->purged = keep_recall(m);
+    w->purged = keep_recall(m, dial_fixed_version(m));
+    dial_begin(m, m->keep.version);
     m->resumable = w->purged;
     w->phase = WAITING;
     w->due_ms = now_ms;
@@ -434,8 +449,12 @@ static void begin(struct worker *w, int64_t now_ms)
 /* What follows from what has been done. */
 static void settle_down(struct worker *w, int64_t now_ms)
 {
+    if (now_ms >= w->busy_until_ms)
+        w->busy_until_ms = 0;
     if (w->phase == ONLINE)
         mqtt_hand_over(connection_of(w));
+    if (w->busy_until_ms != 0)
+        w->due_ms = time_min(w->due_ms, w->busy_until_ms);
     if (w->phase != CLOSING && w->phase != CUTTING && w->phase != ENDED)
         look_for_end(w, now_ms);
     if (w->phase == ENDED) {

@@ -196,6 +196,10 @@ void store_resync_end(struct store *s);
 uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
                        bool retain, const char *drop_packet);
 
+/* The same with a packet of Paho's that is put in the same commit. */
+uint64_t store_message_with(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                            bool retain, const char *key, struct bytes packet);
+
 /* Paho's persistence (MQTTClientPersistence.h); keys are Paho's, at most 31 octets.
  *
  * put     blocks until committed. 0, or -EIO
@@ -214,6 +218,8 @@ void store_packets_clear(struct store *s);
  * with the packet that Paho puts for it (a key that begins with "s" and ends in "-ID"), so a restart
  * forgets what was said of ids without one: either Paho sends the message, or it is fetched again. */
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id);
+/* It was not delivered, and is no longer with Paho: after the packet was removed without it. */
+void store_spool_unsent(struct store *s, unsigned packet_id);
 /* What was said with it before the restart: number of the message under that id, or 0. */
 uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);
 

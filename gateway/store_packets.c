@@ -260,11 +260,11 @@ static int make_sure(struct store *s, struct store_ops *ops, struct store_waiter
     return 0;
 }
 
-uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                       bool retain, const char *drop_packet)
+/* `packet` is an operation on one, or NULL. */
+static uint64_t add_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                            bool retain, struct store_op *packet)
 {
     struct store_waiter waiter = {.done = false};
-    struct store_op remove = {.kind = OP_PACKET_REMOVE, .waiter = &waiter, .size = sizeof remove};
     struct store_op message = {
         .kind = OP_MESSAGE,
         .waiter = &waiter,
@@ -281,9 +281,9 @@ uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload
     if (!store_failing(s)) {
         message.key = ++s->journal;
         store_ops_add(&ops, &message);
-        if (drop_packet != NULL) {
-            remove.name = bytes_str(drop_packet);
-            store_ops_add(&ops, &remove);
+        if (packet != NULL) {
+            packet->waiter = &waiter;
+            store_ops_add(&ops, packet);
         }
         /* Before it is committed: a resync meanwhile must spare it. */
         store_unrouted_add(s, message.key);
@@ -294,10 +294,32 @@ uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload
         store_unrouted_remove(s, message.key);
         refuse(s, OP_MESSAGE_REFUSED, message.key);
     }
-    if (drop_packet != NULL)
-        remove_later(s, drop_packet);
+    if (packet != NULL)
+        remove_later(s, (const char *)packet->name.data);
     pthread_mutex_unlock(&s->lock);
     return 0;
+}
+
+uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                       bool retain, const char *drop_packet)
+{
+    struct store_op remove = {.kind = OP_PACKET_REMOVE, .size = sizeof remove};
+
+    if (drop_packet != NULL)
+        remove.name = bytes_str(drop_packet);
+    return add_message(s, topic, payload, qos, retain, drop_packet != NULL ? &remove : NULL);
+}
+
+uint64_t store_message_with(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
+                            bool retain, const char *key, struct bytes packet)
+{
+    struct store_op put = {.kind = OP_PACKET_PUT,
+                           .size = (uint32_t)(sizeof put + packet.len),
+                           .name = bytes_str(key),
+                           .parts = &packet,
+                           .n_parts = 1};
+
+    return add_message(s, topic, payload, qos, retain, &put);
 }
 
 /* ---- packets --------------------------------------------------------------------------------- */
@@ -411,6 +433,23 @@ void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id)
     pthread_mutex_lock(&s->lock);
     if (store_sending_add(s, packet_id, number) == NULL)
         starved(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void store_spool_unsent(struct store *s, unsigned packet_id)
+{
+    struct store_op *const unsent = store_op_new(OP_SENDING_GONE, bytes_of(NULL, 0));
+
+    pthread_mutex_lock(&s->lock);
+    struct store_sending *const it = find_packet(s, packet_id);
+    if (it != NULL)
+        store_sending_remove(s, it);
+    if (unsent != NULL) {
+        unsent->key = packet_id;
+        enqueue_one(s, unsent);
+    } else {
+        starved(s);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 

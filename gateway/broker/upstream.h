@@ -69,9 +69,13 @@ struct up_event {
     struct bytes topic;    /* the same: the message comes back with it, unless it is `spooled` */
     struct body *body;     /* the same; NULL = empty */
     uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
+    uint32_t expiry_s;     /* MESSAGE: not worth delivering after so long; 0: it always is */
     const char *why;       /* DISCONNECTED */
     bool refused;          /* the same: the broker has answered, and its answer was no, ... */
     uint8_t code;          /* ... with this CONNACK return code (MQTT 5: reason code) */
+    bool taken_over;       /* DISCONNECTED: another client has come with our client id */
+    const char *address;   /* CONNECTED, DISCONNECTED: of which of the broker's addresses; or NULL */
+    uint8_t version;       /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
 };
 
 #endif

@@ -15,7 +15,8 @@ static struct probe probe;
 
 static void start_broker(void)
 {
-    broker_start(&broker, NULL);
+    /* With MQTT 5 a Receive Maximum, of 20 by default. */
+    broker_start(&broker, probe_version() == MQTT_5 ? "max_inflight_messages 100\n" : NULL);
 }
 
 static void stop_broker(void)

@@ -24,6 +24,12 @@ static void wake(void *arg)
     ck_assert_int_eq(write(p->event_fd, &one, sizeof one), sizeof one);
 }
 
+enum mqtt_version probe_version(void)
+{
+    const char *const version = getenv("SENNET_TEST_MQTT_VERSION");
+    return version != NULL && strcmp(version, "5") == 0 ? MQTT_5 : MQTT_3_1_1;
+}
+
 struct mqtt_options probe_options(struct probe *p, uint16_t port)
 {
     struct mqtt_options o = mqtt_defaults();
@@ -33,6 +39,7 @@ struct mqtt_options probe_options(struct probe *p, uint16_t port)
     o.backoff_min_ms = 50;
     o.backoff_max_ms = 200;
     o.seed = 42;
+    o.version = probe_version();
     return o;
 }
 
@@ -112,9 +119,11 @@ static void take(struct probe *p, const struct up_event *e)
     case UP_CONNECTED:
         p->connected++;
         p->session_present = e->session_present;
+        p->version = e->version;
         break;
     case UP_DISCONNECTED:
         p->disconnected++;
+        p->taken_over = e->taken_over;
         p->lost_at_ms = probe_now_ms();
         snprintf(p->why, sizeof p->why, "%s", e->why);
         break;

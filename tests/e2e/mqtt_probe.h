@@ -29,6 +29,8 @@ struct probe {
     unsigned connected;
     unsigned disconnected;
     bool session_present; /* of the latest connection */
+    uint8_t version;      /* the same */
+    bool taken_over;      /* the latest loss */
     char why[320];        /* of the latest loss */
     int64_t lost_at_ms;
     struct probe_answers *answers; /* PROBE_TOKENS, by token */
@@ -48,7 +50,10 @@ struct probe {
 
 int64_t probe_now_ms(void);
 
-/* Options for fast tests: small backoff, client id of its own. */
+/* What SENNET_TEST_MQTT_VERSION says: "5", else 3.1.1, as fakes speak nothing else. */
+enum mqtt_version probe_version(void);
+
+/* Options for fast tests: small backoff, client id of its own, that version. */
 struct mqtt_options probe_options(struct probe *p, uint16_t port);
 void probe_start(struct probe *p, const struct mqtt_options *options);
 void probe_stop(struct probe *p, int64_t drain_ms);

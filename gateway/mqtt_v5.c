@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mqtt_v5.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mqtt_priv.h"
+
+enum {
+    PACKET_MAX = 268435460, /* of any MQTT packet */
+    FIRST_ERROR = 0x80,
+};
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+struct limits limits_of(const struct mqtt *m)
+{
+    return (struct limits){.window = m->options.window,
+                           .window_qos2 = m->options.window_qos2,
+                           .max_packet_bytes = PACKET_MAX,
+                           .max_qos = 2};
+}
+
+/* Paho's accessors take no constants. */
+static bool has(const MQTTProperties *p, enum MQTTPropertyCodes code)
+{
+    return MQTTProperties_hasProperty((MQTTProperties *)(uintptr_t)p, code) != 0;
+}
+
+static uint32_t number(const MQTTProperties *p, enum MQTTPropertyCodes code)
+{
+    return (uint32_t)MQTTProperties_getNumericValue((MQTTProperties *)(uintptr_t)p, code);
+}
+
+/* QoS 1 must find room besides exchanges of QoS 2, which take twice as long. */
+static unsigned share_of_qos2(unsigned receive_maximum)
+{
+    return receive_maximum > 1 ? receive_maximum - (receive_maximum + 3) / 4 : 1;
+}
+
+void v5_take_limits(struct mqtt *m, const MQTTProperties *connack)
+{
+    struct limits *const l = &m->limits;
+    *l = limits_of(m);
+    if (has(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)) {
+        const unsigned most = number(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
+        if (most > 0 && most < l->window)
+            l->window = most;
+        if (most > 0 && share_of_qos2(most) < l->window_qos2)
+            l->window_qos2 = share_of_qos2(most);
+    }
+    if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE))
+        l->max_packet_bytes = number(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
+    if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS))
+        l->max_qos = (uint8_t)(number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1);
+    l->no_retain = has(connack, MQTTPROPERTY_CODE_RETAIN_AVAILABLE) &&
+                   number(connack, MQTTPROPERTY_CODE_RETAIN_AVAILABLE) == 0;
+}
+
+unsigned v5_keepalive_s(const MQTTProperties *connack, unsigned ours)
+{
+    if (!has(connack, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE))
+        return ours;
+    const unsigned theirs = number(connack, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE);
+    return theirs > 0 && theirs < ours ? theirs : ours;
+}
+
+uint32_t v5_expiry_s(const MQTTProperties *message)
+{
+    if (!has(message, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL))
+        return 0;
+    const uint32_t s = number(message, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL);
+    return s > 0 ? s : 1; /* it has just come: give it its last second */
+}
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+struct reason {
+    int code;
+    const char *text;
+};
+
+static const char *text_of(const struct reason *list, size_t n, int code)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].code == code)
+            return list[i].text;
+    }
+    return NULL;
+}
+
+const char *v5_refusal(int reason)
+{
+    static const struct reason list[] = {
+        {MQTTREASONCODE_UNSPECIFIED_ERROR,            "the broker refused without a reason"              },
+        {MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION, "the broker does not speak MQTT 5"                 },
+        {MQTTREASONCODE_CLIENT_IDENTIFIER_NOT_VALID,  "client_id refused by the broker"                  },
+        {MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD,
+         "not authorised (check username and password_file)"                                             },
+        {MQTTREASONCODE_NOT_AUTHORIZED,               "not authorised (check username and password_file)"},
+        {MQTTREASONCODE_SERVER_UNAVAILABLE,           "the broker is not available (it said so)"         },
+        {MQTTREASONCODE_SERVER_BUSY,                  "the broker is busy (it said so)"                  },
+        {MQTTREASONCODE_BANNED,                       "the broker has banned this client"                },
+        {MQTTREASONCODE_BAD_AUTHENTICATION_METHOD,
+         "the broker wants another way of authentication"                                                },
+        {MQTTREASONCODE_QUOTA_EXCEEDED,               "a quota of the broker is exceeded"                },
+        {MQTTREASONCODE_USE_ANOTHER_SERVER,           "the broker sends us to another one"               },
+        {MQTTREASONCODE_SERVER_MOVED,                 "the broker has moved: update the address"         },
+        {MQTTREASONCODE_CONNECTION_RATE_EXCEEDED,     "the broker takes no more connections right now"   },
+    };
+    const char *const text = text_of(list, sizeof list / sizeof list[0], reason);
+    if (text != NULL || reason < FIRST_ERROR || reason > 0xFF)
+        return text;
+    const char *const paho = MQTTReasonCode_toString((enum MQTTReasonCodes)reason);
+    return paho != NULL ? paho : "the broker refused with a reason that MQTT does not know";
+}
+
+const char *v5_farewell(int reason)
+{
+    static const struct reason list[] = {
+        {MQTTREASONCODE_SESSION_TAKEN_OVER,
+         "another client with this client_id has taken the session over"                           },
+        {MQTTREASONCODE_SERVER_SHUTTING_DOWN,     "the broker is shutting down"                    },
+        {MQTTREASONCODE_KEEP_ALIVE_TIMEOUT,       "the broker heard nothing of us for too long"    },
+        {MQTTREASONCODE_NOT_AUTHORIZED,           "the broker withdrew our authorisation"          },
+        {MQTTREASONCODE_SERVER_BUSY,              "the broker is busy"                             },
+        {MQTTREASONCODE_RECEIVE_MAXIMUM_EXCEEDED,
+         "the broker counts more unacknowledged messages than its Receive Maximum"                 },
+        {MQTTREASONCODE_PACKET_TOO_LARGE,         "a packet was too large for the broker"          },
+        {MQTTREASONCODE_MESSAGE_RATE_TOO_HIGH,    "too many messages per second for the broker"    },
+        {MQTTREASONCODE_QUOTA_EXCEEDED,           "a quota of the broker is exceeded"              },
+        {MQTTREASONCODE_ADMINISTRATIVE_ACTION,    "the broker's administrator ended the connection"},
+        {MQTTREASONCODE_USE_ANOTHER_SERVER,       "the broker sends us to another one"             },
+        {MQTTREASONCODE_SERVER_MOVED,             "the broker has moved: update the address"       },
+        {MQTTREASONCODE_MAXIMUM_CONNECT_TIME,     "the broker allows no longer connections"        },
+    };
+    const char *const text = text_of(list, sizeof list / sizeof list[0], reason);
+    if (text != NULL || reason < FIRST_ERROR)
+        return text;
+    return MQTTReasonCode_toString((enum MQTTReasonCodes)reason);
+}
+
+enum up_result v5_result(int reason)
+{
+    switch (reason) {
+    case MQTTREASONCODE_SERVER_UNAVAILABLE:
+    case MQTTREASONCODE_SERVER_BUSY:
+    case MQTTREASONCODE_RECEIVE_MAXIMUM_EXCEEDED:
+    case MQTTREASONCODE_MESSAGE_RATE_TOO_HIGH:
+    case MQTTREASONCODE_QUOTA_EXCEEDED:
+        return UP_BUSY;
+    default:
+        return reason >= FIRST_ERROR ? UP_REFUSED : UP_BUSY;
+    }
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------- */
+
+void on_connected5(void *context, MQTTAsync_successData5 *data)
+{
+    struct mqtt *const m = context;
+
+    pthread_mutex_lock(&m->lock);
+    const unsigned keepalive_s = v5_keepalive_s(&data->properties, m->dial.keepalive_s);
+    const bool other_keepalive = keepalive_s != m->dial.keepalive_s;
+    v5_take_limits(m, &data->properties);
+    m->dial.keepalive_s = keepalive_s;
+    pthread_mutex_unlock(&m->lock);
+    mqtt_connected(m, data->alt.connect.sessionPresent != 0);
+    if (!other_keepalive)
+        return;
+    /* Paho has a keep alive per CONNECT, so the next one says what the broker wants. */
+    pthread_mutex_lock(&m->lock);
+    if (!m->purging)
+        mqtt_cut(m, "the broker demands a shorter keep alive: connecting again with that");
+    pthread_mutex_unlock(&m->lock);
+}
+
+void on_connect_failed5(void *context, MQTTAsync_failureData5 *data)
+{
+    mqtt_connect_failed(context, data != NULL ? data->code : MQTTASYNC_FAILURE,
+                        data != NULL ? data->message : NULL);
+}
+
+/* The broker's DISCONNECT. Paho does not call on_lost() then. */
+void on_dismissed5(void *context, MQTTProperties *properties, enum MQTTReasonCodes reason)
+{
+    struct mqtt *const m = context;
+    const char *const text = v5_farewell((int)reason);
+    const MQTTProperty *const said =
+        MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_REASON_STRING);
+
+    pthread_mutex_lock(&m->lock);
+    if (m->cut_why[0] == '\0' && said != NULL)
+        snprintf(m->cut_why, WHY_MAX, "%s (it says: %.*s)",
+                 text != NULL ? text : "connection closed by the broker", said->value.data.len,
+                 said->value.data.data);
+    else if (m->cut_why[0] == '\0')
+        snprintf(m->cut_why, WHY_MAX, "%s",
+                 text != NULL ? text : "connection closed by the broker");
+    m->taken_over = reason == MQTTREASONCODE_SESSION_TAKEN_OVER;
+    pthread_mutex_unlock(&m->lock);
+    on_lost(context, NULL);
+}
+
+void on_closed5(void *context, MQTTAsync_successData5 *data)
+{
+    (void)data;
+    on_closed(context, NULL);
+}
+
+void on_answer5(void *context, MQTTAsync_successData5 *data)
+{
+    mqtt_answered(context, data != NULL ? (int)data->reasonCode : 0);
+}
+
+void on_failure5(void *context, MQTTAsync_failureData5 *data)
+{
+    mqtt_refused(context, data != NULL ? (int)data->reasonCode : 0, data != NULL ? data->code : 0);
+}

@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MQTT 5 with a broker played by the test: which version is spoken, what the broker allows, what its
+ * reasons mean, and what is kept over a restart.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e/mqtt_probe.h"
+#include "e2e/script_broker.h"
+#include "store.h"
+
+enum { V5 = 5, V3_1_1 = 4 };
+
+static struct store *store;
+static struct probe probe;
+
+/* Paho 1.3.12 forgets topic and payload of a copy of a QoS 2 message. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:readUTFlen\nleak:MQTTProtocol_handlePublishes\n";
+}
+
+/* ---- scenery --------------------------------------------------------------------------------- */
+
+static void ignore(void *arg)
+{
+    (void)arg;
+}
+
+static void open_store(void)
+{
+    struct store_options options = store_defaults();
+    char error[200];
+    options.durability = STORE_PROCESS;
+    ck_assert_int_eq(store_open(&options, ignore, NULL, &store, error, sizeof error), 0);
+}
+
+static void start(enum mqtt_version version)
+{
+    struct mqtt_options o = probe_options(&probe, port);
+    o.client_id = "five";
+    o.store = store;
+    o.version = version;
+    probe_start(&probe, &o);
+}
+
+static void stop(void)
+{
+    probe_stop(&probe, 0);
+    hang_up();
+}
+
+static void set_up(void)
+{
+    broker_open();
+}
+
+static void tear_down(void)
+{
+    broker_close();
+    store_close(store);
+    store = NULL;
+}
+
+/* The version that a CONNECT asks for. */
+static uint8_t asked(void)
+{
+    uint8_t packet[ROOM];
+    hear_connect(packet);
+    return packet[8];
+}
+
+static void expect_goodbye(uint8_t version)
+{
+    if (version == V5)
+        EXPECT(0xE0, 2, 0, 0);
+    else
+        EXPECT(0xE0, 0);
+    hang_up();
+}
+
+/* The connection that wipes, whose CONNECT was heard already. */
+static void purge(uint8_t version)
+{
+    if (version == V5)
+        SAY(0x20, 3, 0, 0, 0);
+    else
+        SAY(0x20, 2, 0, 0);
+    expect_goodbye(version);
+}
+
+/* A new session, with these properties in both CONNACKs. */
+#define WELCOME(...)                                                                               \
+    do {                                                                                           \
+        const uint8_t properties_[] = {0, __VA_ARGS__};                                            \
+        const uint8_t n_ = sizeof properties_ - 1;                                                 \
+        const uint8_t head_[] = {0x20, (uint8_t)(3 + n_), 0, 0, n_};                               \
+        ck_assert_uint_eq(asked(), V5);                                                            \
+        say(head_, sizeof head_);                                                                  \
+        say(properties_ + 1, n_);                                                                  \
+        expect_goodbye(V5);                                                                        \
+        ck_assert_uint_eq(asked(), V5);                                                            \
+        say(head_, sizeof head_);                                                                  \
+        say(properties_ + 1, n_);                                                                  \
+        PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);                                        \
+    } while (0)
+
+static void resume(void)
+{
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 3, 1, 0, 0);
+}
+
+static bool is_silent(int ms)
+{
+    struct pollfd fd = {.fd = peer, .events = POLLIN};
+    return poll(&fd, 1, ms) == 0;
+}
+
+static void submit(uint64_t token, uint8_t qos, bool retain, size_t len)
+{
+    uint8_t *const octets = calloc(1, len);
+    memset(octets, 'x', len);
+    struct body *const body = body_new(bytes_of(octets, len));
+    free(octets);
+    mqtt_submit(probe.m, &(struct up_request){.type = UP_PUBLISH,
+                                              .token = token,
+                                              .topic = bytes_str("t"),
+                                              .body = body,
+                                              .qos = qos,
+                                              .retain = retain});
+    mqtt_flush(probe.m);
+    body_unref(body);
+}
+
+/* ---- which version --------------------------------------------------------------------------- */
+
+START_TEST(a_refusal_of_mqtt_5_leads_to_3_1_1_at_once_and_for_good)
+{
+    start(MQTT_AUTO);
+    ck_assert_uint_eq(asked(), V5);
+    if (_i == 0)
+        SAY(0x20, 2, 0, 1);
+    else
+        SAY(0x20, 3, 0, 0x84, 0);
+    hang_up();
+    ck_assert_uint_eq(asked(), V3_1_1);
+    purge(V3_1_1);
+    ck_assert_uint_eq(asked(), V3_1_1);
+    SAY(0x20, 2, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert_uint_eq(probe.version, V3_1_1);
+    ck_assert_uint_eq(probe.disconnected, 0);
+    submit(1, 1, false, 1);
+    EXPECT(0x32, 6, 0, 1, 't', 0, 1, 'x');
+    SAY(0x40, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.ok == 1, SOON_MS);
+    hang_up();
+    ck_assert_uint_eq(asked(), V3_1_1);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_broker_that_hangs_up_twice_is_asked_for_3_1_1)
+{
+    start(MQTT_AUTO);
+    ck_assert_uint_eq(asked(), V5);
+    hang_up();
+    ck_assert_uint_eq(asked(), V5);
+    hang_up();
+    ck_assert_uint_eq(asked(), V3_1_1);
+    purge(V3_1_1);
+    ck_assert_uint_eq(asked(), V3_1_1);
+    SAY(0x20, 2, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_broker_that_hangs_up_once_keeps_mqtt_5)
+{
+    start(MQTT_AUTO);
+    ck_assert_uint_eq(asked(), V5);
+    hang_up();
+    WELCOME();
+    ck_assert_uint_eq(probe.version, V5);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_broker_of_no_version_is_asked_with_pauses)
+{
+    enum { ROUNDS = 4 };
+
+    start(MQTT_AUTO);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        const uint8_t first = asked();
+        SAY(0x20, 2, 0, 1);
+        hang_up();
+        ck_assert_uint_ne(asked(), first);
+        SAY(0x20, 2, 0, 1);
+        hang_up();
+        PROBE_UNTIL(&probe, probe.disconnected == round + 1, SOON_MS);
+        ck_assert_ptr_nonnull(strstr(probe.why, "does not speak this version of MQTT"));
+    }
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_version_that_is_demanded_is_not_given_up)
+{
+    start(_i == 0 ? MQTT_5 : MQTT_3_1_1);
+    for (unsigned n = 0; n < 3; n++) {
+        ck_assert_uint_eq(asked(), _i == 0 ? V5 : V3_1_1);
+        SAY(0x20, 2, 0, 1);
+        hang_up();
+    }
+    stop();
+}
+
+END_TEST
+
+/* What one version has under way can't go on in the other: it comes back instead. */
+START_TEST(what_is_under_way_comes_back_when_the_version_changes)
+{
+    start(MQTT_AUTO);
+    WELCOME();
+    submit(1, 2, false, 1);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 1, 0, 'x');
+    hang_up();
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 2, 0, 1);
+    hang_up();
+    ck_assert_uint_eq(asked(), V3_1_1);
+    purge(V3_1_1);
+    ck_assert_uint_eq(asked(), V3_1_1);
+    SAY(0x20, 2, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    PROBE_UNTIL(&probe, probe.doubt == 1 && probe.refused == 1, SOON_MS);
+    submit(2, 2, false, 1);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+}
+
+END_TEST
+
+/* ---- what the broker allows ------------------------------------------------------------------ */
+
+START_TEST(session_and_keep_alive_are_asked_for)
+{
+    uint8_t packet[ROOM];
+    start(MQTT_5);
+    ck_assert_uint_eq(asked(), V5);
+    purge(V5);
+    hear_connect(packet);
+    ck_assert_uint_eq(packet[9], 0); /* no clean start */
+    const uint8_t properties[] = {5, 0x11, 0, 1, 0x51, 0x80};
+    ck_assert_mem_eq(packet + 12, properties, sizeof properties);
+    stop();
+}
+
+END_TEST
+
+START_TEST(the_receive_maximum_bounds_what_is_under_way)
+{
+    start(MQTT_5);
+    WELCOME(0x21, 0, 2);
+    for (uint64_t token = 1; token <= 4; token++)
+        submit(token, 1, false, 1);
+    EXPECT(0x32, 7, 0, 1, 't', 0, 1, 0, 'x');
+    EXPECT(0x32, 7, 0, 1, 't', 0, 2, 0, 'x');
+    ck_assert(is_silent(200));
+    SAY(0x40, 2, 0, 1);
+    EXPECT(0x32, 7, 0, 1, 't', 0, 3, 0, 'x');
+    ck_assert(is_silent(100));
+    SAY(0x40, 2, 0, 2, 0x40, 2, 0, 3);
+    EXPECT(0x32, 7, 0, 1, 't', 0, 4, 0, 'x');
+    SAY(0x40, 2, 0, 4);
+    PROBE_UNTIL(&probe, probe.ok == 4, SOON_MS);
+    stop();
+}
+
+END_TEST
+
+START_TEST(qos_retain_and_size_go_as_far_as_the_broker_goes)
+{
+    start(MQTT_5);
+    WELCOME(0x24, 1, 0x25, 0, 0x27, 0, 0, 0, 64);
+    submit(1, 2, true, 1);
+    EXPECT(0x32, 7, 0, 1, 't', 0, 1, 0, 'x');
+    SAY(0x40, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.answers[1].ok == 1, SOON_MS);
+    submit(2, 1, false, 65);
+    PROBE_UNTIL(&probe, probe.answers[2].refused == 1, SOON_MS);
+    ck_assert(is_silent(100));
+    stop();
+}
+
+END_TEST
+
+/* A message that goes out at a lower QoS is lost and repeated as that QoS is. */
+START_TEST(a_lowered_qos_counts_at_a_loss)
+{
+    start(MQTT_5);
+    WELCOME(0x24, 0);
+    for (uint64_t token = 1; token <= 3; token++)
+        submit(token, (uint8_t)(token % 3), false, 1);
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT(0x30, 5, 0, 1, 't', 0, 'x');
+    PROBE_UNTIL(&probe, probe.answers[1].ok == 1 && probe.answers[2].ok == 1, SOON_MS);
+    ck_assert_uint_eq(mqtt_gauges(probe.m).in_flight, 0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(the_keep_alive_of_the_broker_counts)
+{
+    uint8_t packet[ROOM];
+    start(MQTT_5);
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 6, 0, 0, 3, 0x13, 0, 7);
+    expect_goodbye(V5);
+    hear_connect(packet);
+    ck_assert_uint_eq(packet[11], 7);
+    SAY(0x20, 3, 0, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+
+    /* Only now said: one more connection, with that. */
+    hang_up();
+    hear_connect(packet);
+    ck_assert_uint_eq(packet[11], 7);
+    SAY(0x20, 6, 1, 0, 3, 0x13, 0, 5);
+    const int first = peer;
+    hear_connect(packet);
+    close(first);
+    ck_assert_uint_eq(packet[11], 5);
+    SAY(0x20, 6, 1, 0, 3, 0x13, 0, 5);
+    PROBE_UNTIL(&probe, probe.connected == 3, SOON_MS);
+    ck_assert_ptr_nonnull(strstr(probe.why, "keep alive"));
+    stop();
+}
+
+END_TEST
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+START_TEST(reasons_of_puback_become_results)
+{
+    start(MQTT_5);
+    WELCOME();
+    for (uint64_t token = 1; token <= 3; token++) {
+        submit(token, 1, false, 1);
+        EXPECT(0x32, 7, 0, 1, 't', 0, (uint8_t)token, 0, 'x');
+    }
+    SAY(0x40, 3, 0, 1, 0x10); /* nobody has subscribed */
+    PROBE_UNTIL(&probe, probe.answers[1].ok == 1, SOON_MS);
+    SAY(0x40, 4, 0, 2, 0x87, 0);
+    PROBE_UNTIL(&probe, probe.answers[2].refused == 1, SOON_MS);
+    SAY(0x40, 3, 0, 3, 0x97);
+    PROBE_UNTIL(&probe, probe.answers[3].busy == 1, SOON_MS);
+    ck_assert_str_eq(probe.busy_topic, "t");
+    ck_assert_str_eq(probe.busy_body, "x");
+
+    /* Who is over a quota is left alone for a moment. */
+    submit(4, 1, false, 1);
+    ck_assert(is_silent(200));
+    EXPECT(0x32, 7, 0, 1, 't', 0, 4, 0, 'x');
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_pubrec_with_an_error_ends_the_exchange)
+{
+    start(MQTT_5);
+    WELCOME();
+    submit(1, 2, false, 1);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 1, 0, 'x');
+    SAY(0x50, 3, 0, 1, 0x83);
+    PROBE_UNTIL(&probe, probe.answers[1].refused == 1, SOON_MS);
+    ck_assert(is_silent(100)); /* no PUBREL */
+    submit(2, 2, false, 1);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 2, 0, 'x');
+    SAY(0x50, 2, 0, 2);
+    EXPECT(0x62, 2, 0, 2);
+    SAY(0x70, 2, 0, 2);
+    PROBE_UNTIL(&probe, probe.answers[2].ok == 1, SOON_MS);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_refused_subscription_is_told)
+{
+    start(MQTT_5);
+    WELCOME();
+    probe_subscribe(&probe, 1, "a", 2);
+    probe_subscribe(&probe, 2, "b", 2);
+    EXPECT(0x82, 7, 0, 1, 0, 0, 1, 'a', 2);
+    EXPECT(0x82, 7, 0, 2, 0, 0, 1, 'b', 2);
+    SAY(0x90, 4, 0, 1, 0, 1, 0x90, 4, 0, 2, 0, 0x87);
+    PROBE_UNTIL(&probe, probe.subscribed == 2, SOON_MS);
+    ck_assert_uint_eq(probe.answers[1].ok, 1);
+    ck_assert_uint_eq(probe.answers[2].refused, 1);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_session_that_is_taken_over_is_called_that)
+{
+    start(MQTT_5);
+    WELCOME();
+    SAY(0xE0, 2, 0x8E, 0);
+    PROBE_UNTIL(&probe, probe.disconnected == 1, SOON_MS);
+    ck_assert(probe.taken_over);
+    ck_assert_ptr_nonnull(strstr(probe.why, "has taken the session over"));
+    hang_up();
+    resume();
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    SAY(0xE0, 10, 0x98, 8, 0x1F, 0, 5, 's', 'l', 'e', 'e', 'p');
+    PROBE_UNTIL(&probe, probe.disconnected == 2, SOON_MS);
+    ck_assert(!probe.taken_over);
+    ck_assert_ptr_nonnull(strstr(probe.why, "administrator"));
+    ck_assert_ptr_nonnull(strstr(probe.why, "sleep"));
+    stop();
+}
+
+END_TEST
+
+START_TEST(refusals_of_connect_have_words)
+{
+    start(MQTT_5);
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 3, 0, 0x87, 0);
+    hang_up();
+    PROBE_UNTIL(&probe, probe.disconnected == 1, SOON_MS);
+    ck_assert_ptr_nonnull(strstr(probe.why, "not authorised"));
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 3, 0, 0x8A, 0);
+    hang_up();
+    PROBE_UNTIL(&probe, probe.disconnected == 2, SOON_MS);
+    ck_assert_ptr_nonnull(strstr(probe.why, "banned"));
+    stop();
+}
+
+END_TEST
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+START_TEST(the_expiry_of_a_message_comes_with_it)
+{
+    start(MQTT_5);
+    WELCOME();
+    SAY(0x30, 10, 0, 1, 't', 5, 0x02, 0, 0, 1, 0, 'x');
+    PROBE_UNTIL(&probe, probe.messages == 1, SOON_MS);
+    ck_assert_uint_eq(probe.last.expiry_s, 256);
+    SAY(0x30, 5, 0, 1, 't', 0, 'x');
+    PROBE_UNTIL(&probe, probe.messages == 2, SOON_MS);
+    ck_assert_uint_eq(probe.last.expiry_s, 0);
+    stop();
+}
+
+END_TEST
+
+/* ---- over a restart -------------------------------------------------------------------------- */
+
+/* As the spool does it: stored first, then sent. */
+static void publish_spooled(uint64_t number)
+{
+    struct body *body = body_new(bytes_str("x"));
+    store_put(store,
+              &(struct sn_record){
+                  .type = SN_REC_SPOOL,
+                  .spool = {.number = number, .topic = bytes_str("t"), .body = body, .qos = 2}
+    });
+    store_flush(store);
+    mqtt_submit(probe.m, &(struct up_request){.type = UP_PUBLISH,
+                                              .token = 1,
+                                              .topic = bytes_str("t"),
+                                              .body = body,
+                                              .qos = 2,
+                                              .spooled = number});
+    mqtt_flush(probe.m);
+    body_unref(body);
+}
+
+/* Number of spooled messages that the store would give out now. */
+static size_t waiting(void)
+{
+    store_fetch(store, 0, 100, 1 << 20);
+    for (const int64_t until_ms = probe_now_ms() + SOON_MS; probe_now_ms() < until_ms;) {
+        struct store_event event;
+        if (!store_next_event(store, &event)) {
+            poll(NULL, 0, 5);
+            continue;
+        }
+        if (event.type == STORE_FETCHED)
+            return event.n;
+    }
+    ck_abort_msg("the store does not answer");
+    return 0;
+}
+
+START_TEST(an_exchange_goes_on_in_the_next_process)
+{
+    open_store();
+    start(MQTT_AUTO);
+    WELCOME();
+    publish_spooled(7);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 1, 0, 'x');
+    if (_i == 1) {
+        SAY(0x50, 2, 0, 1);
+        EXPECT(0x62, 2, 0, 1);
+    }
+    stop();
+    start(MQTT_AUTO);
+    resume();
+    if (_i == 0) {
+        EXPECT(0x3C, 7, 0, 1, 't', 0, 1, 0, 'x');
+        SAY(0x50, 2, 0, 1);
+    }
+    EXPECT(0x62, 2, 0, 1);
+    SAY(0x70, 2, 0, 1);
+    PROBE_UNTIL(&probe, probe.spooled_ok == 7, SOON_MS);
+    ck_assert_uint_eq(waiting(), 0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_spooled_message_that_the_broker_has_no_room_for_stays_in_the_spool)
+{
+    open_store();
+    start(MQTT_5);
+    WELCOME();
+    publish_spooled(7);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 1, 0, 'x');
+    ck_assert_uint_eq(waiting(), 0); /* it is with Paho */
+    SAY(0x50, 3, 0, 1, 0x97);
+    PROBE_UNTIL(&probe, probe.spooled_busy == 7, SOON_MS);
+    ck_assert_uint_eq(waiting(), 1);
+    publish_spooled(8);
+    EXPECT(0x34, 7, 0, 1, 't', 0, 2, 0, 'x');
+    SAY(0x50, 3, 0, 2, 0x83);
+    PROBE_UNTIL(&probe, probe.refused == 1, SOON_MS);
+    ck_assert_uint_eq(waiting(), 1); /* refused for good, it is gone */
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_message_of_qos_2_is_passed_on_once_though_it_is_repeated_to_the_next_process)
+{
+    open_store();
+    start(MQTT_5);
+    WELCOME();
+    SAY(0x34, 7, 0, 1, 't', 0, 9, 0, 'x');
+    PROBE_UNTIL(&probe, probe.messages == 1, SOON_MS);
+    ck_assert_uint_ne(probe.last.journal, 0);
+    EXPECT(0x50, 2, 0, 9);
+    stop();
+    start(MQTT_5);
+    resume();
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    SAY(0x3C, 7, 0, 1, 't', 0, 9, 0, 'x');
+    EXPECT(0x50, 2, 0, 9);
+    SAY(0x62, 2, 0, 9);
+    EXPECT(0x70, 2, 0, 9);
+    probe_turn(&probe, 100);
+    ck_assert_uint_eq(probe.messages, 0);
+    SAY(0x34, 7, 0, 1, 't', 0, 9, 0, 'y'); /* the id is free again */
+    PROBE_UNTIL(&probe, probe.messages == 1, SOON_MS);
+    ck_assert_str_eq(probe.last_body, "y");
+    stop();
+}
+
+END_TEST
+
+START_TEST(what_3_1_1_left_behind_goes_on_in_3_1_1)
+{
+    open_store();
+    start(MQTT_3_1_1);
+    ck_assert_uint_eq(asked(), V3_1_1);
+    purge(V3_1_1);
+    ck_assert_uint_eq(asked(), V3_1_1);
+    SAY(0x20, 2, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    publish_spooled(7);
+    EXPECT(0x34, 6, 0, 1, 't', 0, 1, 'x');
+    stop();
+    start(_i == 0 ? MQTT_AUTO : MQTT_5);
+    if (_i == 0) {
+        ck_assert_uint_eq(asked(), V3_1_1);
+        SAY(0x20, 2, 1, 0);
+        EXPECT(0x3C, 6, 0, 1, 't', 0, 1, 'x');
+    } else {
+        WELCOME();
+        PROBE_UNTIL(&probe, probe.spooled_busy == 7, SOON_MS);
+        ck_assert_uint_eq(waiting(), 1);
+    }
+    stop();
+}
+
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static void add_loop(Suite *s, const char *name, const TTest *test, int n)
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, TEST_TIMEOUT_S);
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_loop_test(t, test, 0, n);
+    suite_add_tcase(s, t);
+}
+
+#define ADD(s, test)     add_loop(s, #test, test, 1)
+#define LOOP(s, test, n) add_loop(s, #test, test, n)
+
+int main(void)
+{
+    Suite *s = suite_create("mqtt_v5");
+    LOOP(s, a_refusal_of_mqtt_5_leads_to_3_1_1_at_once_and_for_good, 2);
+    ADD(s, a_broker_that_hangs_up_twice_is_asked_for_3_1_1);
+    ADD(s, a_broker_that_hangs_up_once_keeps_mqtt_5);
+    ADD(s, a_broker_of_no_version_is_asked_with_pauses);
+    LOOP(s, a_version_that_is_demanded_is_not_given_up, 2);
+    ADD(s, what_is_under_way_comes_back_when_the_version_changes);
+    ADD(s, session_and_keep_alive_are_asked_for);
+    ADD(s, the_receive_maximum_bounds_what_is_under_way);
+    ADD(s, qos_retain_and_size_go_as_far_as_the_broker_goes);
+    ADD(s, a_lowered_qos_counts_at_a_loss);
+    ADD(s, the_keep_alive_of_the_broker_counts);
+    ADD(s, reasons_of_puback_become_results);
+    ADD(s, a_pubrec_with_an_error_ends_the_exchange);
+    ADD(s, a_refused_subscription_is_told);
+    ADD(s, a_session_that_is_taken_over_is_called_that);
+    ADD(s, refusals_of_connect_have_words);
+    ADD(s, the_expiry_of_a_message_comes_with_it);
+    LOOP(s, an_exchange_goes_on_in_the_next_process, 2);
+    ADD(s, a_spooled_message_that_the_broker_has_no_room_for_stays_in_the_spool);
+    ADD(s, a_message_of_qos_2_is_passed_on_once_though_it_is_repeated_to_the_next_process);
+    LOOP(s, what_3_1_1_left_behind_goes_on_in_3_1_1, 2);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    const int bad = srunner_ntests_failed(r);
+    srunner_free(r);
+    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
