@@ -34,10 +34,10 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
         log_text(w->log, "address", event->address != NULL ? event->address : w->address);
         if (up)
             log_word(w->log, "session", event->session_present ? "kept" : "new");
-        if (up && event->version != 0)
-            log_word(w->log, "mqtt", event->version == 5 ? "5" : "3.1.1");
         else
             log_text(w->log, "why", event->why != NULL ? event->why : "unknown");
+        if (up && event->version != 0)
+            log_word(w->log, "mqtt", event->version == 5 ? "5" : "3.1.1");
         if (!up && changed && w->brief >= BRIEF_IN_A_ROW)
             log_text(w->log, "hint", "does another MQTT client use the same client_id?");
         if (changed)

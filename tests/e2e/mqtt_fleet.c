@@ -66,6 +66,7 @@ struct mqtt_options fleet_options(struct fleet *f, unsigned number, uint16_t por
     snprintf(f->address, sizeof f->address, "mqtt://127.0.0.1:%u", port);
     snprintf(client_id, sizeof client_id, "own-%u", number);
     o.address = f->address;
+    o.version = MQTT_3_1_1; /* the stub speaks nothing else */
     o.client_id = client_id;
     o.window = 16;
     o.window_qos2 = 8;
