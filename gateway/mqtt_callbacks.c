@@ -22,11 +22,12 @@ enum {
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
-static const char *refusal(int connack)
+static const char *refusal(const struct mqtt *m, int connack)
 {
     switch (connack) { /* of 3.1.1, also when MQTT 5 was asked for */
     case 1:
-        return "the broker does not speak this version of MQTT";
+        return m->dial.version == MQTTVERSION_5 ? "the broker does not speak MQTT 5"
+                                                : "the broker does not speak MQTT 3.1.1";
     case 2:
         return "client_id refused by the broker";
     case 3:
@@ -46,8 +47,8 @@ static void explain_failure(struct mqtt *m, int code, const char *message)
     const char *const server = dial_target(&m->dial)->server;
     char error[80];
 
-    if (refusal(code) != NULL)
-        snprintf(m->why, WHY_MAX, "%s: %s", server, refusal(code));
+    if (refusal(m, code) != NULL)
+        snprintf(m->why, WHY_MAX, "%s: %s", server, refusal(m, code));
     else if (m->cut_why[0] != '\0')
         snprintf(m->why, WHY_MAX, "%s", m->cut_why);
     else if (strstr(message, "timeout") != NULL)
@@ -177,7 +178,7 @@ void mqtt_connect_failed(struct mqtt *m, int code, const char *message)
     pthread_mutex_lock(&m->lock);
     m->dial.verdict = verdict_of(m, code, message);
     explain_failure(m, code, message);
-    m->refusal = refusal(code) != NULL ? (uint8_t)code : 0;
+    m->refusal = refusal(m, code) != NULL ? (uint8_t)code : 0;
     m->notes.failed = true;
     host_kick(m);
     pthread_mutex_unlock(&m->lock);
