@@ -294,6 +294,14 @@ static int load_clock(struct store_db *db)
     return SQLITE_OK;
 }
 
+/* It was written since the machine was started, and the clock has not gone on by more. */
+void store_db_clock_was(struct store_db *db, int64_t clock_ms)
+{
+    const int64_t now_ms = store_now_ms();
+    if (clock_ms > store_clock_ms(db) && clock_ms - db->clock_stored_ms <= now_ms)
+        db->clock_base_ms = clock_ms - now_ms;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int open_sql(struct store_db *db)

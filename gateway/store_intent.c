@@ -118,6 +118,7 @@ void intent_begin(struct intent *log, const uint8_t id[INTENT_ID_BYTES])
     store_length(log->map + INTENT_START, 0);
     store_word(log->map + INTENT_AT_TAIL, INTENT_START);
     store_word(log->map + INTENT_AT_MARKED, 0);
+    store_word(log->map + INTENT_AT_CLOCK, 0);
     memset(log->map, 0, INTENT_AT_CHECK);
     intent_write_head(log->map, log->size);
     memcpy(log->map + INTENT_AT_ID, id, INTENT_ID_BYTES);
@@ -163,7 +164,8 @@ size_t intent_room(const struct intent *log)
     return log->map != NULL ? log->size - log->head - 8 : 0;
 }
 
-bool intent_append(struct intent *log, const struct store_ops *ops, struct intent_links links)
+bool intent_append(struct intent *log, const struct store_ops *ops, struct intent_links links,
+                   int64_t clock_ms)
 {
     const size_t room = intent_room(log) / 8 * 8;
     if (room <= INTENT_ENTRY_BYTES)
@@ -184,6 +186,7 @@ bool intent_append(struct intent *log, const struct store_ops *ops, struct inten
     memcpy(entry + 8, &check, sizeof check);
     const size_t size = INTENT_ENTRY_BYTES + padded(len);
     store_length(entry + size, 0);
+    store_word(log->map + INTENT_AT_CLOCK, (uint64_t)clock_ms);
     store_length(entry, (uint32_t)len);
     log->head += size;
     log->last.seq = seq;

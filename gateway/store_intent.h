@@ -84,9 +84,10 @@ void intent_begin(struct intent *log, const uint8_t id[INTENT_ID_BYTES]);
 /* An id that was never used and can't be guessed by who does not know this log's. */
 void intent_next_id(const struct intent *log, uint8_t id[INTENT_ID_BYTES]);
 
-/* All of the list as one entry, behind which a crash does not go back. False: no room, nothing is
- * changed. */
-bool intent_append(struct intent *log, const struct store_ops *ops, struct intent_links links);
+/* All of the list as one entry, behind which a crash does not go back; nor does the service clock
+ * behind `clock_ms`. False: no room, nothing is changed. */
+bool intent_append(struct intent *log, const struct store_ops *ops, struct intent_links links,
+                   int64_t clock_ms);
 struct intent_point intent_here(const struct intent *log);
 /* Everything before is in the database, which says so if `marked`. */
 void intent_done(struct intent *log, const struct intent_point *upto, bool marked);
@@ -115,6 +116,7 @@ struct intent_left {
     uint64_t first;   /* number of the first one of them, */
     uint64_t last;    /* and of the last */
     bool torn;        /* the last one is not whole */
+    int64_t clock_ms; /* of OURS; no check vouches for it */
 };
 
 /* Reads the file. With INTENT_OURS the operations that the database does not have are added to `out`,
@@ -142,6 +144,7 @@ enum {
     INTENT_AT_CHECK = 72, /* of all before */
     INTENT_AT_TAIL = 80,
     INTENT_AT_MARKED = 88, /* the database's mark as far as is known */
+    INTENT_AT_CLOCK = 96,  /* the service clock at the last entry, milliseconds */
     INTENT_START = 128,
 };
 

@@ -75,6 +75,7 @@ static uint32_t get_half(struct reader *r)
 struct header {
     struct intent_mark last; /* its id; the mark of the database, as far as it is known here */
     uint64_t tail;
+    int64_t clock_ms;
 };
 
 static enum intent_state read_header(struct bytes file, struct header *h)
@@ -86,6 +87,7 @@ static enum intent_state read_header(struct bytes file, struct header *h)
     const uint64_t check = get_word(&r);
     h->tail = get_word(&r);
     h->last.seq = get_word(&r);
+    h->clock_ms = (int64_t)get_word(&r);
     if (r.failed || file.len < INTENT_BYTES_MIN)
         return INTENT_FOREIGN;
     if (check == 0) /* about to begin */
@@ -189,6 +191,7 @@ static int take(struct bytes file, const struct intent_mark *mark, struct intent
     struct reader r = rd_of(file);
     rd_bytes(&r, h.tail >= INTENT_START && h.tail % 8 == 0 ? (size_t)h.tail : SIZE_MAX);
     const bool wanted = left->state == INTENT_OURS;
+    left->clock_ms = wanted ? h.clock_ms : 0;
     return read_entries(&r, &h, wanted ? mark->seq : h.last.seq, names, wanted ? out : NULL, left);
 }
 

@@ -33,7 +33,8 @@ bool store_log_add(struct store *s, const struct store_ops *ops)
 {
     if (!s->logging)
         return false;
-    if (ops->first != NULL && !intent_append(&s->intent, ops, links_of(s)))
+    const int64_t clock_ms = s->clock_base_ms + store_now_ms();
+    if (ops->first != NULL && !intent_append(&s->intent, ops, links_of(s), clock_ms))
         s->logging = false;
     note_used(s);
     return s->logging;
@@ -187,6 +188,8 @@ static int replay(struct store *s, const char *path, size_t size)
     rc = intent_read(path, marked ? &mark : NULL, &names, &ops, &left);
     if (rc == 0) {
         say_left(s, path, &left);
+        store_db_clock_was(&s->db, left.clock_ms);
+        s->clock_base_ms = s->db.clock_base_ms;
         make(s, path, size);
         rc = take_over(s, &ops, &names, marked);
         if (rc == SQLITE_OK && s->intent.map == NULL && left.state != INTENT_NONE)

@@ -188,6 +188,8 @@ struct store_db {
 
 /* The service clock: monotonic, over restarts, counts only while the gateway runs. */
 int64_t store_clock_ms(const struct store_db *db);
+/* Just opened: it had come that far, says what may be damaged. */
+void store_db_clock_was(struct store_db *db, int64_t clock_ms);
 
 /* Opens what `db` names, and checks it. What is no database of ours, or a broken one, is moved
  * aside, and `notice` says so ("" otherwise). 0; a positive code of SQLite, with `why`. */
@@ -276,6 +278,7 @@ struct store_said {
 
 struct store {
     /* Constant after store_open(). */
+    int64_t clock_base_ms; /* the database's, which stays as well */
     int64_t linger_ms;
     int64_t lazy_ms;
     int64_t retry_min_ms;

@@ -11,7 +11,7 @@
 #include "store_priv.h"
 #include "suite.h"
 
-enum { SIZE = 16 * 1024, ROUNDS = 3000 };
+enum { SIZE = 16 * 1024, ROUNDS = 3000, SECOND_MS = 1000 };
 
 static char dir[64];
 static char path[96];
@@ -54,7 +54,7 @@ static bool append(uint64_t number, size_t len)
         .spool = {.number = number, .topic = bytes_str("t"), .body = body, .qos = 1}
     };
     store_ops_add(&ops, store_op_of(&r, false));
-    const bool done = intent_append(&it, &ops, links);
+    const bool done = intent_append(&it, &ops, links, (int64_t)number * SECOND_MS);
     store_ops_free(&ops);
     body_unref(body);
     return done;
@@ -92,6 +92,8 @@ static uint64_t found(uint64_t seq, uint64_t first)
     const uint64_t n = found_at(path, seq, first, &left);
     ck_assert_int_eq(left.state, INTENT_OURS);
     ck_assert(!left.torn);
+    if (n > 0) /* the clock of the last one */
+        ck_assert_int_eq(left.clock_ms, (int64_t)(first + n - 1) * SECOND_MS);
     return n;
 }
 
@@ -275,7 +277,8 @@ START_TEST(what_the_database_has_is_not_found_again)
 
 END_TEST
 
-/* The order of stores: all but the length, then the length. */
+/* The order of stores: all but the length, then the length. The clock is another word, which may be
+ * there or not. */
 START_TEST(a_crash_at_any_octet_of_an_append_leaves_the_entries_before)
 {
     static uint8_t before[SIZE];
@@ -286,6 +289,7 @@ START_TEST(a_crash_at_any_octet_of_an_append_leaves_the_entries_before)
     load(before);
     ck_assert(append(2, 99));
     load(after);
+    memcpy(before + INTENT_AT_CLOCK, after + INTENT_AT_CLOCK, sizeof(uint64_t));
     intent_close(&it);
     for (size_t cut = head; cut <= head + 200; cut++) {
         memcpy(file, before, SIZE);
