@@ -36,7 +36,7 @@ trap 'rm -rf "$work"' EXIT
 # A share of the seeds for each processor, one behind the other. What fails is seen at once.
 share() {
     build/chaos/bin/sennet-chaos --nodes "${CHAOS_NODES:-200}" --minutes "${CHAOS_MINUTES:-1440}" \
-        --restarts "${CHAOS_RESTARTS:-0}" --seed "$2" --seeds "$3" --figures 2>&1 | tee "$work/$1" |
+        --restarts "${CHAOS_RESTARTS:-0}" --failures "${CHAOS_FAILURES:-0}" --seed "$2" --seeds "$3" --figures 2>&1 | tee "$work/$1" |
         grep --line-buffered -A1 '^seed ' || true
 }
 

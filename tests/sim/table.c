@@ -348,6 +348,32 @@ void table_commit(struct sim_table *t, uint64_t batch)
     t->committed = batch;
 }
 
+bool table_survives_failing(const struct sn_record *record)
+{
+    return record->type == SN_REC_SPOOL || record->type == SN_REC_SPOOL_GONE ||
+           record->type == SN_REC_ROUTED;
+}
+
+void table_fail(struct sim_table *t)
+{
+    list_foreach_safe (link, next, &t->pending) {
+        struct sim_row *row = container_of(link, struct sim_row, link);
+        if (table_survives_failing(&row->record))
+            apply(t, row);
+        else
+            row_free(row);
+    }
+}
+
+void table_forget(struct sim_table *t)
+{
+    list_foreach_safe (link, next, &t->all) {
+        struct sim_row *row = container_of(link, struct sim_row, link);
+        if (row->record.type != SN_REC_SPOOL)
+            row_remove(t, row);
+    }
+}
+
 void table_crash(struct sim_table *t)
 {
     while (!list_empty(&t->pending))

@@ -42,6 +42,12 @@ void table_deinit(struct sim_table *t);
 void table_put(struct sim_table *t, uint64_t batch, const struct sn_record *record);
 /* All batches up to that one are committed. */
 void table_commit(struct sim_table *t, uint64_t batch);
+/* What a store does not forget while it fails: what may have been promised, and would not be told again. */
+bool table_survives_failing(const struct sn_record *record);
+/* The store fails: of what is on its way only that is committed. */
+void table_fail(struct sim_table *t);
+/* It works again, and will be told everything: only that is left. */
+void table_forget(struct sim_table *t);
 /* What is not committed is lost. */
 void table_crash(struct sim_table *t);
 

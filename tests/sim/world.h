@@ -75,6 +75,7 @@ struct sim_world {
     struct list held;    /* struct sim_packet: their batch is not committed yet */
     struct list commits; /* struct sim_commit */
     uint64_t routed;     /* journal number of the message being taken */
+    bool failing;        /* the store */
     bool accepting;
     void (*log)(void *arg, const struct log_record *record);
     void *log_arg;
@@ -84,6 +85,10 @@ struct sim_world {
  * lists that the configuration mentions must outlive the world. */
 void sim_init(struct sim_world *w, const struct sn_engine_config *config,
               const struct shared_config *shared, int64_t now_ms);
+/* The store takes nothing any more, and works again: then it is told everything. Nobody may be killed
+ * in between: what would be lost then nobody was promised. */
+void sim_store_fails(struct sim_world *w);
+void sim_store_works(struct sim_world *w);
 /* Frees the machines, which assert that they gave back all memory; outputs not taken are lost. */
 void sim_deinit(struct sim_world *w);
 

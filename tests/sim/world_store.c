@@ -67,23 +67,35 @@ void sim_free_machines(struct sim_world *w)
 
 /* ---- what goes in ---------------------------------------------------------------------------- */
 
+/* While the store fails, what it would forget is as good as not told. */
+static void put(struct sim_world *w, const struct sn_record *r, bool *any)
+{
+    *any = true;
+    if (!w->failing || table_survives_failing(r))
+        table_put(&w->table, w->batch, r);
+}
+
 /* The session's first: what it records of a client that is discarded comes before that. */
 void sim_record(struct sim_world *w)
 {
     struct sn_record r;
-    const uint64_t before = w->table.written;
+    bool any = false;
     for (; w->shared != NULL && shared_peek_record(w->shared, &r); shared_done_record(w->shared))
-        table_put(&w->table, w->batch, &r);
+        put(w, &r, &any);
     for (; w->spool != NULL && spool_peek_record(w->spool, &r); spool_done_record(w->spool))
-        table_put(&w->table, w->batch, &r);
+        put(w, &r, &any);
     for (; sn_engine_peek_record(w->engine, &r); sn_engine_done_record(w->engine))
-        table_put(&w->table, w->batch, &r);
+        put(w, &r, &any);
     if (w->routed != 0)
-        table_put(&w->table, w->batch,
-                  &(struct sn_record){.type = SN_REC_ROUTED, .routed = {.journal = w->routed}});
+        put(w, &(struct sn_record){.type = SN_REC_ROUTED, .routed = {.journal = w->routed}}, &any);
     w->routed = 0;
-    if (w->table.written == before)
+    if (!any)
         return;
+    if (w->failing) { /* nobody waits for it */
+        table_commit(&w->table, w->batch++);
+        start_batch(w);
+        return;
+    }
     struct sim_commit *commit = must(calloc(1, sizeof *commit));
     *commit = (struct sim_commit){.batch = w->batch, .at_ms = w->now_ms + w->commit_ms};
     list_init(&commit->link);
@@ -96,7 +108,7 @@ uint64_t sim_store_message(struct sim_world *w, const struct up_event *event)
 {
     const struct sim_message m = {
         .topic = event->topic, .body = event->body, .qos = event->qos, .retain = event->retain};
-    w->routed = table_message(&w->table, &m);
+    w->routed = w->failing ? 0 : table_message(&w->table, &m);
     return w->routed;
 }
 
@@ -107,6 +119,10 @@ static bool fetch(struct sim_world *w)
     size_t max_bytes;
     if (!spool_wants_fetch(w->spool, &after, &n, &max_bytes))
         return false;
+    if (w->failing) {
+        spool_fetch_done(w->spool, w->now_ms, true);
+        return true;
+    }
     struct sim_table seen;
     table_copy(&w->table, &seen);
     struct sim_row **rows = table_sorted(&seen);
@@ -217,10 +233,10 @@ static void restore_rows(const struct sim_table *t, const struct sim_world *w)
     free(rows);
 }
 
-static void make_usable(struct sim_world *w)
+static void make_usable(struct sim_world *w, bool usable)
 {
-    spool_usable(w->spool, w->now_ms, true);
-    sn_engine_spooling(w->engine, true);
+    spool_usable(w->spool, w->now_ms, usable);
+    sn_engine_spooling(w->engine, usable);
     tell_spool(w);
 }
 
@@ -232,13 +248,13 @@ void sim_add_spool(struct sim_world *w, const struct spool_config *config)
     sim_free_machines(w);
     sim_make_machines(w);
     spool_restore(w->spool, SN_NO_CLIENT, 0, 0, 0);
-    make_usable(w);
+    make_usable(w, true);
     sim_pump(w);
 }
 
 void sim_kill(struct sim_world *w)
 {
-    assert(w->batch != 0);
+    assert(w->batch != 0 && !w->failing);
     sim_free_machines(w);
     table_crash(&w->table);
     w->routed = 0;
@@ -266,11 +282,46 @@ void sim_start(struct sim_world *w)
     sim_make_machines(w);
     restore_rows(&w->table, w);
     if (w->spool != NULL)
-        make_usable(w);
+        make_usable(w, true);
     sn_engine_restored(w->engine, w->now_ms);
     sim_pump(w);
     if (w->shared != NULL)
         route_again(w);
+}
+
+/* ---- trouble --------------------------------------------------------------------------------- */
+
+void sim_store_fails(struct sim_world *w)
+{
+    assert(w->spool != NULL && !w->failing);
+    sim_pump(w);
+    w->failing = true;
+    table_fail(&w->table);
+    w->table.committed = w->batch - 1;
+    for (struct sim_commit *c = next_commit(w); c != NULL; c = next_commit(w)) {
+        list_unlink(&c->link);
+        free(c);
+    }
+    make_usable(w, false);
+    sim_pump(w);
+}
+
+void sim_store_works(struct sim_world *w)
+{
+    const int64_t commit_ms = w->commit_ms;
+    assert(w->failing);
+    sim_pump(w); /* what belongs to the time before */
+    w->failing = false;
+    w->commit_ms = 0; /* the one transaction with all of it is there before anybody hears so */
+    table_forget(&w->table);
+    sn_engine_record_all(w->engine);
+    shared_record_all(w->shared);
+    spool_record_all(w->spool);
+    sim_record(w);
+    sim_commit(w);
+    w->commit_ms = commit_ms;
+    make_usable(w, true);
+    sim_pump(w);
 }
 
 /* ---- is all well? ---------------------------------------------------------------------------- */

@@ -245,6 +245,7 @@ struct totals {
     uint64_t connects, sleeps, wakes, moves, takeovers, reboots, vanished, losses, wills, updates,
         flaps, broken; /* broken: with requests under way */
     uint64_t restarts;
+    uint64_t failures; /* of the store */
     uint64_t gw_requests, gw_answered, gw_repeated;
     uint64_t node_answered, node_repeated;
 };
@@ -254,6 +255,7 @@ struct chaos_options {
     unsigned nodes;
     int64_t active_ms;
     int64_t restart_ms; /* between two restarts, in the mean; 0: there are none, and no store */
+    int64_t fail_ms;    /* between two failures of the store, likewise */
     int trace;          /* node, or -1 */
 };
 
@@ -276,13 +278,15 @@ struct chaos {
     uint64_t base_memory, base_shared; /* what the machines keep without clients */
     unsigned retry_count;              /* of the nodes */
     struct deadline restart;
-    bool down; /* the gateway */
-    bool calm; /* clean air, nobody does anything new */
+    struct deadline trouble; /* of the store */
+    int64_t worked_ms;       /* since when it works again */
+    bool down;               /* the gateway */
+    bool calm;               /* clean air, nobody does anything new */
     unsigned n_gone;
     bool failed;
 };
 
-enum timer_kind { TIMER_NODE, TIMER_NEWS, TIMER_BROKER, TIMER_RESTART };
+enum timer_kind { TIMER_NODE, TIMER_NEWS, TIMER_BROKER, TIMER_RESTART, TIMER_TROUBLE };
 
 /* world.c */
 /* False when it failed, after it has said how. */
@@ -333,6 +337,7 @@ size_t news_topic(const struct news *m, char *out, size_t size);
 void restart_init(struct chaos *x);
 void restart_deinit(struct chaos *x);
 void restart_due(struct chaos *x);
+void trouble_due(struct chaos *x);
 
 /* node.c */
 void node_init(struct chaos *x, unsigned index);

@@ -13,6 +13,7 @@ static const char usage[] =
     "  --minutes M   of virtual time in bad air (1440)\n"
     "  --restarts R  kill the gateway every R seconds or so, and start it from its store (0: "
     "never)\n"
+    "  --failures F  with restarts: the store fails every F seconds or so (0: never)\n"
     "  --seed S      the first seed (1)\n"
     "  --seeds K     how many, one after the other (1)\n"
     "  --trace NODE  print every packet of this node, by its number\n"
@@ -68,7 +69,8 @@ static void print_summary(const struct chaos_options *o, const struct totals *t)
            of(t->reboots), of(t->vanished), of(t->losses), of(t->wills), of(t->updates),
            of(t->flaps), of(t->broken));
     if (t->restarts > 0)
-        printf("restarts of the gateway: %llu\n", of(t->restarts));
+        printf("restarts of the gateway: %llu, failures of its store: %llu\n", of(t->restarts),
+               of(t->failures));
     printf(
         "requests of the gateway: %llu, answered %llu, repeated %llu: %.3f of the least number\n",
         of(t->gw_requests), of(t->gw_answered), of(t->gw_repeated),
@@ -127,6 +129,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
         {"nodes",    required_argument, NULL, 'n'},
         {"minutes",  required_argument, NULL, 'm'},
         {"restarts", required_argument, NULL, 'r'},
+        {"failures", required_argument, NULL, 'd'},
         {"seed",     required_argument, NULL, 's'},
         {"seeds",    required_argument, NULL, 'k'},
         {"trace",    required_argument, NULL, 't'},
@@ -146,6 +149,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
             break;
         case 'r':
             a->chaos.restart_ms = (int64_t)number(optarg, 1000000) * SECOND_MS;
+            break;
+        case 'd':
+            a->chaos.fail_ms = (int64_t)number(optarg, 1000000) * SECOND_MS;
             break;
         case 's':
             a->chaos.seed = number(optarg, UINT64_MAX);

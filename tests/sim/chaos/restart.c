@@ -7,13 +7,19 @@
  *
  * It stays away for longer than a packet lives: a copy of a PUBLISH of QoS 2 that comes after the
  * exchange is complete is known by what the engine remembers of it, which is not stored.
+ *
+ * Now and then the store fails for a while. The gateway goes on, and when the store works again it is told
+ * everything: nobody may notice, nor anything be lost by a later end. It is not killed in between, as
+ * then nothing is promised.
  */
 #include <stdlib.h>
 
 #include "mqttsn/engine_priv.h"
 #include "sim/chaos/chaos.h"
 
-enum { MOST_AWAY_MS = 20 * SECOND_MS };
+enum { MOST_AWAY_MS = 20 * SECOND_MS, MOST_FAILING_MS = 60 * SECOND_MS };
+
+enum { SETTLED_MS = 3 * SECOND_MS /* what nobody took when the store failed has been taken */ };
 
 static void arm(struct chaos *x)
 {
@@ -22,16 +28,27 @@ static void arm(struct chaos *x)
     deadline_arm(&x->timers, &x->restart, chaos_now(x) + wait_ms);
 }
 
+static void arm_trouble(struct chaos *x)
+{
+    const int64_t wait_ms =
+        x->w.failing ? chaos_random(x, 1, MOST_FAILING_MS) : chaos_about(x, x->options.fail_ms);
+    deadline_arm(&x->timers, &x->trouble, chaos_now(x) + wait_ms);
+}
+
 void restart_init(struct chaos *x)
 {
     deadline_init(&x->restart, TIMER_RESTART);
+    deadline_init(&x->trouble, TIMER_TROUBLE);
     if (x->options.restart_ms > 0)
         arm(x);
+    if (x->options.restart_ms > 0 && x->options.fail_ms > 0)
+        arm_trouble(x);
 }
 
 void restart_deinit(struct chaos *x)
 {
     deadline_disarm(&x->timers, &x->restart);
+    deadline_disarm(&x->timers, &x->trouble);
 }
 
 static void judge_store(struct chaos *x)
@@ -60,6 +77,21 @@ static void start(struct chaos *x)
     broker_returns(x);
 }
 
+void trouble_due(struct chaos *x)
+{
+    if (x->w.failing) {
+        sim_store_works(&x->w);
+        judge_store(x);
+        x->worked_ms = chaos_now(x);
+    } else if (!x->down && !x->calm) {
+        x->totals->failures++;
+        sim_store_fails(&x->w);
+    }
+    chaos_flush(x);
+    if (x->w.failing || !x->calm)
+        arm_trouble(x);
+}
+
 static void die(struct chaos *x)
 {
     x->totals->restarts++;
@@ -73,7 +105,7 @@ void restart_due(struct chaos *x)
 {
     if (x->down)
         start(x);
-    else if (!x->calm)
+    else if (!x->calm && !x->w.failing && chaos_now(x) - x->worked_ms >= SETTLED_MS)
         die(x);
     chaos_flush(x);
     if (x->down || !x->calm)

@@ -19,10 +19,11 @@ void chaos_fail(struct chaos *x, const char *format, ...)
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
-    printf("\n  reproduce: sennet-chaos --nodes %u --minutes %lld --restarts %lld --seed %llu "
-           "--seeds 1 [--trace NODE]\n",
+    printf("\n  reproduce: sennet-chaos --nodes %u --minutes %lld --restarts %lld --failures %lld "
+           "--seed %llu --seeds 1 [--trace NODE]\n",
            x->options.nodes, (long long)(x->options.active_ms / MINUTE_MS),
-           (long long)(x->options.restart_ms / SECOND_MS), (unsigned long long)x->options.seed);
+           (long long)(x->options.restart_ms / SECOND_MS),
+           (long long)(x->options.fail_ms / SECOND_MS), (unsigned long long)x->options.seed);
 }
 
 int64_t chaos_random(struct chaos *x, int64_t from, int64_t to)
@@ -156,6 +157,9 @@ static void fire(struct chaos *x, struct deadline *d)
         break;
     case TIMER_RESTART:
         restart_due(x);
+        break;
+    case TIMER_TROUBLE:
+        trouble_due(x);
         break;
     }
 }
