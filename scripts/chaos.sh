@@ -7,7 +7,7 @@
 #   chaos.sh SEEDS [FIRST_SEED]
 #
 # Environment: CHAOS_NODES (200), CHAOS_MINUTES (1440), CHAOS_RESTARTS (0: never; else the gateway is
-# killed every so many seconds or so). Prints what failed, with the command that plays it again, and a
+# killed every so many seconds or so), CHAOS_FAILURES (0; its store fails that often). Prints what failed, with the command that plays it again, and a
 # summary; exit status 1 if anything failed.
 set -eu
 
@@ -36,7 +36,8 @@ trap 'rm -rf "$work"' EXIT
 # A share of the seeds for each processor, one behind the other. What fails is seen at once.
 share() {
     build/chaos/bin/sennet-chaos --nodes "${CHAOS_NODES:-200}" --minutes "${CHAOS_MINUTES:-1440}" \
-        --restarts "${CHAOS_RESTARTS:-0}" --failures "${CHAOS_FAILURES:-0}" --seed "$2" --seeds "$3" --figures 2>&1 | tee "$work/$1" |
+        --restarts "${CHAOS_RESTARTS:-0}" --failures "${CHAOS_FAILURES:-0}" \
+        --seed "$2" --seeds "$3" --figures 2>&1 | tee "$work/$1" |
         grep --line-buffered -A1 '^seed ' || true
 }
 
