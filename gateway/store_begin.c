@@ -182,7 +182,9 @@ static int set_aside(struct store *s, char *notice, size_t notice_size, char *wh
 
 int store_open_again(struct store *s, char *notice, size_t notice_size, char *why, size_t why_size)
 {
+    pthread_mutex_lock(&s->lock);
     s->reading = false;
+    pthread_mutex_unlock(&s->lock);
     int rc = lock_again(s, why, why_size);
     if (rc != SQLITE_OK)
         return rc;
