@@ -9,23 +9,36 @@
  *                                           own_peek_command()  -> whoever opens and ends connections
  *
  *     OPEN            CONNECT with id, will, clean; OPENED when the CONNACK has come. While the broker
- *                     is away and PUBLISHes are taken (own_accepting()), at once. A refusal by the
- *                     broker is the client's: busy when it may go away, else never
+ *                     is away and PUBLISHes are taken (own_accepting()), at once, unless its latest
+ *                     answer was a refusal. A refusal by the broker is the client's: busy when it may
+ *                     go away, else never; no answer within 20 s is busy
+ *     ... other key   the client of this MQTT client id has begun a session anew: the old key is dead
+ *                     (port.h), and the machine goes on for the new one, with what the spool has
  *     CLOSE normal    DISCONNECT, when nothing is open any more: what the spool still has goes before
  *     CLOSE lost      the connection is cut without DISCONNECT: the broker publishes the will. If there
- *                     is no connection then, or messages wait in the spool, the will is published as a
- *                     PUBLISH behind them
+ *                     is no connection then, or something is open, or messages wait in the spool, or it
+ *                     is not the connection's will yet, the will is published as a PUBLISH behind them
+ *     CLOSE discard   what the broker would keep of the session is wiped by a connection with a clean
+ *                     one
  *     SET_WILL        the connection is made anew with the new will when nothing is open (MQTT can't
- *                     change it otherwise); until then the old one holds. Sessions that the broker
- *                     would forget by that are subscribed again
+ *                     change it otherwise), after a second, and every ten seconds at most; until then
+ *                     the old one holds. Sessions that the broker would forget by that are subscribed
+ *                     again
  *     sleep           nothing: the connection stays
- *     SUBSCRIBE       passed on; kept too, for a broker that has lost the session, and for restarts
+ *     SUBSCRIBE       passed on; kept too, for a broker that has lost the session, and for restarts.
+ *                     Without connection, if PUBLISHes are taken, one that the session has already is
+ *                     granted from what is known, a new one is refused as busy
+ *     MESSAGE         to the client as it comes; retained ones only if the client has asked for them,
+ *                     not when it was subscribed again behind its back
+ *     UPSTREAM        never: whether a broker can be reached is more than one client's affair
  *
- * A connection that was lost is made again by itself, with `back_off` jittered so that many do not
- * come at once, while the client has a session; the client notices nothing if the broker kept the
- * session, or if it is subscribed again. If the broker ends the connection with "taken over", or twice
- * within TAKEN_OVER_MS of a CONNACK while nothing says that the broker itself is in trouble, then
- * somebody else speaks for the client: CLOSED, and no more attempts until the client comes again.
+ * A connection that was lost is made again by itself (by whoever was told OWN_CONNECT, jittered so that
+ * many do not come at once) while the client is connected, or something of it is to be sent; the client
+ * notices nothing if the broker kept the session, or if it is subscribed again. If the broker ends the
+ * connection with "taken over", or twice in a row within OWN_TAKEN_OVER_MS of a CONNACK while nothing
+ * says within a second that the broker itself is in trouble, then somebody else speaks for the client:
+ * CLOSED, and no more attempts until the client comes again. So it is when a broker refuses for ever
+ * to take back a client that was connected.
  */
 #ifndef SENNET_BROKER_OWN_H
 #define SENNET_BROKER_OWN_H
@@ -42,9 +55,11 @@
 
 struct own_config {
     enum log_level log_level;
-    bool journal; /* emit SUBSCRIPTION records */
-    uint32_t max_filters;
+    bool journal;         /* emit SUBSCRIPTION records */
+    uint32_t max_filters; /* beside what its OPEN says; 0: no limit */
 };
+
+enum { OWN_TAKEN_OVER_MS = 5000 };
 
 struct own;
 
@@ -52,7 +67,9 @@ struct own;
 struct own *own_new(const struct own_config *config, uint64_t client, int64_t now_ms);
 void own_free(struct own *o);
 
-/* As shared.h has them. */
+/* Before any input: the client has a stored SESSION. */
+void own_restore_session(struct own *o, bool clean);
+/* As shared.h has them. A SUBSCRIPTION stands for a SESSION that is not clean. */
 int own_restore(struct own *o, const struct sn_record *record);
 void own_accepting(struct own *o, int64_t now_ms, bool accepting);
 void own_request(struct own *o, int64_t now_ms, const struct sn_request *request);
@@ -70,7 +87,9 @@ enum own_command_type {
     OWN_ABORT,      /* without */
 };
 
-/* Borrowed until done. */
+/* To be taken behind the requests for the connection. After DISCONNECT and ABORT nothing that the
+ * connection still says is for this machine: what was open on it has been answered as busy. Borrowed
+ * until done. */
 struct own_command {
     enum own_command_type type;
     bool clean;               /* CONNECT: the broker forgets what it had of this client id */
@@ -79,6 +98,8 @@ struct own_command {
 
 bool own_peek_command(struct own *o, struct own_command *out);
 void own_done_command(struct own *o);
+/* A MESSAGE borrows what the up_event borrowed, so events must be drained before the next one (asserted).
+ */
 bool own_peek_event(struct own *o, struct sn_event *out);
 void own_done_event(struct own *o);
 bool own_peek_upstream(struct own *o, struct up_request *out);
@@ -96,6 +117,7 @@ struct log_ring *own_log(struct own *o);
 struct own_gauges {
     bool connected;
     uint32_t filters;
+    uint64_t unasked; /* messages from the broker for which nobody has asked, since start */
     uint64_t memory_bytes;
 };
 

@@ -154,11 +154,12 @@ void pend_free(struct router *r, struct pend *p)
 bool pend_send(struct router *r, struct pend *p)
 {
     struct part *part = p->part;
+    p->qos = part_qos(part);
     const struct sn_request request = {
         .type = SN_REQ_SUBSCRIBE,
         .client = part->client->key,
         .token = p->token,
-        .subscribe = {.filter = bytes_of(part->text, part->len), .qos = part_qos(part)},
+        .subscribe = {.filter = bytes_of(part->text, part->len), .qos = p->qos},
     };
     if (!router_ask(r, part->broker, &request))
         return false;
@@ -185,27 +186,32 @@ uint8_t part_qos(const struct part *p)
     return most;
 }
 
-void part_reckon(struct part *p)
-{
-    const bool over = p->granted > part_qos(p);
-    if (over && !p->over)
-        p->client->n_over++;
-    if (!over && p->over)
-        p->client->n_over--;
-    p->over = over;
-}
-
-void parts_reckon(const struct want *w)
-{
-    for (uint32_t i = 0; i < w->n_ties; i++)
-        part_reckon(w->ties[i].part);
-}
-
 void part_owe(struct router *r, struct part *p)
 {
     if (!list_linked(&p->owed))
         list_push_back(&r->brokers[p->broker].owed_parts, &p->owed);
     router_retry_later(r, p->broker);
+}
+
+void part_reckon(struct router *r, struct part *p)
+{
+    const uint8_t wanted = part_qos(p);
+    const bool over = p->granted > wanted;
+    if (over && !p->over)
+        p->client->n_over++;
+    if (!over && p->over)
+        p->client->n_over--;
+    p->over = over;
+    if (p->held && p->qos < wanted && list_empty(&p->pends)) {
+        p->held = false; /* not as it is wanted */
+        part_owe(r, p);
+    }
+}
+
+void parts_reckon(struct router *r, const struct want *w)
+{
+    for (uint32_t i = 0; i < w->n_ties; i++)
+        part_reckon(r, w->ties[i].part);
 }
 
 static struct part *part_find(const struct client *c, unsigned broker, struct bytes text)
@@ -244,7 +250,7 @@ static struct part *part_get(struct router *r, struct client *c, const struct pi
 static void part_settle(struct router *r, struct part *p, bool tell_brokers)
 {
     if (!list_empty(&p->ties)) {
-        part_reckon(p);
+        part_reckon(r, p);
         return;
     }
     while (!list_empty(&p->pends))

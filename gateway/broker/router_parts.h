@@ -18,9 +18,9 @@ bool want_retie(struct router *r, struct want *w, enum sn_outcome *outcome);
 
 /* What the filters of the part want of it. */
 uint8_t part_qos(const struct part *p);
-/* After a change of that, or of what the broker grants. */
-void part_reckon(struct part *p);
-void parts_reckon(const struct want *w);
+/* After a change of that, or of what the broker has: it may have to be asked again. */
+void part_reckon(struct router *r, struct part *p);
+void parts_reckon(struct router *r, const struct want *w);
 /* The broker did not take it now. */
 void part_owe(struct router *r, struct part *p);
 

@@ -215,8 +215,9 @@ struct part {
     struct list pends;
     struct list owed; /* in broker.owed_parts: refused as busy */
     uint8_t broker;
-    uint8_t granted; /* by the latest answer that was not a refusal */
-    bool held;       /* the broker has it as it is wanted */
+    uint8_t granted; /* by the latest answer that was not a refusal, ... */
+    uint8_t qos;     /* ... when that was asked for */
+    bool held;       /* the broker has it */
     bool asked;      /* it may have it */
     bool over;       /* counted in client.n_over */
     uint32_t len;
@@ -240,7 +241,8 @@ struct pend {
     struct want *want; /* NULL: nobody's */
     struct ask *ask;   /* NULL: nobody waits for it */
     uint16_t token;
-    bool sent; /* else the session is not open yet */
+    uint8_t qos; /* asked for */
+    bool sent;   /* else the session is not open yet */
 };
 
 void router_on_subscribe(struct router *r, const struct sn_request *request);

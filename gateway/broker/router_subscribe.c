@@ -72,7 +72,7 @@ static void ask_settle(struct router *r, struct ask *a)
         return;
     w->qos = w->granted;
     if (w->live)
-        parts_reckon(w);
+        parts_reckon(r, w);
     else
         want_free(r, w, true);
 }
@@ -91,14 +91,16 @@ static void pend_over(struct router *r, struct pend *p, enum sn_outcome outcome,
 {
     struct ask *a = p->ask;
     struct part *part = p->part;
+    if (outcome == SN_REFUSED_NEVER) /* its last word: it is not asked for that again */
+        part->qos = p->qos;
     pend_free(r, p);
-    if (outcome == SN_REFUSED_BUSY && part->granted < part_qos(part))
-        part->held = false; /* not as it is wanted */
     if (outcome == SN_REFUSED_BUSY && !part->held)
         part_owe(r, part);
     if (outcome != SN_OK && a == NULL)
         r->gauges.unheeded++;
-    if (a != NULL)
+    if (a == NULL)
+        part_reckon(r, part);
+    else
         ask_hear(r, a, outcome, granted);
 }
 
@@ -161,8 +163,8 @@ void router_on_subscribed(struct router *r, unsigned broker, const struct sn_eve
     if (event->outcome == SN_OK) {
         part->held = true;
         part->granted = granted;
+        part->qos = p->qos;
         list_unlink(&part->owed);
-        part_reckon(part);
     }
     pend_over(r, p, event->outcome, granted);
 }
@@ -221,7 +223,7 @@ void parts_subscribe(struct router *r, struct client *c, unsigned broker, bool s
         if (!session_present) {
             part->held = false;
             part->granted = 0;
-            part_reckon(part);
+            part_reckon(r, part);
         }
         subscribe_missing(r, part);
     }
@@ -314,6 +316,7 @@ int want_restore(struct router *r, struct client *c, struct bytes filter, uint8_
         part->held = true;
         part->asked = true;
         part->granted = wanted;
+        part->qos = wanted;
         if (!record_restored(r, part, wanted))
             return -ENOMEM;
     }

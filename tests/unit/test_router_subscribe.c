@@ -222,6 +222,23 @@ START_TEST(a_part_that_two_filters_share_stays_until_both_are_gone)
 
 END_TEST
 
+/* One broker has taken the lesser one, the other none: the node keeps what it had. */
+START_TEST(what_a_refused_subscribe_has_lowered_is_raised_again)
+{
+    struct router_life l = opened();
+    subscribed(&l, 1, "mine/x", 2);
+    router_subscribes(&l, 1, "mine/x", 1);
+    router_grants(&l, 0, 2);
+    router_answers(&l, 1, SN_REQ_SUBSCRIBE, SN_REFUSED_BUSY);
+    ck_assert_str_eq(router_said(&l),
+                     "0:sub 1 nodes/n1/x q1; 1:sub 1 nodes/n1/x q1; subscribed 7 busy");
+    router_pass_time(&l, 31000);
+    ck_assert_str_eq(router_said(&l), "0:sub 1 nodes/n1/x q2");
+    router_end(&l);
+}
+
+END_TEST
+
 START_TEST(more_filters_than_the_client_may_have_are_refused_as_busy)
 {
     struct router_life l = opened();
@@ -536,6 +553,7 @@ int main(void)
     tcase_add_test(subscribe, a_filter_that_is_nobodys_is_granted_and_matches_nothing);
     tcase_add_test(subscribe, each_subscribe_goes_on_since_only_that_brings_retained_messages);
     tcase_add_test(subscribe, a_part_that_two_filters_share_stays_until_both_are_gone);
+    tcase_add_test(subscribe, what_a_refused_subscribe_has_lowered_is_raised_again);
     tcase_add_test(subscribe, more_filters_than_the_client_may_have_are_refused_as_busy);
     tcase_add_test(subscribe, unsubscribed_before_it_is_granted_it_is_over);
     suite_add_tcase(suite, subscribe);

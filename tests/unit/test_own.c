@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client's own session: opening and closing, its connection, wills, and who else speaks for it. */
+#include <check.h>
+
+#include "unit/own_life.h"
+#include "unit/suite.h"
+
+/* ---- OPEN ------------------------------------------------------------------------------------ */
+
+START_TEST(it_is_opened_when_the_connack_has_come)
+{
+    struct own_life l = own_begin();
+    own_opens(&l, OWN_KEY, true, "w");
+    ck_assert_str_eq(own_said(&l), "connect clean will=w q1");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "opened ok");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_session_that_is_not_clean_tells_whether_the_broker_has_kept_it)
+{
+    struct own_life l = own_begin();
+    own_opens(&l, OWN_KEY, false, NULL);
+    ck_assert_str_eq(own_said(&l), "connect");
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "opened ok present");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_refusal_of_the_broker_is_the_clients)
+{
+    static const struct {
+        uint8_t code;
+        bool busy;
+    } rows[] = {
+        {1,    false}, /* 3.1.1: unacceptable protocol version */
+        {2,    false}, /* identifier rejected */
+        {3,    true }, /* server unavailable */
+        {4,    false}, /* bad user name or password */
+        {5,    false}, /* not authorised */
+        {0x80, true }, /* MQTT 5: unspecified */
+        {0x82, false}, /* protocol error */
+        {0x84, false}, /* unsupported version */
+        {0x85, false}, /* client id not valid */
+        {0x86, false}, /* bad user name or password */
+        {0x87, false}, /* not authorised */
+        {0x88, true }, /* server unavailable */
+        {0x89, true }, /* server busy */
+        {0x8A, false}, /* banned */
+        {0x90, false}, /* topic name invalid: the will's */
+        {0x97, true }, /* quota exceeded */
+        {0x9A, false}, /* retain not supported: the will's */
+        {0x9C, true }, /* use another server */
+        {0x9F, true }, /* connection rate exceeded */
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct own_life l = own_begin();
+        own_opens(&l, OWN_KEY, true, NULL);
+        own_said(&l);
+        own_is_refused(&l, rows[i].code);
+        ck_assert_str_eq(own_said(&l),
+                         rows[i].busy ? "disconnect; opened busy" : "disconnect; opened never");
+        own_closes(&l, SN_CLOSE_NORMAL, true);
+        ck_assert(own_is_over(l.o));
+        own_end(&l);
+    }
+}
+
+END_TEST
+
+/* The connection tries its next address, perhaps. */
+START_TEST(while_the_broker_does_not_answer_the_client_waits_but_not_for_ever)
+{
+    struct own_life l = own_begin();
+    own_opens(&l, OWN_KEY, true, NULL);
+    own_loses(&l);
+    own_pass_time(&l, 10000);
+    own_loses(&l);
+    ck_assert_str_eq(own_said(&l), "connect clean");
+    own_pass_time(&l, 11000);
+    ck_assert_str_eq(own_said(&l), "disconnect; opened busy");
+    own_connects(&l, false); /* too late */
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(while_publishes_are_taken_it_is_opened_at_once_though_the_broker_is_away)
+{
+    struct own_life l = own_begin();
+    own_is_accepting(&l, true);
+    own_opens(&l, OWN_KEY, true, NULL);
+    ck_assert_str_eq(own_said(&l), "connect clean; opened ok");
+    own_publishes(&l, "t", 1);
+    ck_assert_str_eq(own_said(&l), "pub t q1");
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "published 5 ok");
+
+    /* The broker refuses it, for ever: that is the client's, and it is not believed again. */
+    own_is_refused(&l, 5);
+    ck_assert_str_eq(own_said(&l), "disconnect; closed");
+    own_opens(&l, OWN_KEY, true, NULL);
+    ck_assert_str_eq(own_said(&l), "connect clean");
+    own_is_refused(&l, 5);
+    ck_assert_str_eq(own_said(&l), "disconnect; opened never");
+    own_opens(&l, OWN_KEY, true, NULL);
+    own_connects(&l, false);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    own_said(&l);
+    own_opens(&l, OWN_KEY, false, NULL);
+    ck_assert_str_eq(own_said(&l), "connect; opened ok");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(that_publishes_are_taken_is_also_good_news_for_one_that_waits)
+{
+    struct own_life l = own_begin();
+    own_opens(&l, OWN_KEY, false, NULL);
+    own_said(&l);
+    own_is_accepting(&l, true);
+    ck_assert_str_eq(own_said(&l), "opened ok");
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(opened_again_while_it_is_connected_it_is_opened_at_once)
+{
+    struct own_life l = own_opened(false, "w");
+    own_opens(&l, OWN_KEY, false, "w");
+    ck_assert_str_eq(own_said(&l), "opened ok present");
+    own_opens(&l, OWN_KEY, true, "w"); /* the broker is to forget */
+    ck_assert_str_eq(own_said(&l), "disconnect; connect clean will=w q1");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "opened ok");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(under_another_key_it_is_another_session_of_the_same_client)
+{
+    const uint64_t key = 2 << 24;
+    struct own_life l = own_opened(true, NULL);
+    own_subscribes(&l, "a", 1);
+    own_answers(&l, UP_OK, 1);
+    own_publishes(&l, "t", 1);
+    own_said(&l);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    ck_assert_str_eq(own_said(&l), ""); /* something is open */
+    own_opens(&l, key, true, NULL);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect clean");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "opened ok"); /* and no filters */
+    own_publishes(&l, "old key", 1);
+    ck_assert_str_eq(own_said(&l), "");
+    struct sn_event event;
+    own_upstream(l.o, l.now_ms, &(struct up_event){.type = UP_MESSAGE, .topic = bytes_str("t")});
+    ck_assert(own_peek_event(l.o, &event));
+    ck_assert_uint_eq(event.message.recipients[0].client, key);
+    own_done_event(l.o);
+    own_end(&l);
+}
+
+END_TEST
+
+/* ---- CLOSE ----------------------------------------------------------------------------------- */
+
+START_TEST(it_disconnects_when_everything_has_gone)
+{
+    struct own_life l = own_opened(true, "w");
+    own_publishes(&l, "t", 1);
+    own_has_backlog(&l, 2);
+    own_said(&l);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "published 5 ok");
+    own_has_backlog(&l, 1);
+    ck_assert(!own_is_over(l.o));
+    own_has_backlog(&l, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    ck_assert(own_is_over(l.o));
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_stored_session_is_not_over_and_its_broker_keeps_it)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_closes(&l, SN_CLOSE_NORMAL, false);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    ck_assert(!own_is_over(l.o));
+    own_opens(&l, OWN_KEY, false, NULL);
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "connect; opened ok present");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(what_waits_in_the_spool_is_sent_though_the_client_has_gone)
+{
+    struct own_life l = own_begin();
+    own_is_accepting(&l, true);
+    own_opens(&l, OWN_KEY, true, "w");
+    own_has_backlog(&l, 1);
+    own_said(&l);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    /* A node that has said good-bye has no will. */
+    ck_assert_str_eq(own_said(&l), "disconnect; connect clean");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "");
+    own_has_backlog(&l, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    ck_assert(own_is_over(l.o));
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_stored_session_that_is_discarded_is_wiped_at_the_broker)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_closes(&l, SN_CLOSE_NORMAL, false);
+    own_said(&l);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    ck_assert_str_eq(own_said(&l), "connect clean");
+    ck_assert(!own_is_over(l.o));
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    ck_assert(own_is_over(l.o));
+    own_end(&l);
+
+    /* Also from within it, and when another session begins before that is done. */
+    l = own_opened(false, NULL);
+    own_closes(&l, SN_CLOSE_NORMAL, true);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect clean");
+    own_opens(&l, 2 << 24, false, NULL);
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "opened ok");
+    own_end(&l);
+}
+
+END_TEST
+
+/* ---- wills ----------------------------------------------------------------------------------- */
+
+START_TEST(the_will_of_a_lost_node_is_published_by_the_broker_whose_connection_is_cut)
+{
+    struct own_life l = own_opened(true, "w");
+    own_closes(&l, SN_CLOSE_LOST, true);
+    ck_assert_str_eq(own_said(&l), "abort");
+    ck_assert(own_is_over(l.o));
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(behind_messages_that_wait_the_will_is_a_message)
+{
+    struct own_life l = own_opened(true, "w");
+    own_has_backlog(&l, 1);
+    own_closes(&l, SN_CLOSE_LOST, true);
+    ck_assert_str_eq(own_said(&l), "pub w q1 will");
+    own_answers(&l, UP_BUSY, 0); /* again in a while */
+    own_pass_time(&l, 1000);
+    ck_assert_str_eq(own_said(&l), "pub w q1 will");
+    own_has_backlog(&l, 0);
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    ck_assert(own_is_over(l.o));
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(without_connection_the_will_waits_for_one)
+{
+    struct own_life l = own_opened(false, "w");
+    own_loses(&l);
+    own_closes(&l, SN_CLOSE_LOST, false);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect");
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "pub w q1 will");
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(with_a_spool_the_will_does_not_wait)
+{
+    struct own_life l = own_opened(true, "w");
+    own_is_accepting(&l, true);
+    own_loses(&l);
+    own_said(&l);
+    own_closes(&l, SN_CLOSE_LOST, true);
+    ck_assert_str_eq(own_said(&l), "pub w q1 will; disconnect; connect clean");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_new_will_needs_a_new_connection_when_nothing_is_open)
+{
+    struct own_life l = own_opened(true, "w");
+    own_subscribes(&l, "a", 1);
+    own_answers(&l, UP_OK, 1);
+    own_publishes(&l, "t", 1);
+    own_said(&l);
+    own_sets_will(&l, "v");
+    own_pass_time(&l, 5000);
+    ck_assert_str_eq(own_said(&l), ""); /* something is open */
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect clean will=v q1; published 5 ok");
+    own_connects(&l, false);
+    ck_assert_str_eq(own_said(&l), "sub a q1");
+    own_answers(&l, UP_OK, 1);
+    own_closes(&l, SN_CLOSE_LOST, true);
+    ck_assert_str_eq(own_said(&l), "abort");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_will_that_changes_in_two_steps_or_often_costs_one_connection)
+{
+    struct own_life l = own_opened(false, "w");
+    own_sets_will(&l, "v");
+    own_pass_time(&l, 500);
+    own_sets_will(&l, "u");
+    own_pass_time(&l, 900);
+    ck_assert_str_eq(own_said(&l), "");
+    own_pass_time(&l, 200);
+    ck_assert_str_eq(own_said(&l), "disconnect; connect will=u q1");
+    own_connects(&l, true);
+    own_sets_will(&l, NULL);
+    own_pass_time(&l, 9000);
+    ck_assert_str_eq(own_said(&l), "");
+    own_sets_will(&l, "u"); /* as it was */
+    own_pass_time(&l, 9000);
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(lost_before_its_new_will_is_the_connections_a_node_has_the_new_one)
+{
+    struct own_life l = own_opened(true, "w");
+    own_sets_will(&l, "v");
+    own_closes(&l, SN_CLOSE_LOST, true);
+    ck_assert_str_eq(own_said(&l), "pub v q1 will");
+    own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "disconnect"); /* which takes the old one away */
+    own_end(&l);
+}
+
+END_TEST
+
+/* ---- connections that are lost --------------------------------------------------------------- */
+
+START_TEST(a_lost_connection_is_none_of_the_clients_business)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_loses(&l);
+    own_pass_time(&l, 600000);
+    own_loses(&l); /* an attempt */
+    own_publishes(&l, "t", 1);
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "published 5 busy");
+    own_tells(&l, "m", 1, false, 7);
+    ck_assert_str_eq(own_said(&l), "message m q1 j7");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(qos_2_in_doubt_is_answered_later)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_publishes(&l, "t", 2);
+    const struct up_request r = l.asked[0];
+    l.n_asked = 0;
+    own_loses(&l);
+    own_hears(&l, &(struct up_event){
+                      .type = UP_PUBLISHED, .token = r.token, .qos = 2, .result = UP_IN_DOUBT});
+    ck_assert_str_eq(own_said(&l), "pub t q2; published 5 doubt");
+    own_closes(&l, SN_CLOSE_NORMAL, false); /* it is still open */
+    ck_assert_str_eq(own_said(&l), "");
+    own_connects(&l, true);
+    own_hears(
+        &l, &(struct up_event){.type = UP_PUBLISHED, .token = r.token, .qos = 2, .result = UP_OK});
+    ck_assert_str_eq(own_said(&l), "disconnect; published 5 ok");
+    own_hears(/* once is enough */
+              &l, &(struct up_event){
+                      .type = UP_PUBLISHED, .token = r.token, .qos = 2, .result = UP_OK});
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(refusals_of_publishes_are_told)
+{
+    struct own_life l = own_opened(true, NULL);
+    own_publishes(&l, "t", 1);
+    own_answers(&l, UP_REFUSED, 0);
+    own_publishes(&l, "t", 0);
+    own_answers(&l, UP_BUSY, 0);
+    ck_assert_str_eq(own_said(&l), "pub t q1; published 5 never; pub t q0; published 5 busy");
+    own_end(&l);
+}
+
+END_TEST
+
+/* ---- who else speaks for it ------------------------------------------------------------------ */
+
+START_TEST(taken_over_says_the_broker_and_it_is_not_taken_back)
+{
+    struct own_life l = own_opened(false, "w");
+    own_hears(&l, &(struct up_event){.type = UP_DISCONNECTED, .taken_over = true});
+    ck_assert_str_eq(own_said(&l), "disconnect; closed");
+    own_pass_time(&l, 600000);
+    ck_assert_str_eq(own_said(&l), "");
+    own_closes(&l, SN_CLOSE_NORMAL, true); /* what is at the broker is the other's */
+    ck_assert_str_eq(own_said(&l), "");
+    ck_assert(own_is_over(l.o));
+    own_opens(&l, OWN_KEY, false, NULL);
+    ck_assert_str_eq(own_said(&l), "connect");
+    own_end(&l);
+}
+
+END_TEST
+
+/* Lost, connected, lost again ... `pause_ms` after each CONNACK. */
+static void flap(struct own_life *l, unsigned times, int64_t pause_ms)
+{
+    for (unsigned i = 0; i < times; i++) {
+        own_connects(l, true);
+        own_pass_time(l, pause_ms);
+        own_loses(l);
+    }
+}
+
+START_TEST(two_connections_in_a_row_that_did_not_last_were_ended_by_somebody_else)
+{
+    struct own_life l = own_opened(true, NULL);
+    own_loses(&l); /* it had lasted */
+    flap(&l, 1, 1000);
+    ck_assert_str_eq(own_said(&l), "");
+    flap(&l, 1, 1000);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    own_pass_time(&l, 1000);
+    ck_assert_str_eq(own_said(&l), "closed");
+    own_pass_time(&l, 600000);
+    ck_assert_str_eq(own_said(&l), "");
+    ck_assert(own_is_over(l.o)); /* a clean session */
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(connections_that_lasted_in_between_are_no_sign)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_loses(&l);
+    flap(&l, 1, 1000);
+    flap(&l, 1, 6000);
+    flap(&l, 1, 1000);
+    flap(&l, 1, 6000);
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(a_broker_in_trouble_is_no_sign)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_loses(&l);
+    flap(&l, 1, 1000);
+    own_broker_trouble(l.o, l.now_ms);
+    flap(&l, 3, 1000);
+    ck_assert_str_eq(own_said(&l), "");
+
+    /* Also when it is heard of a little later. */
+    own_pass_time(&l, 10000);
+    flap(&l, 2, 1000);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    own_pass_time(&l, 500);
+    own_broker_trouble(l.o, l.now_ms);
+    own_pass_time(&l, 5000);
+    ck_assert_str_eq(own_said(&l), "connect");
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(the_client_itself_may_come_back_at_any_time)
+{
+    struct own_life l = own_opened(false, NULL);
+    own_loses(&l);
+    flap(&l, 2, 1000);
+    own_said(&l);
+    own_opens(&l, OWN_KEY, false, NULL); /* before it was decided */
+    own_pass_time(&l, 2000);
+    ck_assert_str_eq(own_said(&l), "connect");
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "opened ok present");
+    own_end(&l);
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("own");
+    TCase *opens = tcase_create("open");
+    tcase_add_test(opens, it_is_opened_when_the_connack_has_come);
+    tcase_add_test(opens, a_session_that_is_not_clean_tells_whether_the_broker_has_kept_it);
+    tcase_add_test(opens, a_refusal_of_the_broker_is_the_clients);
+    tcase_add_test(opens, while_the_broker_does_not_answer_the_client_waits_but_not_for_ever);
+    tcase_add_test(opens, while_publishes_are_taken_it_is_opened_at_once_though_the_broker_is_away);
+    tcase_add_test(opens, that_publishes_are_taken_is_also_good_news_for_one_that_waits);
+    tcase_add_test(opens, opened_again_while_it_is_connected_it_is_opened_at_once);
+    tcase_add_test(opens, under_another_key_it_is_another_session_of_the_same_client);
+    suite_add_tcase(suite, opens);
+    TCase *closes = tcase_create("close");
+    tcase_add_test(closes, it_disconnects_when_everything_has_gone);
+    tcase_add_test(closes, a_stored_session_is_not_over_and_its_broker_keeps_it);
+    tcase_add_test(closes, what_waits_in_the_spool_is_sent_though_the_client_has_gone);
+    tcase_add_test(closes, a_stored_session_that_is_discarded_is_wiped_at_the_broker);
+    suite_add_tcase(suite, closes);
+    TCase *wills = tcase_create("wills");
+    tcase_add_test(wills,
+                   the_will_of_a_lost_node_is_published_by_the_broker_whose_connection_is_cut);
+    tcase_add_test(wills, behind_messages_that_wait_the_will_is_a_message);
+    tcase_add_test(wills, without_connection_the_will_waits_for_one);
+    tcase_add_test(wills, with_a_spool_the_will_does_not_wait);
+    tcase_add_test(wills, a_new_will_needs_a_new_connection_when_nothing_is_open);
+    tcase_add_test(wills, a_will_that_changes_in_two_steps_or_often_costs_one_connection);
+    tcase_add_test(wills, lost_before_its_new_will_is_the_connections_a_node_has_the_new_one);
+    suite_add_tcase(suite, wills);
+    TCase *lost = tcase_create("lost");
+    tcase_add_test(lost, a_lost_connection_is_none_of_the_clients_business);
+    tcase_add_test(lost, qos_2_in_doubt_is_answered_later);
+    tcase_add_test(lost, refusals_of_publishes_are_told);
+    suite_add_tcase(suite, lost);
+    TCase *others = tcase_create("others");
+    tcase_add_test(others, taken_over_says_the_broker_and_it_is_not_taken_back);
+    tcase_add_test(others, two_connections_in_a_row_that_did_not_last_were_ended_by_somebody_else);
+    tcase_add_test(others, connections_that_lasted_in_between_are_no_sign);
+    tcase_add_test(others, a_broker_in_trouble_is_no_sign);
+    tcase_add_test(others, the_client_itself_may_come_back_at_any_time);
+    suite_add_tcase(suite, others);
+    return run_suite(suite);
+}
