@@ -97,6 +97,9 @@ static bool begin_reading(struct store *s)
 static void say_failing(struct store *s, const char *why, bool reads)
 {
     char said[STORE_WHY_MAX];
+    /* SQLite says which of its files it missed, not that it can't make one. */
+    if (s->dir != NULL && access(s->dir, W_OK) != 0 && errno == EROFS)
+        why = strerror(EROFS);
     snprintf(said, sizeof said, "%s%s", why,
              reads ? " (what is stored could be read)"
                    : " (what is stored could not be read: it is moved aside as soon as it can be)");

@@ -7,8 +7,8 @@
 #   chaos.sh SEEDS [FIRST_SEED]
 #
 # Environment: CHAOS_NODES (200), CHAOS_MINUTES (1440), CHAOS_RESTARTS (0: never; else the gateway is
-# killed every so many seconds or so), CHAOS_FAILURES (0; its store fails that often). Prints what failed, with the command that plays it again, and a
-# summary; exit status 1 if anything failed.
+# killed every so many seconds or so), CHAOS_FAILURES (0; its store fails that often). Prints what
+# failed, with the command that plays it again, and a summary; exit status 1 if anything failed.
 set -eu
 
 usage() {
