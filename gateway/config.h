@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 
+#include "broker/router.h"
 #include "broker/spool.h"
 #include "mqttsn/engine.h"
 #include "radio/link.h"
@@ -52,7 +53,15 @@ struct config_broker {
 
     uint8_t version;           /* of MQTT: 1 + enum mqtt_version */
     uint32_t session_expiry_s; /* of MQTT 5 */
+    uint8_t sessions;    /* 1 + enum broker_sessions */
+    char *own_client_id; /* template of the MQTT client id in sessions of a node's own */
 };
+
+/* Whether nodes share one MQTT session at a broker, or have one each. */
+enum broker_sessions { SESSIONS_SHARED, SESSIONS_OWN };
+
+/* Of a route. */
+enum route_direction { ROUTE_BOTH, ROUTE_UP, ROUTE_DOWN };
 
 /* What [broker] without a name is called, in routes and in the store. */
 #define CONFIG_BROKER_NAME "default"
@@ -87,6 +96,7 @@ struct config_link {
     uint8_t family;
     uint8_t framing;
     enum sn_switch forwarder;
+    char *prefix; /* NULL: none; template */
 
     unsigned line; /* of the section, for later errors */
 };
@@ -115,6 +125,29 @@ struct config_topics {
 struct config_client {
     char *glob;
     struct sn_client_options options;
+
+    /* On the broker side. Texts are templates; NULL: not said. */
+    char *prefix;
+    uint8_t sessions; /* 1 + enum broker_sessions; 0: as the broker's section says */
+    char *mqtt_client_id;
+    char *username;
+    char *password_file;
+    char *cert_file;
+    char *key_file;
+};
+
+/* [route NAME]; choices are one more than the value they stand for. */
+struct config_route {
+    char *name;
+    char *client; /* NULL: all */
+    char *from;
+    char *to;         /* as written: names of brokers */
+    uint32_t brokers; /* the same, a bit for each */
+    char *topic;      /* NULL: as it is */
+    uint8_t qos;      /* 0: as it is */
+    uint8_t retain;   /* 1 + enum route_retain */
+    uint8_t direction;
+    enum sn_switch required;
 };
 
 struct config {
@@ -124,7 +157,8 @@ struct config {
         uint8_t id;
         char *name; /* default: host name, made safe for a client id */
         char *state_dir;
-        char *pcap; /* NULL: no capture */
+        char *prefix; /* NULL: none; template */
+        char *pcap;   /* NULL: no capture */
         uint64_t pcap_limit;
         enum log_level log_level;
         bool log_json;
@@ -143,6 +177,8 @@ struct config {
     } gateway;
     struct config_broker *brokers; /* at least one */
     size_t n_brokers;
+    struct config_route *routes;
+    size_t n_routes;
     struct config_store store;
     struct config_link *links; /* at least one */
     size_t n_links;
@@ -175,6 +211,9 @@ struct tls_options config_tls_options(const struct config_broker *broker);
  * `out` points to. Seeds are the caller's. */
 void config_radio(const struct config *c, size_t index, struct link_config *out,
                   struct stick_config *stick);
+
+/* A route as the router has it, borrowing every string. */
+void config_route(const struct config_route *from, struct route *out);
 
 /* The engine's part of it, borrowing every string from `c`. The arrays inside are allocated:
  * release with config_engine_free(). Seeds and log level are the caller's. 0 or -ENOMEM. */

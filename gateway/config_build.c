@@ -121,6 +121,26 @@ static void open_link(struct config_builder *b, const struct config_line *line)
     config_fallbacks(&b->report, SECTION_LINK, link);
 }
 
+static void open_route(struct config_builder *b, const struct config_line *line)
+{
+    struct config *c = b->config;
+    for (b->object = 0; b->object < c->n_routes; b->object++) {
+        if (strcmp(c->routes[b->object].name, line->value) == 0)
+            return;
+    }
+    if (!config_grow(&b->report, &c->routes, c->n_routes, sizeof *c->routes) ||
+        !config_grow(&b->report, &b->routes, c->n_routes, sizeof *b->routes))
+        return;
+    char *name = config_copy(&b->report, bytes_of(line->value, line->value_len));
+    if (name == NULL)
+        return;
+    struct config_route *route = &c->routes[c->n_routes];
+    *route = (struct config_route){.name = name};
+    b->routes[c->n_routes] = (struct config_origin){.at = line->at};
+    c->n_routes++;
+    config_fallbacks(&b->report, SECTION_ROUTE, route);
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
@@ -208,6 +228,14 @@ static void check_argument(struct config_builder *b, const struct config_line *l
         if (given && !is_name(line))
             config_say1(r, line->value_at, SAY_BAD_BROKER_NAME, line->value);
         break;
+    case SECTION_ROUTE:
+        if (!given) {
+            config_say2(r, line->at, SAY_SECTION_NEEDS_NAME, section,
+                        "a name, for example [route cloud]");
+        } else if (!is_name(line)) {
+            config_say1(r, line->value_at, SAY_BAD_ROUTE_NAME, line->value);
+        }
+        break;
     case SECTION_LINK:
         if (!given) {
             config_say2(r, line->at, SAY_SECTION_NEEDS_NAME, section,
@@ -269,6 +297,8 @@ static void open_section(struct config_builder *b, const struct config_line *lin
         b->store.at = line->at;
     if (b->section == SECTION_BROKER)
         open_broker(b, line);
+    if (b->section == SECTION_ROUTE)
+        open_route(b, line);
     if (b->section == SECTION_LINK)
         open_link(b, line);
     if (b->section == SECTION_CLIENT)
@@ -292,6 +322,9 @@ static void *open_object(struct config_builder *b, struct config_origin **origin
     case SECTION_BROKER:
         *origin = &b->brokers[b->object];
         return &c->brokers[b->object];
+    case SECTION_ROUTE:
+        *origin = &b->routes[b->object];
+        return &c->routes[b->object];
     case SECTION_STORE:
         *origin = &b->store;
         return &c->store;

@@ -120,6 +120,7 @@ void config_check(struct config_builder *b)
     if (b->config->gateway.name == NULL)
         name_after_host(b);
     config_check_brokers(b);
+    config_check_routes(b);
     config_check_links(b);
     for (size_t i = 0; i < b->config->n_topics; i++)
         check_topics(b, i);

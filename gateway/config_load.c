@@ -221,6 +221,7 @@ static void builder_free(struct config_builder *b)
     topic_origins_free(b);
     free(b->topics);
     free(b->brokers);
+    free(b->routes);
     free(b->links);
     free(b->clients);
     config_free(b->config);
@@ -287,6 +288,7 @@ static void links_free(struct config *c)
         free(c->links[i].listen);
         free(c->links[i].multicast);
         free(c->links[i].device);
+        free(c->links[i].prefix);
         free(c->links[i].network_key_file);
         explicit_bzero(c->links[i].network_key, sizeof c->links[i].network_key);
     }
@@ -314,6 +316,7 @@ static void broker_free(struct config_broker *broker)
     free(broker->username);
     free(broker->client_id);
     free(broker->address);
+    free(broker->own_client_id);
     free(broker->name);
     char *const tls[] = {broker->ca_file,   broker->ca_path,  broker->crl_file,
                          broker->cert_file, broker->key_file, broker->key_password_file,
@@ -323,13 +326,38 @@ static void broker_free(struct config_broker *broker)
         free(tls[i]);
 }
 
+static void clients_free(struct config *c)
+{
+    for (size_t i = 0; i < c->n_clients; i++) {
+        free(c->clients[i].glob);
+        free(c->clients[i].prefix);
+        free(c->clients[i].mqtt_client_id);
+        free(c->clients[i].username);
+        free(c->clients[i].password_file);
+        free(c->clients[i].cert_file);
+        free(c->clients[i].key_file);
+    }
+    free(c->clients);
+}
+
+static void routes_free(struct config *c)
+{
+    for (size_t i = 0; i < c->n_routes; i++) {
+        free(c->routes[i].name);
+        free(c->routes[i].client);
+        free(c->routes[i].from);
+        free(c->routes[i].to);
+        free(c->routes[i].topic);
+    }
+    free(c->routes);
+}
+
 void config_free(struct config *c)
 {
     if (c == NULL)
         return;
-    for (size_t i = 0; i < c->n_clients; i++)
-        free(c->clients[i].glob);
-    free(c->clients);
+    clients_free(c);
+    routes_free(c);
     topics_free(c);
     links_free(c);
     for (size_t i = 0; i < c->n_brokers; i++)
@@ -337,6 +365,7 @@ void config_free(struct config *c)
     free(c->brokers);
     free(c->gateway.name);
     free(c->gateway.state_dir);
+    free(c->gateway.prefix);
     free(c->gateway.pcap);
     free(c->file);
     free(c);

@@ -68,6 +68,10 @@ void config_print(const struct config *c, FILE *out)
         if (c->brokers[i].password != NULL)
             fputs("# password: *** (the content of password_file)\n", out);
     }
+    for (size_t i = 0; i < c->n_routes; i++) {
+        print_header(SECTION_ROUTE, c->routes[i].name, out);
+        print_keys(SECTION_ROUTE, &c->routes[i], i == 0, out);
+    }
     print_header(SECTION_STORE, NULL, out);
     print_keys(SECTION_STORE, &c->store, true, out);
     for (size_t i = 0; i < c->n_links; i++) {

@@ -6,6 +6,7 @@
  *     config_build.c   those -> struct config, by way of the table in config_schema.c
  *     config_check.c   what only the whole shows: missing keys, addresses, doubles, files
  *     config_broker.c  the same for brokers
+ *     config_route.c   the same for routes and prefixes
  *     config_link.c    the same for links, and what their drivers say
  *     config_tls.c     the same for TLS, and certificates
  *     config_report.c  all that was said on the way, sorted by place
@@ -63,6 +64,15 @@ enum config_message {
     SAY_SECTION_NOT_TEXT,
     SAY_BAD_LINK_NAME,
     SAY_BAD_BROKER_NAME,
+    SAY_BAD_ROUTE_NAME,
+    SAY_ROUTE_NEEDS,
+    SAY_ROUTE_TO,
+    SAY_ROUTE_FAULT,
+    SAY_ROUTES_TOO_MANY,
+    SAY_BROKERS_TOO_MANY,
+    SAY_PREFIX_FAULT,
+    SAY_OWN_ID,
+    SAY_TWO_SOURCES,
     SAY_BAD_GLOB,
     SAY_LINK_TWICE,
     SAY_TOO_MANY_SECTIONS,
@@ -213,6 +223,7 @@ bool config_lex_next(struct config_lexer *lx, struct config_line *out);
 enum config_section {
     SECTION_GATEWAY,
     SECTION_BROKER,
+    SECTION_ROUTE,
     SECTION_STORE,
     SECTION_LINK,
     SECTION_TOPICS,
@@ -222,26 +233,29 @@ enum config_section {
 
 enum config_type {
     TYPE_NUMBER,
-    TYPE_DURATION, /* unit "ms" or "s" says what the field holds; a bare number means seconds */
-    TYPE_SIZE,     /* octets */
-    TYPE_TEXT,     /* min..max octets of UTF-8 without control characters */
-    TYPE_PLAIN,    /* text of letters, digits and .-_ */
-    TYPE_PATH,     /* kept absolute: relative ones are resolved against the file's directory */
-    TYPE_LEVEL,    /* enum log_level */
-    TYPE_FORMAT,   /* bool log_json */
-    TYPE_SWITCH,   /* enum sn_switch */
-    TYPE_OVERFLOW, /* enum sn_overflow */
-    TYPE_QOS,      /* 0 to 2, kept as 1 + QoS */
-    TYPE_HEX,      /* a number that people write in hexadecimal */
-    TYPE_FLOW,     /* 1 + enum port_flow */
-    TYPE_PIN,      /* 1 + level */
-    TYPE_API,      /* 1 + API mode, 1: whatever it is */
-    TYPE_FAMILY,   /* 1 + enum xbee_family */
-    TYPE_FRAMING,  /* 1 + enum line_framing */
-    TYPE_DURABLE,  /* 1 + enum store_durability */
-    TYPE_FULL,     /* 1 + enum spool_full */
-    TYPE_TLS_MIN,  /* 1 + enum tls_version */
-    TYPE_MQTT,     /* 1 + enum mqtt_version */
+    TYPE_DURATION,  /* unit "ms" or "s" says what the field holds; a bare number means seconds */
+    TYPE_SIZE,      /* octets */
+    TYPE_TEXT,      /* min..max octets of UTF-8 without control characters */
+    TYPE_PLAIN,     /* text of letters, digits and .-_ */
+    TYPE_PATH,      /* kept absolute: relative ones are resolved against the file's directory */
+    TYPE_LEVEL,     /* enum log_level */
+    TYPE_FORMAT,    /* bool log_json */
+    TYPE_SWITCH,    /* enum sn_switch */
+    TYPE_OVERFLOW,  /* enum sn_overflow */
+    TYPE_QOS,       /* 0 to 2, kept as 1 + QoS */
+    TYPE_HEX,       /* a number that people write in hexadecimal */
+    TYPE_FLOW,      /* 1 + enum port_flow */
+    TYPE_PIN,       /* 1 + level */
+    TYPE_API,       /* 1 + API mode, 1: whatever it is */
+    TYPE_FAMILY,    /* 1 + enum xbee_family */
+    TYPE_FRAMING,   /* 1 + enum line_framing */
+    TYPE_DURABLE,   /* 1 + enum store_durability */
+    TYPE_FULL,      /* 1 + enum spool_full */
+    TYPE_SESSIONS,  /* 1 + enum broker_sessions */
+    TYPE_RETAIN,    /* 1 + enum route_retain */
+    TYPE_DIRECTION, /* 1 + enum route_direction */
+    TYPE_TLS_MIN,   /* 1 + enum tls_version */
+    TYPE_MQTT,      /* 1 + enum mqtt_version */
 };
 
 struct config_key {
@@ -260,7 +274,7 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_n_keys;
 
-enum { CONFIG_KEYS_MAX = 128 }; /* room for per-key places, checked at compile time */
+enum { CONFIG_KEYS_MAX = 192 }; /* room for per-key places, checked at compile time */
 
 /* "gateway", "link" ... */
 const char *config_section_name(enum config_section s);
@@ -338,6 +352,7 @@ struct config_builder {
     struct config_origin gateway;
     struct config_origin store;
     struct config_origin *brokers; /* as config->brokers, and so on */
+    struct config_origin *routes;
     struct config_origin *links;
     struct config_origin *clients;
     struct config_topics_origin *topics;
@@ -380,6 +395,9 @@ const char *config_broker_name(const struct config_broker *broker);
 
 /* Says what stands nowhere, at the beginning of the file. */
 struct config_place config_somewhere(struct config_place at);
+
+/* The same about routes, prefixes and sessions of their own. */
+void config_check_routes(struct config_builder *b);
 
 /* ---- links ------------------------------------------------------------------------------------- */
 

@@ -13,9 +13,11 @@
 #define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
 #define GATEWAY(member)     SECTION_GATEWAY, FIELD(config, gateway.member)
 #define BROKER(member)      SECTION_BROKER, FIELD(config_broker, member)
+#define ROUTE(member)       SECTION_ROUTE, FIELD(config_route, member)
 #define STORE(member)       SECTION_STORE, FIELD(config_store, member)
 #define LINK(member)        SECTION_LINK, FIELD(config_link, member)
 #define CLIENT(member)      SECTION_CLIENT, FIELD(config_client, options.member)
+#define CLIENT_MQTT(member) SECTION_CLIENT, FIELD(config_client, member)
 
 #define KIB    (INT64_C(1) << 10)
 #define MIB    (INT64_C(1) << 20)
@@ -33,6 +35,8 @@ const struct config_key config_keys[] = {
      "name of this gateway; without it the host name"},
     {GATEWAY(state_dir), "state_dir", TYPE_PATH, 1, 1024, "/var/lib/sennet", "",
      "directory for what must survive a restart"},
+    {GATEWAY(prefix), "prefix", TYPE_TEXT, 1, 1024, NULL, "",
+     "put before every topic on its way to the broker; without it nothing"},
     {GATEWAY(log_level), "log_level", TYPE_LEVEL, 0, 0, "info", "",
      "least severity that is logged"},
     {GATEWAY(log_json), "log_format", TYPE_FORMAT, 0, 0, "text", "",
@@ -119,6 +123,28 @@ const struct config_key config_keys[] = {
     {BROKER(insecure), "insecure", TYPE_SWITCH, 0, 0, "no", "",
      "whether the broker is trusted without any verification"},
 
+    {BROKER(sessions), "sessions", TYPE_SESSIONS, 0, 0, "shared", "",
+     "whether all nodes share one MQTT session at this broker, or have one each of their own"},
+    {BROKER(own_client_id), "own_client_id", TYPE_TEXT, 1, 1024, "{client}", "",
+     "MQTT client id in sessions of their own, made from the node's"},
+
+    {ROUTE(client), "client", TYPE_TEXT, 1, 255, NULL, "",
+     "pattern of the client ids that the route is for; without it all"},
+    {ROUTE(from), "from", TYPE_TEXT, 1, 1024, "#", "",
+     "topic filter, as nodes name topics, that the route is for"},
+    {ROUTE(to), "to", TYPE_TEXT, 1, 1024, NULL, "",
+     "the brokers, by name, separated by commas (required)"},
+    {ROUTE(topic), "topic", TYPE_TEXT, 1, 1024, NULL, "",
+     "name of the topic at these brokers; without it prefix and the node's name"},
+    {ROUTE(qos), "qos", TYPE_QOS, 0, 0, NULL, "",
+     "QoS there; without it the node's"},
+    {ROUTE(retain), "retain", TYPE_RETAIN, 0, 0, "same", "",
+     "whether messages are retained there; same: as the node wants it"},
+    {ROUTE(direction), "direction", TYPE_DIRECTION, 0, 0, "both", "",
+     "whether the route is for messages from nodes, to nodes, or both"},
+    {ROUTE(required), "required", TYPE_SWITCH, 0, 0, "yes", "",
+     "whether a node's message is acknowledged only when these brokers have it"},
+
     {STORE(durability), "durability", TYPE_DURABLE, 0, 0, "process", "",
      "what stored state survives: nothing (off), a crash of the gateway, or a power cut"},
     {STORE(max_bytes), "max_size", TYPE_SIZE, 4 * MIB, 1024 * GIB, "1GiB", "octets",
@@ -152,6 +178,8 @@ const struct config_key config_keys[] = {
      "receive buffer asked of the system; 0 leaves it alone"},
     {LINK(qos_minus_one), "qos_minus_one", TYPE_SWITCH, 0, 0, "yes", "",
      "whether nodes may publish without a connection (QoS -1)"},
+    {LINK(prefix), "prefix", TYPE_TEXT, 1, 1024, NULL, "",
+     "put before topics of this link's nodes, behind the gateway's; without it nothing"},
     {LINK(device), "device", TYPE_TEXT, 1, 512, NULL, "",
      "the stick: /dev/serial/by-id/..., another path, or tcp://host:port (required by sticks)"},
     {LINK(baud), "baud", TYPE_NUMBER, 300, 4000000, NULL, "",
@@ -219,6 +247,20 @@ const struct config_key config_keys[] = {
      "whether a PUBLISH that is repeated to these clients says so"},
     {CLIENT(max_qos), "max_qos", TYPE_QOS, 0, 0, "2", "",
      "highest QoS at which messages are delivered to these clients"},
+    {CLIENT_MQTT(prefix), "prefix", TYPE_TEXT, 1, 1024, NULL, "",
+     "put before topics of these clients, behind the gateway's and the link's; without it nothing"},
+    {CLIENT_MQTT(sessions), "sessions", TYPE_SESSIONS, 0, 0, NULL, "",
+     "whether these clients share the MQTT session; without it as the broker's section says"},
+    {CLIENT_MQTT(mqtt_client_id), "mqtt_client_id", TYPE_TEXT, 1, 1024, NULL, "",
+     "their MQTT client id in sessions of their own; without it the broker's own_client_id"},
+    {CLIENT_MQTT(username), "username", TYPE_TEXT, 1, 1024, NULL, "",
+     "their login at the broker in sessions of their own; without it the broker's"},
+    {CLIENT_MQTT(password_file), "password_file", TYPE_PATH, 1, 1024, NULL, "",
+     "file whose only line is their password"},
+    {CLIENT_MQTT(cert_file), "cert_file", TYPE_PATH, 1, 1024, NULL, "",
+     "certificate that they show to the broker; without it the broker's"},
+    {CLIENT_MQTT(key_file), "key_file", TYPE_PATH, 1, 1024, NULL, "",
+     "key of that certificate"},
 };
 /* clang-format on */
 
@@ -228,8 +270,9 @@ _Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEYS_MAX,
                "config_origin has a place for every key");
 
 static const char *const section_names[N_CONFIG_SECTIONS] = {
-    [SECTION_GATEWAY] = "gateway", [SECTION_BROKER] = "broker", [SECTION_STORE] = "store",
-    [SECTION_LINK] = "link",       [SECTION_TOPICS] = "topics", [SECTION_CLIENT] = "client",
+    [SECTION_GATEWAY] = "gateway", [SECTION_BROKER] = "broker", [SECTION_ROUTE] = "route",
+    [SECTION_STORE] = "store",     [SECTION_LINK] = "link",     [SECTION_TOPICS] = "topics",
+    [SECTION_CLIENT] = "client",
 };
 
 const char *config_section_name(enum config_section s)

@@ -197,6 +197,9 @@ void config_range_print(const struct config_key *key, char *out, size_t size)
     case TYPE_FULL:
     case TYPE_TLS_MIN:
     case TYPE_MQTT:
+    case TYPE_SESSIONS:
+    case TYPE_RETAIN:
+    case TYPE_DIRECTION:
         config_words_print(key->type, out, size);
         break;
     case TYPE_TEXT:
@@ -274,6 +277,9 @@ bool config_value_is_set(const struct config_key *key, const void *object)
     case TYPE_FULL:
     case TYPE_TLS_MIN:
     case TYPE_MQTT:
+    case TYPE_SESSIONS:
+    case TYPE_RETAIN:
+    case TYPE_DIRECTION:
         return load_number(key, object) != 0;
     case TYPE_LEVEL:
     case TYPE_FORMAT:
@@ -319,6 +325,9 @@ void config_value_write(const struct config_key *key, const void *object, FILE *
     case TYPE_FULL:
     case TYPE_TLS_MIN:
     case TYPE_MQTT:
+    case TYPE_SESSIONS:
+    case TYPE_RETAIN:
+    case TYPE_DIRECTION:
         fputs(config_word(key->type, (size_t)load_number(key, object)), out);
         break;
     }
@@ -533,6 +542,9 @@ bool config_value_read(struct config_report *r, struct config_place at,
     case TYPE_FULL:
     case TYPE_TLS_MIN:
     case TYPE_MQTT:
+    case TYPE_SESSIONS:
+    case TYPE_RETAIN:
+    case TYPE_DIRECTION:
         return read_word(&in, object);
     }
     return false;

@@ -47,6 +47,21 @@ static const char *const mqtt_words[] = {
     [1 + MQTT_3_1_1] = "3.1.1",
 };
 
+static const char *const sessions_words[] = {
+    [1 + SESSIONS_SHARED] = "shared",
+    [1 + SESSIONS_OWN] = "own",
+};
+static const char *const retain_words[] = {
+    [1 + ROUTE_RETAIN_SAME] = "same",
+    [1 + ROUTE_RETAIN_NO] = "no",
+    [1 + ROUTE_RETAIN_YES] = "yes",
+};
+static const char *const direction_words[] = {
+    [1 + ROUTE_BOTH] = "both",
+    [1 + ROUTE_UP] = "up",
+    [1 + ROUTE_DOWN] = "down",
+};
+
 struct words {
     const char *const *list;
     size_t n;
@@ -62,8 +77,12 @@ static const struct words word_lists[] = {
     [TYPE_FLOW] = WORDS(flow_words),         [TYPE_PIN] = WORDS(pin_words),
     [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
     [TYPE_FRAMING] = WORDS(framing_words),   [TYPE_DURABLE] = WORDS(durable_words),
-    [TYPE_FULL] = WORDS(full_words),         [TYPE_TLS_MIN] = WORDS(tls_min_words),
+    [TYPE_FULL] = WORDS(full_words),
+    [TYPE_TLS_MIN] = WORDS(tls_min_words),
     [TYPE_MQTT] = WORDS(mqtt_words),
+    [TYPE_SESSIONS] = WORDS(sessions_words),
+    [TYPE_RETAIN] = WORDS(retain_words),
+    [TYPE_DIRECTION] = WORDS(direction_words),
 };
 
 enum { N_LISTS = sizeof word_lists / sizeof word_lists[0] };
