@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +31,8 @@ void app_turn_begin(struct app *a)
 static int64_t next_deadline(const struct app *a)
 {
     int64_t next = time_min(pump_next_deadline(&a->pump), a->watchdog_ms);
-    next = time_min(next, broker_watch_next_deadline(&a->broker));
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        next = time_min(next, broker_watch_next_deadline(&a->brokers[i].watch));
     next = time_min(next, a->ready_ms);
     if (a->stop.why != NULL)
         next = time_min(next, a->stop.step_ms);
@@ -57,7 +59,7 @@ static void arm(struct app *a)
 static void check_drained(struct app *a, unsigned events)
 {
     const int64_t now_ms = a->pump.now_ms;
-    const struct mqtt_gauges g = mqtt_gauges(a->pump.mqtt);
+    const struct mqtt_gauges g = report_unfinished(&a->pump);
     if (g.queued + g.in_flight + events > 0)
         a->stop.busy_ms = now_ms;
     if (now_ms - a->stop.busy_ms >= DRAIN_QUIET_MS || now_ms >= a->stop.until_ms)
@@ -82,11 +84,11 @@ void app_turn_end(struct app *a)
     /* What the connection refuses comes back at once, and nodes are answered in the same turn. */
     pump_flush(&a->pump);
     const unsigned events = pump_broker(&a->pump);
-    if (a->broker_answered || a->pump.now_ms >= a->ready_ms)
+    if (a->unanswered == 0 || a->pump.now_ms >= a->ready_ms)
         become_ready(a);
     if (events > 0 || log_peek(&a->log) != NULL)
         pump_flush(&a->pump);
-    if (events == PUMP_EVENTS_PER_TURN)
+    if (events >= PUMP_EVENTS_PER_TURN)
         uv_async_send(&a->wake);
     if (a->stop.why != NULL)
         check_drained(a, events);
@@ -201,15 +203,27 @@ void app_on_wake(uv_async_t *wake)
 
 void app_say_status(struct app *a)
 {
-    notify_status(&a->notify,
-                  a->broker.connected ? "Connected to the broker" : "Broker not reachable");
+    const size_t n = a->config->n_brokers;
+    size_t connected = 0;
+    for (size_t i = 0; i < n; i++)
+        connected += a->brokers[i].watch.connected;
+    char text[64];
+    if (n == 1)
+        snprintf(text, sizeof text, "%s",
+                 connected > 0 ? "Connected to the broker" : "Broker not reachable");
+    else
+        snprintf(text, sizeof text, "Connected to %zu of %zu brokers", connected, n);
+    notify_status(&a->notify, text);
 }
 
-void app_on_broker(void *owner, const struct up_event *event)
+void app_on_broker(void *owner, const struct sink *sink, const struct up_event *event)
 {
     struct app *a = owner;
-    a->broker_answered = true;
-    if (broker_watch_event(&a->broker, a->pump.now_ms, a->pump.wall_ms, event))
+    struct app_broker *b = &a->brokers[sink->broker];
+    if (!b->answered)
+        a->unanswered--;
+    b->answered = true;
+    if (broker_watch_event(&b->watch, a->pump.now_ms, a->pump.wall_ms, event))
         app_say_status(a);
 }
 
@@ -235,7 +249,9 @@ void app_on_store_state(void *owner, const char *why)
 static void beat_watchdog(struct app *a)
 {
     const int64_t now_ms = a->pump.now_ms;
-    const int64_t worker_ms = mqtt_heartbeat_ms(a->pump.mqtt);
+    int64_t worker_ms = now_ms;
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        worker_ms = time_min(worker_ms, mqtt_heartbeat_ms(a->brokers[i].sink.mqtt));
     const int64_t store_ms = a->pump.store != NULL ? store_heartbeat_ms(a->pump.store) : now_ms;
     /* Paho's threads wait for the disk with a lock that the worker needs. */
     const bool excused = disk_watch_excuses(now_ms, store_ms, now_ms - worker_ms);
@@ -257,7 +273,8 @@ static void on_timer(uv_timer_t *timer)
     pump_advance(&a->pump);
     if (a->pump.now_ms >= a->watchdog_ms)
         beat_watchdog(a);
-    broker_watch_advance(&a->broker, a->pump.now_ms);
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        broker_watch_advance(&a->brokers[i].watch, a->pump.now_ms);
     app_turn_end(a);
 }
 
@@ -278,7 +295,7 @@ static void begin_stop(struct app *a, const char *why)
 
 __attribute__((noreturn)) static void stop_at_once(struct app *a, const char *why)
 {
-    const struct mqtt_gauges g = mqtt_gauges(a->pump.mqtt);
+    const struct mqtt_gauges g = report_unfinished(&a->pump);
     report_stopped(&a->log, &a->pump, why, a->pump.now_ms - a->started_ms, &g);
     pump_flush(&a->pump);
     _exit(EXIT_RUNTIME);

@@ -27,6 +27,13 @@ struct stopping {
     uint64_t refused;
 };
 
+/* One [broker], and its shared session. */
+struct app_broker {
+    struct sink sink;
+    struct broker_watch watch;
+    bool answered; /* or is known not to */
+};
+
 struct app {
     const struct config *config;
     uv_loop_t loop;
@@ -42,15 +49,18 @@ struct app {
     struct log_ring log;
     struct capture_file capture;
     struct notify notify;
-    struct broker_watch broker;
     struct disk_watch disk;
+    struct app_broker *brokers; /* by index */
+    struct route *routes;       /* as the router has them */
+    struct route_prefix *prefixes;
+    const char **link_prefixes;
     struct stopping stop;
     int64_t started_ms;
     int64_t watchdog_ms; /* next beat */
     int64_t ready_ms;    /* when links start at the latest; TIME_NEVER once they have */
     int64_t armed_ms;    /* what the timer is set to */
     bool in_batch;
-    bool broker_answered; /* or is known not to */
+    unsigned unanswered; /* brokers of whose first attempt nothing is known yet */
 };
 
 /* ---- app.c: the callbacks that starting hands out -------------------------------------------- */
@@ -69,7 +79,7 @@ void app_on_limit(void *owner, uint16_t link, uint32_t max_packet_bytes);
 void app_on_batch_end(void *owner);
 void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text);
 void app_on_wake(uv_async_t *wake);
-void app_on_broker(void *owner, const struct up_event *event);
+void app_on_broker(void *owner, const struct sink *sink, const struct up_event *event);
 void app_on_store_state(void *owner, const char *why);
 void app_on_signal(uv_signal_t *handle, int number);
 void app_say_status(struct app *a);

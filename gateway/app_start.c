@@ -56,17 +56,24 @@ static void on_foreign_wake(void *arg)
     uv_async_send(arg);
 }
 
+static int take_names(struct app *a)
+{
+    const struct config *config = a->config;
+    a->brokers = calloc(config->n_brokers, sizeof *a->brokers);
+    a->link_names = calloc(config->n_links, sizeof *a->link_names);
+    if (a->brokers == NULL || a->link_names == NULL)
+        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
+    for (size_t i = 0; i < config->n_links; i++)
+        a->link_names[i] = config->links[i].name;
+    return 0;
+}
+
 static int start_store(struct app *a)
 {
     const struct config *config = a->config;
     const struct config_store *s = &config->store;
     if (s->durability == 1 + STORE_OFF)
         return 0;
-    a->link_names = calloc(config->n_links, sizeof *a->link_names);
-    if (a->link_names == NULL)
-        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
-    for (size_t i = 0; i < config->n_links; i++)
-        a->link_names[i] = config->links[i].name;
     struct store_options options = store_defaults();
     options.dir = config->gateway.state_dir;
     options.durability = (enum store_durability)(s->durability - 1);
@@ -114,11 +121,86 @@ static int restore(struct app *a)
     return 0;
 }
 
+/* Is there anything that a router is needed for? */
+static bool is_routed(const struct config *config)
+{
+    bool prefixed = config->gateway.prefix != NULL;
+    for (size_t i = 0; i < config->n_links; i++)
+        prefixed |= config->links[i].prefix != NULL;
+    for (size_t i = 0; i < config->n_clients; i++)
+        prefixed |= config->clients[i].prefix != NULL;
+    return prefixed || config->n_routes > 0 || config->n_brokers > 1;
+}
+
+static size_t take_prefixes(struct app *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->config->n_clients; i++) {
+        const struct config_client *c = &a->config->clients[i];
+        if (c->prefix != NULL)
+            a->prefixes[n++] = (struct route_prefix){.glob = c->glob, .prefix = c->prefix};
+    }
+    return n;
+}
+
+/* 0 or -ENOMEM. */
+static int start_router(struct app *a, const struct hash_seed *seed)
+{
+    const struct config *config = a->config;
+    if (!is_routed(config))
+        return 0;
+    a->routes = calloc(config->n_routes + 1, sizeof *a->routes);
+    a->prefixes = calloc(config->n_clients + 1, sizeof *a->prefixes);
+    a->link_prefixes = calloc(config->n_links, sizeof *a->link_prefixes);
+    if (a->routes == NULL || a->prefixes == NULL || a->link_prefixes == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->n_routes; i++)
+        config_route(&config->routes[i], &a->routes[i]);
+    for (size_t i = 0; i < config->n_links; i++)
+        a->link_prefixes[i] = config->links[i].prefix;
+    struct router_config router = router_defaults();
+    router.hash_seed = *seed;
+    router.log_level = config->gateway.log_level;
+    router.journal = a->pump.store != NULL;
+    router.gateway = config->gateway.name;
+    router.prefix = config->gateway.prefix != NULL ? config->gateway.prefix : "";
+    router.link_names = a->link_names;
+    router.link_prefixes = a->link_prefixes;
+    router.n_links = config->n_links;
+    router.client_prefixes = a->prefixes;
+    router.n_client_prefixes = take_prefixes(a);
+    router.routes = a->routes;
+    router.n_routes = config->n_routes;
+    router.n_brokers = (unsigned)config->n_brokers;
+    a->pump.router = router_new(&router, a->pump.now_ms);
+    return a->pump.router != NULL ? 0 : -ENOMEM;
+}
+
+/* The shared session at a broker. 0 or -ENOMEM. */
+static int start_sink(struct app *a, unsigned broker, const struct hash_seed seeds[])
+{
+    const bool stored = a->pump.store != NULL;
+    struct shared_config config = shared_defaults();
+    config.hash_seed = seeds[1];
+    config.journal = stored && a->pump.router == NULL;
+    config.log_level = a->config->gateway.log_level;
+    struct sink *s = &a->brokers[broker].sink;
+    s->broker = broker;
+    s->number = broker;
+    s->shared = shared_new(&config, a->pump.now_ms);
+    if (stored)
+        s->spool = new_spool(a, &seeds[2]);
+    if (s->shared == NULL || (stored && s->spool == NULL))
+        return -ENOMEM;
+    pump_add(&a->pump, s);
+    return 0;
+}
+
 static int start_machines(struct app *a)
 {
     const struct config *config = a->config;
     const bool journal = a->pump.store != NULL;
-    struct hash_seed seeds[3];
+    struct hash_seed seeds[4];
     if (system_random(seeds, sizeof seeds) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
 
@@ -134,17 +216,10 @@ static int start_machines(struct app *a)
     a->pump.engine = sn_engine_new(&engine, a->pump.now_ms);
     config_engine_free(&engine);
 
-    struct shared_config shared = shared_defaults();
-    shared.hash_seed = seeds[1];
-    shared.journal = journal;
-    shared.log_level = config->gateway.log_level;
-    a->pump.shared = shared_new(&shared, a->pump.now_ms);
-    if (journal)
-        a->pump.spool = new_spool(a, &seeds[2]);
-    if (a->pump.engine == NULL || a->pump.shared == NULL || (journal && a->pump.spool == NULL))
-        return refuse(a, EXIT_SYSTEM, "start", "out of memory");
-    pump_init(&a->pump);
-    return 0;
+    int rc = a->pump.engine != NULL ? start_router(a, &seeds[3]) : -ENOMEM;
+    for (unsigned i = 0; i < config->n_brokers && rc == 0; i++)
+        rc = start_sink(a, i, seeds);
+    return rc == 0 ? 0 : refuse(a, EXIT_SYSTEM, "start", "out of memory");
 }
 
 static int start_loop(struct app *a)
@@ -256,9 +331,10 @@ static void warn_insecure(struct app *a, const struct config_broker *b)
     log_end(&a->log);
 }
 
-static int start_broker(struct app *a)
+static int start_broker(struct app *a, size_t i)
 {
-    const struct config_broker *b = &a->config->brokers[0];
+    const struct config_broker *b = &a->config->brokers[i];
+    struct app_broker *broker = &a->brokers[i];
     struct mqtt_options options = mqtt_defaults();
     options.address = b->address;
     options.client_id = b->client_id;
@@ -277,14 +353,25 @@ static int start_broker(struct app *a)
     options.store = a->pump.store;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
-    a->pump.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
-    if (a->pump.mqtt == NULL)
+    broker->sink.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
+    if (broker->sink.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
     warn_insecure(a, b);
-    disk_watch_init(&a->disk, &a->log);
-    broker_watch_init(&a->broker, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address);
-    app_say_status(a);
+    broker_watch_init(&broker->watch, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address,
+                      a->config->n_brokers > 1 ? config_broker_name(b) : NULL);
     return 0;
+}
+
+static int start_brokers(struct app *a)
+{
+    int rc = 0;
+    a->unanswered = (unsigned)a->config->n_brokers;
+    for (size_t i = 0; i < a->config->n_brokers && rc == 0; i++)
+        rc = start_broker(a, i);
+    disk_watch_init(&a->disk, &a->log);
+    if (rc == 0)
+        app_say_status(a);
+    return rc;
 }
 
 static void start_notify(struct app *a)
@@ -314,6 +401,8 @@ static int start(struct app *a)
     start_notify(a);
     int rc = start_loop(a);
     if (rc == 0)
+        rc = take_names(a);
+    if (rc == 0)
         rc = start_store(a);
     if (rc == 0)
         rc = start_machines(a);
@@ -324,7 +413,7 @@ static int start(struct app *a)
     if (rc == 0)
         rc = start_capture(a);
     if (rc == 0)
-        rc = start_broker(a);
+        rc = start_brokers(a);
     if (rc != 0)
         return rc;
     a->ready_ms = time_add(a->pump.now_ms, FIRST_ATTEMPT_MS);
@@ -343,15 +432,19 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 /* The connection goes last but one: it may take a while, and during that a second signal must have
  * its default effect. */
-static bool stop_broker(struct app *a, struct mqtt_gauges *left)
+static bool stop_brokers(struct app *a, struct mqtt_gauges *left)
 {
-    if (a->pump.mqtt == NULL)
-        return true;
-    for (size_t i = 0; i < APP_SIGNALS; i++)
-        uv_signal_stop(&a->signals[i]);
-    *left = mqtt_gauges(a->pump.mqtt);
-    const bool ended = mqtt_stop(a->pump.mqtt, DISCONNECT_MS);
-    a->pump.mqtt = NULL;
+    bool ended = true;
+    *left = report_unfinished(&a->pump);
+    for (size_t i = 0; a->brokers != NULL && i < a->config->n_brokers; i++) {
+        struct sink *s = &a->brokers[i].sink;
+        if (s->mqtt == NULL)
+            continue;
+        for (size_t k = 0; k < APP_SIGNALS; k++)
+            uv_signal_stop(&a->signals[k]);
+        ended &= mqtt_stop(s->mqtt, DISCONNECT_MS);
+        s->mqtt = NULL;
+    }
     return ended;
 }
 
@@ -382,11 +475,23 @@ static void close_loop(struct app *a)
     (void)rc;
 }
 
+static void free_brokers(struct app *a)
+{
+    for (size_t i = 0; a->brokers != NULL && i < a->config->n_brokers; i++) {
+        spool_free(a->brokers[i].sink.spool);
+        shared_free(a->brokers[i].sink.shared);
+    }
+    free(a->brokers);
+    free(a->routes);
+    free(a->prefixes);
+    free(a->link_prefixes);
+}
+
 /* Also after a start that failed half way. */
 static void finish(struct app *a)
 {
     struct mqtt_gauges left = {0};
-    stop_store(a, stop_broker(a, &left)); /* both wake the loop */
+    stop_store(a, stop_brokers(a, &left)); /* both wake the loop */
     capture_file_finish(&a->capture);
     if (a->stop.why != NULL)
         report_stopped(&a->log, &a->pump, a->stop.why, a->pump.now_ms - a->started_ms, &left);
@@ -396,9 +501,9 @@ static void finish(struct app *a)
     capture_file_free(&a->capture);
     free(a->pump.capture_ends);
     notify_close(&a->notify);
-    spool_free(a->pump.spool);
     pump_deinit(&a->pump);
-    shared_free(a->pump.shared);
+    free_brokers(a);
+    router_free(a->pump.router);
     sn_engine_free(a->pump.engine);
     log_deinit(&a->log);
     free(a->links);
@@ -443,6 +548,7 @@ int app_run(const struct config *config)
     a->pump.broker = app_on_broker;
     a->pump.store_state = app_on_store_state;
     a->pump.owner = a;
+    pump_init(&a->pump);
     const int code = run(a);
     free(a);
     return code;

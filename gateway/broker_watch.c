@@ -16,9 +16,9 @@ static void enter(struct broker_watch *w, bool connected, int64_t now_ms, int64_
 }
 
 void broker_watch_init(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
-                       struct log_ring *log, const char *address)
+                       struct log_ring *log, const char *address, const char *name)
 {
-    *w = (struct broker_watch){.log = log, .address = address};
+    *w = (struct broker_watch){.log = log, .address = address, .name = name};
     enter(w, false, now_ms, wall_ms);
 }
 
@@ -31,6 +31,8 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
         w->brief = now_ms - w->since_ms < BRIEF_MS ? w->brief + 1 : 0;
     const char *name = up ? "broker.connected" : changed ? "broker.lost" : "broker.attempt_failed";
     if (log_begin(w->log, up ? LOG_NOTICE : LOG_WARN, name)) {
+        if (w->name != NULL)
+            log_word(w->log, "broker", w->name);
         log_text(w->log, "address", event->address != NULL ? event->address : w->address);
         if (up)
             log_word(w->log, "session", event->session_present ? "kept" : "new");
@@ -57,6 +59,8 @@ void broker_watch_advance(struct broker_watch *w, int64_t now_ms)
     w->line_ms = time_add(now_ms, BROKER_WATCH_EVERY_MS);
     if (!log_begin(w->log, LOG_WARN, "broker.unreachable"))
         return;
+    if (w->name != NULL)
+        log_word(w->log, "broker", w->name);
     log_text(w->log, "address", w->address);
     log_word(w->log, "since", logsink_time(w->since_wall_ms, since));
     log_int(w->log, "for_s", (now_ms - w->since_ms) / 1000);

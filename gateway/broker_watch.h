@@ -19,15 +19,16 @@ enum { BROKER_WATCH_EVERY_MS = 5 * 60 * 1000 };
 struct broker_watch {
     struct log_ring *log;
     const char *address;
+    const char *name; /* NULL: there is only one */
     bool connected;
     int64_t since_ms, since_wall_ms; /* of this state */
     int64_t line_ms;                 /* next broker.unreachable */
     unsigned brief;                  /* connections in a row that did not last a minute */
 };
 
-/* Not connected, from now on. `log` and `address` are borrowed. */
+/* Not connected, from now on. All is borrowed. */
 void broker_watch_init(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
-                       struct log_ring *log, const char *address);
+                       struct log_ring *log, const char *address, const char *name);
 
 /* A CONNECTED or DISCONNECTED; true when that changed the state. */
 bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,

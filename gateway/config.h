@@ -188,6 +188,9 @@ struct config {
     size_t n_clients;
 };
 
+/* CONFIG_BROKER_NAME of [broker] without a name. */
+const char *config_broker_name(const struct config_broker *broker);
+
 /* Reads `path` and the drop-ins of include_dir. Every error of every file goes to `errors` as
  * "file:line:column: error: text" (warnings likewise), in file order.
  *

@@ -72,7 +72,6 @@ enum config_message {
     SAY_BROKERS_TOO_MANY,
     SAY_PREFIX_FAULT,
     SAY_OWN_ID,
-    SAY_TWO_SOURCES,
     SAY_BAD_GLOB,
     SAY_LINK_TWICE,
     SAY_TOO_MANY_SECTIONS,
@@ -389,9 +388,6 @@ char *config_copy(struct config_report *r, struct bytes text);
 
 /* Everything about brokers that one line alone does not show. */
 void config_check_brokers(struct config_builder *b);
-
-/* "default" of [broker] without a name. */
-const char *config_broker_name(const struct config_broker *broker);
 
 /* Says what stands nowhere, at the beginning of the file. */
 struct config_place config_somewhere(struct config_place at);

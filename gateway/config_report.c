@@ -56,13 +56,10 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_ROUTE_FAULT] = ERROR("[route {}] can't work: {}"),
     [SAY_ROUTES_TOO_MANY] = ERROR("more than {} routes"),
     [SAY_BROKERS_TOO_MANY] = ERROR("more than {} brokers"),
-    [SAY_PREFIX_FAULT] = ERROR("the prefix '{}' won't do: {}"),
+    [SAY_PREFIX_FAULT] = ERROR("the prefix '{}' can't work: {}"),
     [SAY_OWN_ID] =
         WARNING("nodes with sessions of their own would all have the MQTT client id '{}' "
                 "and throw each other out; put {client} into it"),
-    [SAY_TWO_SOURCES] =
-        WARNING("'{}' and '{}' both tell nodes about the same topics: a message that "
-                "both have arrives twice; direction = up for one of them avoids that"),
     [SAY_BAD_LINK_NAME] =
         ERROR("'{}' can't name a link: take 1 to 32 letters, digits, '.', '-' and '_'"),
     [SAY_BAD_GLOB] =

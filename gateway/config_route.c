@@ -104,25 +104,6 @@ static void check_fault(struct config_builder *b, size_t i)
                 route.name, fault);
 }
 
-/* Two brokers that both may tell about one topic, by routes with the same `from`. */
-static void check_sources(struct config_builder *b, size_t i)
-{
-    const struct config *c = b->config;
-    const struct config_route *route = &c->routes[i];
-    const uint32_t more = route->brokers & (route->brokers - 1);
-    if (route->direction == 1 + ROUTE_UP || more == 0)
-        return;
-    const char *names[2] = {NULL, NULL};
-    unsigned n = 0;
-    for (unsigned k = 0; k < c->n_brokers && k < ROUTER_BROKERS_MAX && n < 2; k++) {
-        if ((route->brokers >> k & 1) != 0)
-            names[n++] = config_broker_name(&c->brokers[k]);
-    }
-    if (n == 2)
-        config_say2(&b->report, config_place_of(&b->routes[i], SECTION_ROUTE, "to"),
-                    SAY_TWO_SOURCES, names[0], names[1]);
-}
-
 /* ---- prefixes ---------------------------------------------------------------------------------- */
 
 static void check_prefix(struct config_builder *b, const struct config_origin *origin,
@@ -159,7 +140,6 @@ void config_check_routes(struct config_builder *b)
     for (size_t i = 0; i < c->n_routes; i++) {
         check_to(b, i);
         check_fault(b, i);
-        check_sources(b, i);
     }
     check_prefix(b, &b->gateway, SECTION_GATEWAY, c->gateway.prefix);
     for (size_t i = 0; i < c->n_links; i++)

@@ -44,48 +44,57 @@ static bool carry_requests(struct pump *p)
     struct sn_request request;
     bool moved = false;
     while (sn_engine_peek_request(p->engine, &request)) {
-        shared_request(p->shared, p->now_ms, &request);
+        if (p->router != NULL)
+            router_request(p->router, p->now_ms, &request);
+        else
+            pump_sink_request(p, p->shared[0], &request);
         sn_engine_done_request(p->engine);
         moved = true;
     }
     return moved;
 }
 
-static bool carry_events(struct pump *p)
+static bool carry_routed(struct pump *p)
 {
+    struct sn_request request;
     struct sn_event event;
+    unsigned broker = 0;
     bool moved = false;
-    while (shared_peek_event(p->shared, &event)) {
+    while (router_peek_event(p->router, &event)) {
         sn_engine_event(p->engine, p->now_ms, &event);
-        shared_done_event(p->shared);
+        router_done_event(p->router);
+        moved = true;
+    }
+    while (router_peek_request(p->router, &broker, &request)) {
+        pump_sink_request(p, p->shared[broker], &request);
+        router_done_request(p->router);
         moved = true;
     }
     return moved;
 }
 
-static bool carry_upstream(struct pump *p)
+static bool carry_sinks(struct pump *p)
 {
-    struct up_request request;
     bool moved = false;
-    while (shared_peek_upstream(p->shared, &request)) {
-        if (p->spool != NULL)
-            spool_submit(p->spool, p->now_ms, &request);
-        else
-            mqtt_submit(p->mqtt, &request);
-        shared_done_upstream(p->shared);
-        moved = true;
+    for (struct list *link; (link = list_pop_front(&p->dirty)) != NULL;) {
+        struct sink *s = container_of(link, struct sink, dirty);
+        moved |= pump_carry_sink(p, s);
+        if (!list_linked(&s->fresh))
+            list_push_back(&p->fresh, &s->fresh);
     }
     return moved;
 }
 
 void pump_take_logs(struct pump *p)
 {
-    struct log_ring *const rings[] = {p->log, sn_engine_log(p->engine), shared_log(p->shared),
-                                      p->spool != NULL ? spool_log(p->spool) : NULL};
+    struct log_ring *const rings[] = {p->log, sn_engine_log(p->engine),
+                                      p->router != NULL ? router_log(p->router) : NULL};
     for (size_t i = 0; i < sizeof rings / sizeof rings[0]; i++) {
         if (rings[i] != NULL && log_peek(rings[i]) != NULL)
             logsink_take(p->sink, p->now_ms, p->wall_ms, rings[i], &p->lost_logs[i]);
     }
+    list_foreach (at, &p->fresh)
+        pump_sink_logs(p, container_of(at, struct sink, fresh));
 }
 
 void pump_carry(struct pump *p)
@@ -95,10 +104,9 @@ void pump_carry(struct pump *p)
     while (moved && rounds++ < ROUNDS_MAX) {
         moved = carry_packets(p);
         moved |= carry_requests(p);
-        moved |= carry_events(p);
-        moved |= carry_upstream(p);
-        if (p->spool != NULL)
-            moved |= pump_carry_spool(p);
+        if (p->router != NULL)
+            moved |= carry_routed(p);
+        moved |= carry_sinks(p);
     }
     if (moved && log_begin(p->log, LOG_ERROR, "gateway.restless")) {
         log_int(p->log, "rounds", ROUNDS_MAX);
@@ -108,6 +116,11 @@ void pump_carry(struct pump *p)
     if (p->store != NULL)
         pump_record(p);
     pump_take_logs(p);
+    for (struct list *link; (link = list_pop_front(&p->fresh)) != NULL;) {
+        struct sink *s = container_of(link, struct sink, fresh);
+        if (!list_linked(&s->touched))
+            list_push_back(&p->touched, &s->touched);
+    }
 }
 
 void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms)
@@ -184,37 +197,33 @@ void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes)
     pump_carry(p);
 }
 
-/* What the spool has no part in passes it by. */
-static void take_event(struct pump *p, const struct up_event *event)
-{
-    if (event->type == UP_CONNECTED || event->type == UP_DISCONNECTED)
-        p->broker(p->owner, event);
-    const bool spools = event->type == UP_CONNECTED || event->type == UP_DISCONNECTED ||
-                        event->type == UP_PUBLISHED;
-    if (p->spool != NULL && spools)
-        spool_upstream(p->spool, p->now_ms, event);
-    else
-        shared_upstream(p->shared, p->now_ms, event);
-    pump_carry(p);
-    if (event->type == UP_MESSAGE && event->journal != 0)
-        pump_routed(p, event->journal);
-}
-
 unsigned pump_broker(struct pump *p)
 {
     struct up_event event;
     unsigned n = 0;
-    for (; n < PUMP_EVENTS_PER_TURN && mqtt_next_event(p->mqtt, &event); n++)
-        take_event(p, &event);
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        for (unsigned k = 0;
+             k < PUMP_EVENTS_PER_TURN && s->mqtt != NULL && mqtt_next_event(s->mqtt, &event);
+             k++, n++)
+            pump_sink_event(p, s, &event);
+    }
     return n;
+}
+
+static void advance_sinks(struct pump *p)
+{
+    deadlines_collect(&p->due, p->now_ms);
+    for (struct deadline *due; (due = deadlines_take(&p->due)) != NULL;)
+        pump_sink_advance(p, container_of(due, struct sink, due));
 }
 
 void pump_advance(struct pump *p)
 {
     sn_engine_advance(p->engine, p->now_ms);
-    shared_advance(p->shared, p->now_ms);
-    if (p->spool != NULL)
-        spool_advance(p->spool, p->now_ms);
+    if (p->router != NULL)
+        router_advance(p->router, p->now_ms);
+    advance_sinks(p);
     pump_carry(p);
     logsink_advance(p->sink, p->now_ms, p->wall_ms);
 }
@@ -227,19 +236,18 @@ void pump_flush(struct pump *p)
         if (p->links[i] != NULL)
             p->links[i]->driver->flush(p->links[i]);
     }
-    if (p->mqtt != NULL)
-        mqtt_flush(p->mqtt);
+    for (struct list *link; (link = list_pop_front(&p->touched)) != NULL;)
+        pump_sink_flush(p, container_of(link, struct sink, touched));
     pump_take_logs(p);
     logsink_flush(p->sink);
 }
 
 int64_t pump_next_deadline(const struct pump *p)
 {
-    if (p->unfinished)
+    if (p->unfinished || !list_empty(&p->dirty))
         return p->now_ms;
-    int64_t machines =
-        time_min(sn_engine_next_deadline(p->engine), shared_next_deadline(p->shared));
-    if (p->spool != NULL)
-        machines = time_min(machines, spool_next_deadline(p->spool));
+    int64_t machines = time_min(sn_engine_next_deadline(p->engine), deadlines_next(&p->due));
+    if (p->router != NULL)
+        machines = time_min(machines, router_next_deadline(p->router));
     return time_min(machines, logsink_next_deadline(p->sink));
 }

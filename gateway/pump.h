@@ -2,15 +2,18 @@
 /*
  * The pump: carries the outputs of one machine to the inputs of the next until all are quiet.
  *
- *     links --packets--> engine --requests--> shared session --requests--> spool --> MQTT connection
- *     links <--packets-- engine <---events--- shared session <---events--- spool <-- MQTT connection
- *               |                                |                           |
- *               +------------records-------------+---------------------------+--> store
+ *     links --packets--> engine --requests--> [router] --> session --requests--> spool --> MQTT connection
+ *     links <--packets-- engine <---events--- [router] <-- session <---events--- spool <-- MQTT connection
+ *               |                                |            |                    |
+ *               +------------records-------------+------------+--------------------+--> store
+ *
+ * Session, spool and connection are a sink (sink.h); there are as many as there are brokers. With one
+ * broker and nothing to rename there is no router.
  *
  * It owns nothing and decides nothing, but for packets that must not leave before the store has
- * committed what they tell: these it holds back. Without a store there is no spool either. What costs a system call (handing packets to the system,
- * waking the connection's worker, writing the log) waits for pump_flush(), once per turn of the
- * loop.
+ * committed what they tell: these it holds back. Without a store there are no spools either. What costs
+ * a system call (handing packets to the system, waking a connection's worker, writing the log) waits
+ * for pump_flush(), once per turn of the loop.
  */
 #ifndef SENNET_GATEWAY_PUMP_H
 #define SENNET_GATEWAY_PUMP_H
@@ -20,17 +23,18 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/deadline.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/parcels.h"
 #include "base/peer.h"
 
-#include "broker/shared.h"
-#include "broker/spool.h"
+#include "broker/router.h"
 #include "capture_file.h"
 #include "logsink.h"
-#include "mqtt.h"
 #include "mqttsn/engine.h"
 #include "radio/link.h"
+#include "sink.h"
 #include "store.h"
 
 enum { PUMP_EVENTS_PER_TURN = 1024 };
@@ -38,44 +42,52 @@ enum { PUMP_EVENTS_PER_TURN = 1024 };
 /* The parts are the owner's and set by it before the first call. */
 struct pump {
     struct sn_engine *engine;
-    struct shared *shared;
-    struct spool *spool; /* NULL without a store */
-    struct store *store; /* NULL: nothing is stored */
-    struct mqtt *mqtt;
-    struct link **links; /* by index; NULL where a link is gone */
+    struct router *router; /* NULL: everything is the first sink's */
+    struct store *store;   /* NULL: nothing is stored */
+    struct link **links;   /* by index; NULL where a link is gone */
     size_t n_links;
     struct logsink *sink;
     struct log_ring *log;             /* the owner's own records */
     struct capture_file *capture;     /* NULL: nothing is captured */
     struct capture_end *capture_ends; /* by link */
 
-    /* Sees what the connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
-    void (*broker)(void *owner, const struct up_event *event);
+    /* Sees what a connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
+    void (*broker)(void *owner, const struct sink *sink, const struct up_event *event);
     /* The store fails, or works again; `why` is for people, NULL in the latter case. */
     void (*store_state)(void *owner, const char *why);
     void *owner;
 
     /* The pump's. */
     uint64_t left_out[SN_REC_COUNT]; /* rows that the machines did not take at the start, by type */
-    struct parcels held;             /* packets that wait for the store */
-    uint64_t committed;              /* batches */
-    uint64_t held_drops;             /* packets for which there was no room to wait */
-    bool usable;                     /* as the spool was told */
-    bool accepting;                  /* as the session was told */
-    bool stopping;                   /* nothing more of the spool is given to the connection */
+    struct sink *shared[ROUTER_BROKERS_MAX]; /* by broker */
+    unsigned n_brokers;
+    struct list sinks;
+    struct list dirty;
+    struct list fresh;
+    struct list touched;
+    struct list fetches;
+    struct sink *fetching;
+    struct deadlines due; /* of sinks */
+    struct parcels held;  /* packets that wait for the store */
+    uint64_t batch;       /* the store's present one */
+    uint64_t committed;   /* batches */
+    uint64_t held_drops;  /* packets for which there was no room to wait */
+    bool usable;          /* as the spools were told */
+    bool stopping;        /* nothing more of the spools is given to the connections */
     int64_t now_ms;
     int64_t wall_ms;
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
-    uint64_t lost_logs[4]; /* as said, per ring */
+    uint64_t lost_logs[3]; /* as said, per ring */
 };
 
 /* The time of this turn, monotonic (never decreasing) and since 1970. Call first in every turn. */
 void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
 
-/* Once, when all parts are there, and when they are gone. */
+/* Once, before anything else; then each sink; and when all are gone. */
 void pump_init(struct pump *p);
+void pump_add(struct pump *p, struct sink *s);
 void pump_deinit(struct pump *p);
 
 /* Once, before anything else is carried: brings the machines to where the store says they were. 0,
@@ -99,7 +111,7 @@ void pump_outcome(struct pump *p, const struct peer *to, enum stick_outcome outc
 void pump_link(struct pump *p, uint16_t link, bool up);
 void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes);
 
-/* Takes what the connection has to tell; how many events. PUMP_EVENTS_PER_TURN at most, and then
+/* Takes what the connections have to tell; how many events. When it is PUMP_EVENTS_PER_TURN or more,
  * more may wait. */
 unsigned pump_broker(struct pump *p);
 

@@ -55,23 +55,48 @@ static void release(struct pump *p)
 
 /* ---- records ---------------------------------------------------------------------------------- */
 
-/* The shared session's first: what it says of a client goes with the engine's SESSION_GONE, and must
- * not come behind it. */
+static void put_records(struct pump *p, struct sink *s)
+{
+    struct sn_record record;
+    while (shared_peek_record(s->shared, &record)) {
+        store_put(p->store, &record);
+        shared_done_record(s->shared);
+    }
+}
+
+static void put_router_records(struct pump *p)
+{
+    struct sn_record record;
+    while (router_peek_record(p->router, &record)) {
+        store_put(p->store, &record);
+        router_done_record(p->router);
+    }
+}
+
+static void put_spool_records(struct pump *p, struct sink *s)
+{
+    struct sn_record record;
+    while (spool_peek_record(s->spool, &record)) {
+        store_put(p->store, &record);
+        spool_done_record(s->spool);
+    }
+}
+
+/* What sessions and router say of a client goes with the engine's SESSION_GONE, and must not come
+ * behind it. */
 void pump_record(struct pump *p)
 {
     struct sn_record record;
-    while (shared_peek_record(p->shared, &record)) {
-        store_put(p->store, &record);
-        shared_done_record(p->shared);
-    }
+    list_foreach (at, &p->fresh)
+        put_records(p, container_of(at, struct sink, fresh));
+    if (p->router != NULL)
+        put_router_records(p);
     while (sn_engine_peek_record(p->engine, &record)) {
         store_put(p->store, &record);
         sn_engine_done_record(p->engine);
     }
-    while (spool_peek_record(p->spool, &record)) {
-        store_put(p->store, &record);
-        spool_done_record(p->spool);
-    }
+    list_foreach (at, &p->fresh)
+        put_spool_records(p, container_of(at, struct sink, fresh));
 }
 
 void pump_routed(struct pump *p, uint64_t journal)
@@ -85,15 +110,28 @@ static void tell_usable(struct pump *p)
     if (usable == p->usable)
         return;
     p->usable = usable;
-    spool_usable(p->spool, p->now_ms, usable);
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        pump_touch(p, s);
+        spool_usable(s->spool, p->now_ms, usable);
+    }
     sn_engine_spooling(p->engine, usable);
 }
 
 static void begin_batch(struct pump *p)
 {
-    const uint64_t batch = store_batch(p->store);
-    sn_engine_batch(p->engine, batch);
-    spool_batch(p->spool, batch);
+    p->batch = store_batch(p->store);
+    sn_engine_batch(p->engine, p->batch);
+}
+
+/* The store reads for one sink at a time. */
+static void fetch_next(struct pump *p)
+{
+    struct list *link = p->fetching == NULL ? list_pop_front(&p->fetches) : NULL;
+    if (link == NULL)
+        return;
+    p->fetching = container_of(link, struct sink, fetch);
+    store_fetch(p->store, p->fetching->fetch_after, p->fetching->fetch_n, p->fetching->fetch_bytes);
 }
 
 static void hand_over(struct pump *p)
@@ -101,11 +139,13 @@ static void hand_over(struct pump *p)
     store_flush(p->store);
     begin_batch(p);
     tell_usable(p);
-    uint64_t after;
-    unsigned n;
-    size_t bytes;
-    if (spool_wants_fetch(p->spool, &after, &n, &bytes))
-        store_fetch(p->store, after, n, bytes);
+    list_foreach (at, &p->touched) {
+        struct sink *s = container_of(at, struct sink, touched);
+        pump_batch(p, s); /* what is fetched shows the batch that has just ended */
+        if (spool_wants_fetch(s->spool, &s->fetch_after, &s->fetch_n, &s->fetch_bytes))
+            list_push_back(&p->fetches, &s->fetch);
+    }
+    fetch_next(p);
 }
 
 static void take_committed(struct pump *p, uint64_t committed)
@@ -114,7 +154,11 @@ static void take_committed(struct pump *p, uint64_t committed)
         return;
     p->committed = committed;
     release(p);
-    spool_committed(p->spool, p->now_ms, committed);
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        pump_touch(p, s);
+        spool_committed(s->spool, p->now_ms, committed);
+    }
 }
 
 /* With an intent log a batch is promised when it is handed over, so what waited for it goes in the
@@ -133,57 +177,16 @@ void pump_end_batch(struct pump *p)
     p->unfinished = p->unfinished || store_committed(p->store) != p->committed;
 }
 
-/* ---- the spool --------------------------------------------------------------------------------- */
-
-/* While the gateway stops, what is in the spool stays there. */
-static bool carry_spool_requests(struct pump *p)
-{
-    struct up_request request;
-    bool moved = false;
-    while (p->mqtt != NULL && spool_peek_request(p->spool, &request)) {
-        if (p->stopping && request.spooled != 0)
-            return moved;
-        mqtt_submit(p->mqtt, &request);
-        spool_done_request(p->spool);
-        moved = true;
-    }
-    return moved;
-}
-
-static bool carry_spool_events(struct pump *p)
-{
-    struct up_event event;
-    bool moved = false;
-    while (spool_peek_event(p->spool, &event)) {
-        shared_upstream(p->shared, p->now_ms, &event);
-        spool_done_event(p->spool);
-        moved = true;
-    }
-    return moved;
-}
-
-static bool tell_accepting(struct pump *p)
-{
-    const bool accepting = spool_accepting(p->spool);
-    if (accepting == p->accepting)
-        return false;
-    p->accepting = accepting;
-    shared_accepting(p->shared, p->now_ms, accepting);
-    return true;
-}
-
-bool pump_carry_spool(struct pump *p)
-{
-    bool moved = carry_spool_requests(p);
-    moved |= carry_spool_events(p);
-    return tell_accepting(p) || moved;
-}
+/* ---- the spools -------------------------------------------------------------------------------- */
 
 static void fetched(struct pump *p, const struct store_event *event)
 {
+    struct sink *s = p->fetching;
+    p->fetching = NULL;
+    pump_touch(p, s);
     for (size_t i = 0; i < event->n; i++) {
         const struct store_spooled *r = &event->rows[i];
-        spool_fetched(p->spool, p->now_ms,
+        spool_fetched(s->spool, p->now_ms,
                       &(struct spool_row){.number = r->number,
                                           .client = r->client,
                                           .topic = r->topic,
@@ -193,19 +196,32 @@ static void fetched(struct pump *p, const struct store_event *event)
                                           .will = r->will,
                                           .age_ms = r->age_ms});
     }
-    spool_fetch_done(p->spool, p->now_ms, event->failed);
+    spool_fetch_done(s->spool, p->now_ms, event->failed);
+    fetch_next(p);
 }
 
 /* ---- what the store tells ---------------------------------------------------------------------- */
 
+static void record_all(struct pump *p)
+{
+    sn_engine_record_all(p->engine);
+    if (p->router != NULL)
+        router_record_all(p->router);
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        pump_touch(p, s);
+        shared_record_all(s->shared);
+        spool_record_all(s->spool);
+    }
+}
+
+/* What was carried before belongs to the time before. */
 static void resync(struct pump *p)
 {
-    pump_record(p); /* what belongs to the time before */
+    pump_carry(p);
     store_resync_begin(p->store);
-    sn_engine_record_all(p->engine);
-    shared_record_all(p->shared);
-    spool_record_all(p->spool);
-    pump_record(p);
+    record_all(p);
+    pump_carry(p);
     store_resync_end(p->store);
 }
 
@@ -261,14 +277,33 @@ struct restoring {
     struct list messages;
 };
 
+static int restore_subscription(struct pump *p, const struct sn_record *record)
+{
+    struct sn_record part;
+    unsigned broker = 0;
+    if (p->router == NULL)
+        return shared_restore(p->shared[0]->shared, record);
+    int rc = router_restore(p->router, record);
+    for (; router_peek_restored(p->router, &broker, &part); router_done_restored(p->router)) {
+        const int one = shared_restore(p->shared[broker]->shared, &part);
+        rc = one < 0 ? one : rc;
+    }
+    return rc;
+}
+
 static int on_record(void *owner, const struct sn_record *record)
 {
     struct restoring *r = owner;
-    const int rc = record->type == SN_REC_SUBSCRIPTION ? shared_restore(r->pump->shared, record)
+    const int rc = record->type == SN_REC_SUBSCRIPTION ? restore_subscription(r->pump, record)
                                                        : sn_engine_restore(r->pump->engine, record);
     if (rc > 0)
         r->pump->left_out[record->type]++;
-    return rc < 0 ? rc : 0;
+    if (rc < 0)
+        return rc;
+    if (record->type == SN_REC_SESSION && rc == 0 && r->pump->router != NULL)
+        return router_restore_client(r->pump->router, record->client, record->session.client_id,
+                                     record->session.peer);
+    return 0;
 }
 
 static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
@@ -290,16 +325,29 @@ static int on_message(void *owner, uint64_t journal, struct bytes topic, struct 
     return 0;
 }
 
+/* NULL: the broker is not in the configuration any more. */
+static struct sink *find_sink(struct pump *p, uint64_t number)
+{
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        if (s->number == number)
+            return s;
+    }
+    return NULL;
+}
+
 static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number)
 {
     struct restoring *r = owner;
-    return spool_restore(r->pump->spool, client, n, bytes, last_number);
+    struct sink *s = find_sink(r->pump, sink_of(last_number));
+    return s != NULL ? spool_restore(s->spool, client, n, bytes, last_number) : 0;
 }
 
 static int on_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes)
 {
     struct restoring *r = owner;
-    return spool_restore_sent(r->pump->spool, number, client, bytes);
+    struct sink *s = find_sink(r->pump, sink_of(number));
+    return s != NULL ? spool_restore_sent(s->spool, number, client, bytes) : 0;
 }
 
 static void pass_on(struct restoring *r)
@@ -307,7 +355,9 @@ static void pass_on(struct restoring *r)
     struct pump *p = r->pump;
     for (struct list *link; (link = list_pop_front(&r->messages)) != NULL;) {
         struct pending *m = container_of(link, struct pending, link);
-        shared_upstream(p->shared, p->now_ms,
+        struct sink *s = p->shared[0];
+        pump_touch(p, s);
+        shared_upstream(s->shared, p->now_ms,
                         &(struct up_event){.type = UP_MESSAGE,
                                            .qos = m->qos,
                                            .retain = m->retain,
@@ -332,12 +382,14 @@ int pump_restore(struct pump *p)
         .spool = on_spool,
     };
     list_init(&r.messages);
+    p->committed = store_committed(p->store);
     begin_batch(p);
     const int rc = store_load(p->store, &visitor);
     if (rc == -ENOMEM)
         return rc;
     tell_usable(p);
-    tell_accepting(p); /* before the engine opens its sessions anew */
+    list_foreach(at, &p->sinks) /* before the engine opens its sessions anew */
+        pump_tell_accepting(p, container_of(at, struct sink, all));
     sn_engine_restored(p->engine, p->now_ms);
     pump_carry(p);
     pass_on(&r);
@@ -346,8 +398,14 @@ int pump_restore(struct pump *p)
 
 void pump_init(struct pump *p)
 {
+    list_init(&p->sinks);
+    list_init(&p->dirty);
+    list_init(&p->fresh);
+    list_init(&p->touched);
+    list_init(&p->fetches);
+    deadlines_init(&p->due);
     parcels_init(&p->held, HELD_MAX);
-    p->committed = p->store != NULL ? store_committed(p->store) : UINT64_MAX;
+    p->committed = UINT64_MAX;
 }
 
 void pump_deinit(struct pump *p)

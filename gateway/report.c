@@ -14,7 +14,8 @@
 struct page {
     struct log_ring *lg;
     const char *event;
-    const char *subject; /* repeated in every record, or NULL */
+    const char *what;    /* "link", "broker": which one ... */
+    const char *subject; /* ... by name, repeated in every record; NULL: none */
     bool open;
 };
 
@@ -36,7 +37,7 @@ static void page_put(struct page *page, const char *name, uint64_t value)
         if (!page->open)
             return;
         if (page->subject != NULL)
-            log_text(page->lg, "link", page->subject);
+            log_text(page->lg, page->what, page->subject);
     }
     log_int(page->lg, name, value <= INT64_MAX ? (int64_t)value : INT64_MAX);
 }
@@ -62,7 +63,7 @@ static void put_engine(struct log_ring *lg, const struct sn_engine *engine)
 static void put_link(struct log_ring *lg, const char *name, const struct link *l)
 {
     const struct link_counters *c = l->driver->counters(l);
-    struct page page = {.lg = lg, .event = "stats.link", .subject = name};
+    struct page page = {.lg = lg, .event = "stats.link", .what = "link", .subject = name};
     page_put(&page, "packets_in", c->packets_in);
     page_put(&page, "packets_out", c->packets_out);
     page_put(&page, "group_in", c->group_in);
@@ -98,7 +99,7 @@ static void put_stick(struct log_ring *lg, const char *name, struct link *l)
         log_word(lg, "state", state_name(stick_state(stick)));
         log_end(lg);
     }
-    struct page page = {.lg = lg, .event = "stats.stick", .subject = name};
+    struct page page = {.lg = lg, .event = "stats.stick", .what = "link", .subject = name};
     page_put(&page, "frames_in", c->frames_in);
     page_put(&page, "frames_out", c->frames_out);
     page_put(&page, "bad_frames", c->bad_frames);
@@ -152,31 +153,83 @@ static void put_nodes(struct log_ring *lg, struct pump *p, const char *name, str
     }
 }
 
-static void put_broker(struct log_ring *lg, const struct pump *p)
+/* Which of several brokers a page is about. */
+static void page_broker(struct page *page, const struct config *config, const struct sink *s)
 {
-    struct page page = {.lg = lg, .event = "stats.broker"};
-    if (p->mqtt != NULL) {
-        const struct mqtt_gauges g = mqtt_gauges(p->mqtt);
-        page_put(&page, "connected", g.connected);
-        page_put(&page, "queued", g.queued);
-        page_put(&page, "in_flight", g.in_flight);
-        page_put(&page, "connects", g.connects);
-        page_put(&page, "inbox_drops", g.inbox_drops);
-        page_put(&page, "inbox_cuts", g.inbox_cuts);
-        page_put(&page, "no_memory", g.no_memory);
-    }
-    page_end(&page);
+    const struct config_broker *broker = &config->brokers[s->broker];
+    page->what = "broker";
+    page->subject = config->n_brokers > 1 ? config_broker_name(broker) : NULL;
+}
 
-    const struct shared_gauges s = shared_gauges(p->shared);
-    page.event = "stats.shared";
-    page_put(&page, "sessions", s.sessions);
-    page_put(&page, "filters", s.filters);
-    page_put(&page, "covered", s.covered);
-    page_put(&page, "unmatched", s.unmatched);
-    page_put(&page, "wills", s.wills);
-    page_put(&page, "wills_refused", s.wills_refused);
-    page_put(&page, "wills_dropped", s.wills_dropped);
-    page_put(&page, "memory_bytes", s.memory_bytes);
+static void put_connection(struct page *page, const struct mqtt_gauges *g)
+{
+    page->event = "stats.broker";
+    page_put(page, "connected", g->connected);
+    page_put(page, "queued", g->queued);
+    page_put(page, "in_flight", g->in_flight);
+    page_put(page, "connects", g->connects);
+    page_put(page, "inbox_drops", g->inbox_drops);
+    page_put(page, "inbox_cuts", g->inbox_cuts);
+    page_put(page, "no_memory", g->no_memory);
+    page_end(page);
+}
+
+static void put_shared(struct page *page, const struct shared_gauges *s)
+{
+    page->event = "stats.shared";
+    page_put(page, "sessions", s->sessions);
+    page_put(page, "filters", s->filters);
+    page_put(page, "covered", s->covered);
+    page_put(page, "unmatched", s->unmatched);
+    page_put(page, "wills", s->wills);
+    page_put(page, "wills_refused", s->wills_refused);
+    page_put(page, "wills_dropped", s->wills_dropped);
+    page_put(page, "memory_bytes", s->memory_bytes);
+    page_end(page);
+}
+
+static void put_spool(struct page *page, const struct spool_gauges *s)
+{
+    page->event = "stats.spool";
+    page_put(page, "messages", s->messages);
+    page_put(page, "bytes", s->bytes);
+    page_put(page, "in_flight", s->in_flight);
+    page_put(page, "held", s->held);
+    page_put(page, "spooled", s->spooled);
+    page_put(page, "sent", s->sent);
+    page_put(page, "refused", s->refused);
+    page_put(page, "expired", s->expired);
+    page_put(page, "dropped", s->dropped);
+    page_put(page, "lost", s->lost);
+    page_put(page, "memory_bytes", s->memory_bytes);
+    page_end(page);
+}
+
+static void put_sink(struct log_ring *lg, const struct config *config, const struct sink *s)
+{
+    struct page page = {.lg = lg};
+    page_broker(&page, config, s);
+    if (s->mqtt != NULL) {
+        const struct mqtt_gauges g = mqtt_gauges(s->mqtt);
+        put_connection(&page, &g);
+    }
+    const struct shared_gauges shared = shared_gauges(s->shared);
+    put_shared(&page, &shared);
+    if (s->spool != NULL) {
+        const struct spool_gauges spool = spool_gauges(s->spool);
+        put_spool(&page, &spool);
+    }
+}
+
+static void put_router(struct log_ring *lg, const struct router *r)
+{
+    const struct router_gauges g = router_gauges(r);
+    struct page page = {.lg = lg, .event = "stats.router"};
+    page_put(&page, "published", g.published);
+    page_put(&page, "unheeded", g.unheeded);
+    page_put(&page, "unroutable", g.unroutable);
+    page_put(&page, "dropped", g.dropped);
+    page_put(&page, "memory_bytes", g.memory_bytes);
     page_end(&page);
 }
 
@@ -208,23 +261,6 @@ static void put_store(struct log_ring *lg, const struct pump *p)
     page_put(&page, "held_drops", p->held_drops);
     page_put(&page, "left_out", left_out(p, &g));
     page_end(&page);
-
-    const struct spool_gauges s = spool_gauges(p->spool);
-    page.event = "stats.spool";
-    page_put(&page, "messages", s.messages);
-    page_put(&page, "bytes", s.bytes);
-    page_put(&page, "in_flight", s.in_flight);
-    page_put(&page, "held", s.held);
-    page_put(&page, "spooled", s.spooled);
-    page_put(&page, "sent", s.sent);
-    page_put(&page, "full", s.full);
-    page_put(&page, "away", s.away);
-    page_put(&page, "refused", s.refused);
-    page_put(&page, "expired", s.expired);
-    page_put(&page, "dropped", s.dropped);
-    page_put(&page, "lost", s.lost);
-    page_put(&page, "memory_bytes", s.memory_bytes);
-    page_end(&page);
 }
 
 void report_counters(struct log_ring *lg, struct pump *p, const struct config *config)
@@ -241,7 +277,10 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
         put_stick(lg, name, l);
         put_nodes(lg, p, name, l->driver->stick(l));
     }
-    put_broker(lg, p);
+    list_foreach (at, &p->sinks)
+        put_sink(lg, config, container_of(at, struct sink, all));
+    if (p->router != NULL)
+        put_router(lg, p->router);
     put_store(lg, p);
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
@@ -283,7 +322,8 @@ void report_ready(struct log_ring *lg, const struct pump *p, const struct config
     log_text(lg, "name", config->gateway.name);
     log_int(lg, "id", config->gateway.id);
     log_text(lg, "links", links);
-    log_text(lg, "broker", config->brokers[0].address);
+    for (size_t i = 0; i < config->n_brokers; i++)
+        log_text(lg, "broker", config->brokers[i].address);
     log_end(lg);
 }
 
@@ -326,15 +366,31 @@ void report_restored(struct log_ring *lg, const struct pump *p, bool whole)
         log_end(lg);
     }
     const struct sn_gauges g = sn_engine_gauges(p->engine);
-    const struct spool_gauges spool = spool_gauges(p->spool);
+    uint64_t spooled = 0;
+    list_foreach (at, &p->sinks)
+        spooled += spool_gauges(container_of(at, struct sink, all)->spool).messages;
     if (!log_begin(lg, LOG_NOTICE, "store.restored"))
         return;
     log_int(lg, "clients", g.clients);
     log_int(lg, "connected", g.connected);
     log_int(lg, "waiting_for_nodes", (int64_t)g.queued);
-    log_int(lg, "waiting_for_broker", (int64_t)spool.messages);
+    log_int(lg, "waiting_for_broker", (int64_t)spooled);
     log_end(lg);
     say_left_out(lg, p);
+}
+
+struct mqtt_gauges report_unfinished(const struct pump *p)
+{
+    struct mqtt_gauges sum = {0};
+    list_foreach (at, &p->sinks) {
+        const struct sink *s = container_of(at, struct sink, all);
+        if (s->mqtt == NULL)
+            continue;
+        const struct mqtt_gauges g = mqtt_gauges(s->mqtt);
+        sum.queued += g.queued;
+        sum.in_flight += g.in_flight;
+    }
+    return sum;
 }
 
 void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,

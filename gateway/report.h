@@ -23,10 +23,13 @@ void report_kernel_drops(struct log_ring *lg, const char *name, const struct lin
 /* gateway.ready: all links listen. */
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config);
 
-/* gateway.stopped: the sums of a life. `why` is the signal's name. */
+/* What is still under way to all brokers: `queued` and `in_flight`. */
+struct mqtt_gauges report_unfinished(const struct pump *p);
+
 /* What came back from the store; `whole` false: it could not be read. */
 void report_restored(struct log_ring *lg, const struct pump *p, bool whole);
 
+/* gateway.stopped: the sums of a life. `why` is the signal's name. */
 void report_stopped(struct log_ring *lg, const struct pump *p, const char *why, int64_t uptime_ms,
                     const struct mqtt_gauges *mqtt);
 

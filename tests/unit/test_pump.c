@@ -106,6 +106,7 @@ struct world {
     struct fake_link link;
     struct link *links[1];
     struct mqtt mqtt;
+    struct sink broker;
     struct logsink sink;
     struct log_ring log;
     int log_fds[2];
@@ -113,9 +114,10 @@ struct world {
     struct peer_room node;
 };
 
-static void on_broker(void *owner, const struct up_event *event)
+static void on_broker(void *owner, const struct sink *sink, const struct up_event *event)
 {
     struct world *w = owner;
+    ck_assert_ptr_eq(sink, &w->broker);
     ck_assert(event->type == UP_CONNECTED || event->type == UP_DISCONNECTED);
     w->broker_events++;
 }
@@ -138,14 +140,15 @@ static struct world *world_new(void)
     engine.log_level = LOG_INFO;
     const struct shared_config shared = shared_defaults();
     w->pump = (struct pump){.engine = sn_engine_new(&engine, 0),
-                            .shared = shared_new(&shared, 0),
-                            .mqtt = &w->mqtt,
                             .links = w->links,
                             .n_links = 1,
                             .sink = &w->sink,
                             .log = &w->log,
                             .broker = on_broker,
                             .owner = w};
+    w->broker = (struct sink){.shared = shared_new(&shared, 0), .mqtt = &w->mqtt};
+    pump_init(&w->pump);
+    pump_add(&w->pump, &w->broker);
     pump_time(&w->pump, 1000, 1767268800123);
     const uint8_t address[] = {127, 0, 0, 1, 0x12, 0x34};
     peer_make(&w->node, 0, PEER_IP4, bytes_of(address, sizeof address));
@@ -155,7 +158,8 @@ static struct world *world_new(void)
 static void world_free(struct world *w)
 {
     sn_engine_free(w->pump.engine);
-    shared_free(w->pump.shared);
+    pump_deinit(&w->pump);
+    shared_free(w->broker.shared);
     log_deinit(&w->log);
     close(w->log_fds[0]);
     close(w->log_fds[1]);

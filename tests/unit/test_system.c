@@ -115,7 +115,7 @@ static const int64_t wall_ms = 1767268800123;
 static void start_watch(void)
 {
     ck_assert_int_eq(log_init(&ring, 16, LOG_INFO), 0);
-    broker_watch_init(&watch, 1000, wall_ms, &ring, "mqtt://b:1883");
+    broker_watch_init(&watch, 1000, wall_ms, &ring, "mqtt://b:1883", NULL);
 }
 
 /* "level event text" of the next record. */

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A sink: one MQTT session at one broker, with all that belongs to it (docs/adr/0014).
+ *
+ *     router or engine <-> session <-> spool <-> MQTT connection
+ *
+ * The session is the shared one of all nodes, or one client's own. The pump carries between the parts
+ * of a sink as it does between its other machines.
+ */
+#ifndef SENNET_GATEWAY_SINK_H
+#define SENNET_GATEWAY_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "base/list.h"
+
+#include "broker/shared.h"
+#include "broker/spool.h"
+#include "mqtt.h"
+
+/* A sink's messages are numbered from a base of its own, so that one table holds them all. */
+enum { SINK_NUMBER_BITS = 47, SINKS_MAX = 65536 };
+
+static inline uint64_t sink_base(uint64_t number)
+{
+    return number << SINK_NUMBER_BITS;
+}
+
+/* The number of the sink whose message has that number. */
+static inline uint64_t sink_of(uint64_t message)
+{
+    return message >> SINK_NUMBER_BITS;
+}
+
+/* The first part is the owner's, and set before pump_add(). */
+struct sink {
+    unsigned broker;       /* index */
+    uint64_t number;       /* by which the store knows it; 0: the first broker's shared session */
+    struct shared *shared; /* not NULL */
+    struct spool *spool;   /* NULL without a store */
+    struct mqtt *mqtt;     /* NULL before the connection is started, and when it has ended */
+
+    /* The pump's. */
+    struct list all;      /* in pump.sinks */
+    struct list dirty;    /* in pump.dirty: has something to carry */
+    struct list fresh;    /* in pump.fresh: was carried, what it has to record is still there */
+    struct list touched;  /* in pump.touched: had something to carry in this turn */
+    struct list fetch;    /* in pump.fetches: waits for its turn to read from the store */
+    struct deadline due;  /* in pump.due */
+    uint64_t batch;       /* as the spool was told */
+    uint64_t fetch_after; /* what is wanted from the store */
+    size_t fetch_bytes;
+    unsigned fetch_n;
+    bool accepting; /* as the session was told */
+    uint64_t lost_logs[2];
+};
+
+#endif
