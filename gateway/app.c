@@ -303,7 +303,8 @@ __attribute__((noreturn)) static void stop_at_once(struct app *a, const char *wh
 
 static void reload(struct app *a)
 {
-    mqtt_renew(a->pump.mqtt);
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        mqtt_renew(a->brokers[i].sink.mqtt);
     if (!log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported"))
         return;
     log_text(&a->log, "text",
