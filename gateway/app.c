@@ -227,6 +227,35 @@ void app_on_broker(void *owner, const struct sink *sink, const struct up_event *
         app_say_status(a);
 }
 
+struct orphan {
+    struct app *app;
+    uint64_t sink;
+    uint64_t n;
+};
+
+static int say_orphan(void *owner, uint64_t number, const char *broker, struct bytes client_id)
+{
+    const struct orphan *o = owner;
+    if (number != o->sink || !log_begin(&o->app->log, LOG_WARN, "store.no_broker"))
+        return 0;
+    log_text(&o->app->log, "broker", broker);
+    if (client_id.len > 0)
+        log_str(&o->app->log, "client", client_id);
+    log_int(&o->app->log, "messages", (int64_t)o->n);
+    log_text(
+        &o->app->log, "text",
+        "these wait for a broker that the configuration does not have any more; they are kept, "
+        "and sent when it has one of that name again");
+    log_end(&o->app->log);
+    return 1;
+}
+
+void app_on_orphan(void *owner, uint64_t sink, uint64_t n)
+{
+    struct app *a = owner;
+    store_sinks_each(a->pump.store, say_orphan, &(struct orphan){a, sink, n});
+}
+
 void app_on_store_state(void *owner, const char *why)
 {
     struct app *a = owner;

@@ -80,6 +80,7 @@ void app_on_batch_end(void *owner);
 void app_on_link_event(void *owner, uint16_t link, int level, const char *event, const char *text);
 void app_on_wake(uv_async_t *wake);
 void app_on_broker(void *owner, const struct sink *sink, const struct up_event *event);
+void app_on_orphan(void *owner, uint64_t sink, uint64_t n);
 void app_on_store_state(void *owner, const char *why);
 void app_on_signal(uv_signal_t *handle, int number);
 void app_say_status(struct app *a);

@@ -186,14 +186,16 @@ static int start_sink(struct app *a, unsigned broker, const struct hash_seed see
     config.log_level = a->config->gateway.log_level;
     struct sink *s = &a->brokers[broker].sink;
     s->broker = broker;
-    s->number = broker;
+    int rc = 0;
+    if (stored)
+        rc = store_sink(a->pump.store, config_broker_name(&a->config->brokers[broker]),
+                        bytes_of(NULL, 0), &s->number);
     s->shared = shared_new(&config, a->pump.now_ms);
     if (stored)
         s->spool = new_spool(a, &seeds[2]);
-    if (s->shared == NULL || (stored && s->spool == NULL))
+    if (rc != 0 || s->shared == NULL || (stored && s->spool == NULL))
         return -ENOMEM;
-    pump_add(&a->pump, s);
-    return 0;
+    return pump_add(&a->pump, s);
 }
 
 static int start_machines(struct app *a)
@@ -351,6 +353,7 @@ static int start_broker(struct app *a, size_t i)
     options.version = (enum mqtt_version)(b->version - 1);
     options.session_expiry_s = b->session_expiry_s;
     options.store = a->pump.store;
+    options.sink = broker->sink.number;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
     broker->sink.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
@@ -547,6 +550,7 @@ int app_run(const struct config *config)
     a->pump.log = &a->log;
     a->pump.broker = app_on_broker;
     a->pump.store_state = app_on_store_state;
+    a->pump.orphan = app_on_orphan;
     a->pump.owner = a;
     pump_init(&a->pump);
     const int code = run(a);

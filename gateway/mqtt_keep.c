@@ -176,7 +176,7 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
     for (int i = 0; i < n; i++)
         views[i] = bytes_of(parts[i], (size_t)lens[i]);
     paho_push_written(); /* this blocks */
-    const int rc = store_packet_put(k->store, text, views, (size_t)n);
+    const int rc = store_packet_put(k->store, k->sink, text, views, (size_t)n);
     if (rc != 0)
         return 0;
     if (key.kind == KIND_SENT)
@@ -193,9 +193,9 @@ static void finish_leaving(struct keep *k, bool delivered)
 {
     if (k->leaving.key[0] == '\0')
         return;
-    store_packet_remove(k->store, k->leaving.key, delivered ? k->leaving.id : 0);
+    store_packet_remove(k->store, k->sink, k->leaving.key, delivered ? k->leaving.id : 0);
     if (!delivered)
-        store_spool_unsent(k->store, k->leaving.id);
+        store_spool_unsent(k->store, k->sink, k->leaving.id);
     k->leaving.key[0] = '\0';
 }
 
@@ -221,18 +221,18 @@ static int on_remove(void *handle, char *text)
         if (key.version == MQTTVERSION_5)
             begin_leaving(k, text, key.id);
         else
-            store_packet_remove(k->store, text, key.id);
+            store_packet_remove(k->store, k->sink, text, key.id);
         break;
     case KIND_RELEASED:
         if (set_take(&k->released, key.id))
-            store_packet_remove(k->store, text, 0);
+            store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_RECEIVED:
         if (set_take(&k->received, key.id))
-            store_packet_remove(k->store, text, 0);
+            store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_QUEUED:
-        store_packet_remove(k->store, text, 0);
+        store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_OTHER:
         break;
@@ -246,7 +246,7 @@ static int on_get(void *handle, char *text, char **buffer, int *len)
     const struct keep *const k = &((struct mqtt *)handle)->keep;
     void *data;
     size_t n;
-    if (store_packet_get(k->store, text, &data, &n) != 0)
+    if (store_packet_get(k->store, k->sink, text, &data, &n) != 0)
         return MQTTCLIENT_PERSISTENCE_ERROR;
     *buffer = MQTTAsync_malloc(n > 0 ? n : 1);
     if (*buffer != NULL && n > 0)
@@ -299,7 +299,7 @@ static int on_keys(void *handle, char ***keys, int *n)
     if (list.version == 0)
         return 0;
     /* Without a list nothing is resumed; as an error it would keep us from connecting at all. */
-    if (store_packet_each(k->store, add_key, &list) != 0) {
+    if (store_packet_each(k->store, k->sink, add_key, &list) != 0) {
         while (list.n > 0)
             MQTTAsync_free(list.keys[--list.n]);
     }
@@ -328,6 +328,7 @@ static int on_contains(void *handle, char *text)
 void keep_init(struct mqtt *m, struct store *store)
 {
     m->keep.store = store;
+    m->keep.sink = m->options.sink;
     m->keep.calls = (MQTTClient_persistence){
         .context = m,
         .popen = on_open,
@@ -411,7 +412,8 @@ static void forget_resumed(struct mqtt *m)
 
 static void forget(struct mqtt *m)
 {
-    store_packets_clear(m->keep.store); /* first: the spool may fetch what comes back at once */
+    store_packets_clear(m->keep.store,
+                        m->keep.sink); /* first: the spool may fetch what comes back at once */
     forget_resumed(m);
     set_clear(&m->keep.sent);
     set_clear(&m->keep.released);
@@ -429,15 +431,15 @@ bool keep_recall(struct mqtt *m, unsigned version)
     size_t len = 0;
     char name[1024];
     const int n = session_name(m, name, sizeof name);
-    const bool same = store_packet_get(k->store, session_key, &stored, &len) == 0 &&
+    const bool same = store_packet_get(k->store, k->sink, session_key, &stored, &len) == 0 &&
                       bytes_equal(bytes_of(stored, len), bytes_of(name, (size_t)n));
     const bool ours = m->options.session == MQTT_SESSION_KEPT ||
                       (m->options.session == MQTT_SESSION_OURS && same);
     free(stored);
-    const bool known = store_packet_each(k->store, resume_key, m) == 0;
+    const bool known = store_packet_each(k->store, k->sink, resume_key, m) == 0;
     pthread_mutex_lock(&m->lock);
     for (unsigned i = 0; i < atomic_load(&k->n_resumed); i++)
-        k->resumed[i].spooled = store_spool_sent_as(k->store, k->resumed[i].packet_id);
+        k->resumed[i].spooled = store_spool_sent_as(k->store, k->sink, k->resumed[i].packet_id);
     m->resuming += atomic_load(&k->n_resumed);
     m->qos2_count += atomic_load(&k->n_resumed);
     pthread_mutex_unlock(&m->lock);
@@ -470,7 +472,7 @@ void keep_begin(struct mqtt *m)
     const struct bytes part = bytes_of(name, (size_t)n);
     forget(m);
     atomic_store(&m->keep.forgetting, false);
-    store_packet_put(m->keep.store, session_key, &part, 1);
+    store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
 }
 
 static bool set_any(const struct id_set *set)
@@ -570,8 +572,8 @@ uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
     char key[KEY_ROOM];
     if (e->qos == 2 && is_arriving(k, packet_id)) {
         const struct bytes packet = bytes_of(k->arriving.packet, k->arriving.len);
-        const uint64_t journal = store_message_with(k->store, e->topic, body, e->qos, e->retain,
-                                                    k->arriving.key, packet);
+        const uint64_t journal = store_message_with(k->store, k->sink, e->topic, body, e->qos,
+                                                    e->retain, k->arriving.key, packet);
         if (journal != 0)
             set_add(&k->received, k->arriving.id);
         k->arriving.key[0] = '\0';
@@ -580,7 +582,7 @@ uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
     const bool drops = e->qos == 2 && m->dial.version != MQTTVERSION_5 && packet_id > 0 &&
                        packet_id < PACKET_IDS && set_take(&k->received, (unsigned)packet_id);
     snprintf(key, sizeof key, "r-%d", packet_id);
-    return store_message(k->store, e->topic, body, e->qos, e->retain, drops ? key : NULL);
+    return store_message(k->store, k->sink, e->topic, body, e->qos, e->retain, drops ? key : NULL);
 }
 
 void keep_unheard(struct mqtt *m)
@@ -589,7 +591,7 @@ void keep_unheard(struct mqtt *m)
     const struct bytes packet = bytes_of(k->arriving.packet, k->arriving.len);
     if (k->arriving.key[0] == '\0')
         return;
-    if (store_packet_put(k->store, k->arriving.key, &packet, 1) == 0)
+    if (store_packet_put(k->store, k->sink, k->arriving.key, &packet, 1) == 0)
         set_add(&k->received, k->arriving.id);
     k->arriving.key[0] = '\0';
 }

@@ -41,6 +41,7 @@ struct resumed {
 
 struct keep {
     struct store *store; /* NULL: nothing is kept */
+    uint64_t sink;
     MQTTClient_persistence calls;
     struct item *giving;     /* worker: being handed to Paho */
     unsigned version;        /* of what an earlier process left; 0: nothing */

@@ -55,6 +55,8 @@ struct pump {
     void (*broker)(void *owner, const struct sink *sink, const struct up_event *event);
     /* The store fails, or works again; `why` is for people, NULL in the latter case. */
     void (*store_state)(void *owner, const char *why);
+    /* While restoring: the spool has `n` messages for a sink that there is not. They stay there. */
+    void (*orphan)(void *owner, uint64_t sink, uint64_t n);
     void *owner;
 
     /* The pump's. */
@@ -87,7 +89,7 @@ void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
 
 /* Once, before anything else; then each sink; and when all are gone. */
 void pump_init(struct pump *p);
-void pump_add(struct pump *p, struct sink *s);
+int pump_add(struct pump *p, struct sink *s); /* 0 or -ENOMEM */
 void pump_deinit(struct pump *p);
 
 /* Once, before anything else is carried: brings the machines to where the store says they were. 0,

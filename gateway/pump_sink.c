@@ -4,7 +4,7 @@
 
 #include "pump_priv.h"
 
-void pump_add(struct pump *p, struct sink *s)
+int pump_add(struct pump *p, struct sink *s)
 {
     list_init(&s->dirty);
     list_init(&s->fresh);
@@ -16,6 +16,8 @@ void pump_add(struct pump *p, struct sink *s)
     p->shared[s->broker] = s;
     if (s->broker >= p->n_brokers)
         p->n_brokers = s->broker + 1;
+    const uint64_t base = store_sink_base(s->number);
+    return s->spool != NULL ? spool_restore(s->spool, SN_NO_CLIENT, 0, 0, base) : 0;
 }
 
 void pump_batch(struct pump *p, struct sink *s)

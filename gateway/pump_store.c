@@ -265,6 +265,7 @@ void pump_store(struct pump *p)
 struct pending {
     struct list link;
     uint64_t journal;
+    uint64_t sink;
     struct body *body;
     uint8_t qos;
     bool retain;
@@ -276,6 +277,17 @@ struct restoring {
     struct pump *pump;
     struct list messages;
 };
+
+/* NULL: the broker is not in the configuration any more. */
+static struct sink *find_sink(struct pump *p, uint64_t number)
+{
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        if (s->number == number)
+            return s;
+    }
+    return NULL;
+}
 
 static int restore_subscription(struct pump *p, const struct sn_record *record)
 {
@@ -306,14 +318,15 @@ static int on_record(void *owner, const struct sn_record *record)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                      uint8_t qos, bool retain)
+static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                      struct body *body, uint8_t qos, bool retain)
 {
     struct restoring *r = owner;
     struct pending *m = malloc(sizeof *m + topic.len);
     if (m == NULL)
         return -ENOMEM;
     *m = (struct pending){.journal = journal,
+                          .sink = sink,
                           .body = body_ref(body),
                           .qos = qos,
                           .retain = retain,
@@ -325,28 +338,21 @@ static int on_message(void *owner, uint64_t journal, struct bytes topic, struct 
     return 0;
 }
 
-/* NULL: the broker is not in the configuration any more. */
-static struct sink *find_sink(struct pump *p, uint64_t number)
-{
-    list_foreach (at, &p->sinks) {
-        struct sink *s = container_of(at, struct sink, all);
-        if (s->number == number)
-            return s;
-    }
-    return NULL;
-}
-
 static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number)
 {
     struct restoring *r = owner;
-    struct sink *s = find_sink(r->pump, sink_of(last_number));
-    return s != NULL ? spool_restore(s->spool, client, n, bytes, last_number) : 0;
+    struct sink *s = find_sink(r->pump, store_sink_of(last_number));
+    if (s != NULL)
+        return spool_restore(s->spool, client, n, bytes, last_number);
+    if (n > 0)
+        r->pump->orphan(r->pump->owner, store_sink_of(last_number), n);
+    return 0;
 }
 
 static int on_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes)
 {
     struct restoring *r = owner;
-    struct sink *s = find_sink(r->pump, sink_of(number));
+    struct sink *s = find_sink(r->pump, store_sink_of(number));
     return s != NULL ? spool_restore_sent(s->spool, number, client, bytes) : 0;
 }
 
@@ -355,7 +361,9 @@ static void pass_on(struct restoring *r)
     struct pump *p = r->pump;
     for (struct list *link; (link = list_pop_front(&r->messages)) != NULL;) {
         struct pending *m = container_of(link, struct pending, link);
-        struct sink *s = p->shared[0];
+        struct sink *s = find_sink(p, m->sink);
+        if (s == NULL) /* whose broker is no more: nobody is left that it could be for */
+            s = p->shared[0];
         pump_touch(p, s);
         shared_upstream(s->shared, p->now_ms,
                         &(struct up_event){.type = UP_MESSAGE,
@@ -388,7 +396,7 @@ int pump_restore(struct pump *p)
     if (rc == -ENOMEM)
         return rc;
     tell_usable(p);
-    list_foreach(at, &p->sinks) /* before the engine opens its sessions anew */
+    list_foreach (at, &p->sinks) /* before the engine opens its sessions anew */
         pump_tell_accepting(p, container_of(at, struct sink, all));
     sn_engine_restored(p->engine, p->now_ms);
     pump_carry(p);

@@ -21,24 +21,10 @@
 #include "broker/spool.h"
 #include "mqtt.h"
 
-/* A sink's messages are numbered from a base of its own, so that one table holds them all. */
-enum { SINK_NUMBER_BITS = 47, SINKS_MAX = 65536 };
-
-static inline uint64_t sink_base(uint64_t number)
-{
-    return number << SINK_NUMBER_BITS;
-}
-
-/* The number of the sink whose message has that number. */
-static inline uint64_t sink_of(uint64_t message)
-{
-    return message >> SINK_NUMBER_BITS;
-}
-
 /* The first part is the owner's, and set before pump_add(). */
 struct sink {
     unsigned broker;       /* index */
-    uint64_t number;       /* by which the store knows it; 0: the first broker's shared session */
+    uint64_t number;       /* by which the store knows it (store_sink()) */
     struct shared *shared; /* not NULL */
     struct spool *spool;   /* NULL without a store */
     struct mqtt *mqtt;     /* NULL before the connection is started, and when it has ended */

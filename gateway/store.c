@@ -79,6 +79,7 @@ void store_free(struct store *s)
     store_fetched_free(&s->taken);
     store_fetched_free(&s->fetched);
     store_sending_clear(s);
+    store_sinks_free(s);
     hmap_deinit(&s->sending_by_packet);
     hmap_deinit(&s->sending_by_number);
     intent_close(&s->intent);
@@ -137,8 +138,9 @@ static int open_database(struct store *s, size_t intent_bytes, char *error, size
 {
     char why[STORE_WHY_MAX];
     int rc = store_db_open(&s->db, s->notice, sizeof s->notice, why, sizeof why);
-    if (rc == SQLITE_OK && ((rc = store_log_open(s, intent_bytes)) != SQLITE_OK ||
-                            (rc = store_packets_open(s)) != SQLITE_OK))
+    if (rc == SQLITE_OK &&
+        ((rc = store_log_open(s, intent_bytes)) != SQLITE_OK ||
+         (rc = store_packets_open(s)) != SQLITE_OK || (rc = store_sinks_open(s)) != SQLITE_OK))
         store_db_why(s->db.sql, rc, why, sizeof why);
     if (rc == SQLITE_NOMEM)
         return -ENOMEM;

@@ -33,6 +33,24 @@
 
 #include "mqttsn/record.h"
 
+/* ---- sinks -------------------------------------------------------------------------------------
+ *
+ * What belongs to one MQTT session at one broker belongs to a sink (docs/adr/0014): it has a number, which
+ * comes from here and outlives the process. The messages of its spool are numbered from a base of its
+ * own, so that one table has them in order; Paho's packets and messages from the broker carry it. */
+enum { STORE_SINK_BITS = 47, STORE_SINKS_MAX = 65535 };
+
+static inline uint64_t store_sink_base(uint64_t sink)
+{
+    return sink << STORE_SINK_BITS;
+}
+
+/* The sink of the spooled message of that number. */
+static inline uint64_t store_sink_of(uint64_t number)
+{
+    return number >> STORE_SINK_BITS;
+}
+
 enum store_durability {
     STORE_OFF,     /* no store; here for the configuration, store_open() refuses it */
     STORE_PROCESS, /* survives kill -9 (intent log; WAL, synchronous=NORMAL: consistent after a
@@ -97,6 +115,18 @@ const char *store_notice(const struct store *s);
  * first time. 16 octets. */
 const uint8_t *store_seed(const struct store *s);
 
+/* Loop thread. The number of the sink of that broker and client id (empty: the session that all
+ * share). One that has none yet gets the lowest that is free, which is part of the batch. 0; -ENOMEM;
+ * -ENOSPC: there are STORE_SINKS_MAX. Cost: grows with their number. */
+int store_sink(struct store *s, const char *broker, struct bytes client_id, uint64_t *number);
+/* Nothing of it is left: its number is free for another one. Part of the batch. */
+void store_sink_gone(struct store *s, uint64_t number);
+/* All that there are, in no order. A handler that returns non-zero ends it with that. */
+int store_sinks_each(struct store *s,
+                     int (*sink)(void *owner, uint64_t number, const char *broker,
+                                 struct bytes client_id),
+                     void *owner);
+
 /* ---- loading: once, before anything is put ---------------------------------------------------- */
 
 /* A session on a link of a name that is no more comes without peer. Everything is borrowed for the
@@ -107,14 +137,14 @@ struct store_visitor {
      * by session, ascending by key. Never SPOOL. A DELIVERY comes with topic and body, also one with
      * a journal number (the body is shared by all deliveries of that message). */
     int (*record)(void *owner, const struct sn_record *record);
-    /* A message from the broker that was not ROUTED yet, in order. */
-    int (*message)(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                   uint8_t qos, bool retain);
+    /* A message from the broker that was not ROUTED yet, in order, and the sink that it came to. */
+    int (*message)(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                   struct body *body, uint8_t qos, bool retain);
     /* A spooled message that is with Paho (store_spool_sending()): Paho brings it to its end. */
     int (*sent)(void *owner, uint64_t number, uint64_t client, uint64_t bytes);
-    /* How much else of each client waits in the spool, and the greatest number in use (at last with
-     * SN_NO_CLIENT and n = 0, in any case; before, once per client in any order, SN_NO_CLIENT among
-     * them if it has any). */
+    /* Of each sink that has messages, ascending: how much else of each client waits in the spool, and
+     * the greatest number in use of that sink (once per client in any order, SN_NO_CLIENT among them if
+     * it has any; and at last with SN_NO_CLIENT and n = 0). */
     int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
 };
 
@@ -145,7 +175,7 @@ uint64_t store_committed(const struct store *s);
  * half full, or when the database is nearly at max_bytes (a tenth is kept for all else). */
 bool store_room(const struct store *s, size_t bytes);
 
-/* Asks for the spooled messages above number `after`, in order, at most n and about max_bytes of
+/* Asks for the spooled messages above number `after` of the same sink, in order, at most n and about max_bytes of
  * them; not those that are with Paho already (store_spool_sending()). One request at a time; answered
  * by STORE_FETCHED. Sees every batch flushed before, and so fails while the store is failing. What it
  * does not bring though it should be there was lost with the file. */
@@ -193,35 +223,40 @@ void store_resync_end(struct store *s);
 /* A message of QoS 1 or 2 from the broker. Blocks until it is committed; then returns its journal
  * number. 0: not kept, the store is failing. `drop_packet`: key of a packet which goes in the same
  * commit (the received PUBLISH that Paho had stored), or NULL. */
-uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                       bool retain, const char *drop_packet);
+uint64_t store_message(struct store *s, uint64_t sink, struct bytes topic, struct bytes payload,
+                       uint8_t qos, bool retain, const char *drop_packet);
 
 /* The same with a packet of Paho's that is put in the same commit. */
-uint64_t store_message_with(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                            bool retain, const char *key, struct bytes packet);
+uint64_t store_message_with(struct store *s, uint64_t sink, struct bytes topic,
+                            struct bytes payload, uint8_t qos, bool retain, const char *key,
+                            struct bytes packet);
 
-/* Paho's persistence (MQTTClientPersistence.h); keys are Paho's, at most 31 octets.
+/* Paho's persistence (MQTTClientPersistence.h) of the connection of that sink; keys are Paho's, at most
+ * 23 octets.
  *
  * put     blocks until committed. 0, or -EIO
  * remove  does not block. With `spooled` (the packet id of a message of QoS 2 that is complete now)
  *         the spooled message sent under that id goes in the same commit
  * get     a copy to be freed with free(). 0, -ENOENT, -EIO, -ENOMEM
  * each    calls for every key. 0, the handler's, -EIO */
-int store_packet_put(struct store *s, const char *key, const struct bytes *parts, size_t n_parts);
-void store_packet_remove(struct store *s, const char *key, unsigned spooled);
-int store_packet_get(struct store *s, const char *key, void **data, size_t *len);
-int store_packet_each(struct store *s, int (*key)(void *owner, const char *key), void *owner);
-/* Forgets all packets, and that any spooled message was sent: the broker knows nothing of them. */
-void store_packets_clear(struct store *s);
+int store_packet_put(struct store *s, uint64_t sink, const char *key, const struct bytes *parts,
+                     size_t n_parts);
+void store_packet_remove(struct store *s, uint64_t sink, const char *key, unsigned spooled);
+int store_packet_get(struct store *s, uint64_t sink, const char *key, void **data, size_t *len);
+int store_packet_each(struct store *s, uint64_t sink, int (*key)(void *owner, const char *key),
+                      void *owner);
+/* Forgets all packets of that sink, and that any of its messages was sent: the broker knows nothing of
+ * them. */
+void store_packets_clear(struct store *s, uint64_t sink);
 
-/* The spooled message is given to Paho under that packet id. Does not block. It is stored in one commit
+/* The spooled message is given to Paho, by its sink's connection, under that packet id. Does not block. It is stored in one commit
  * with the packet that Paho puts for it (a key that begins with "s" and ends in "-ID"), so a restart
  * forgets what was said of ids without one: either Paho sends the message, or it is fetched again. */
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id);
 /* It was not delivered, and is no longer with Paho: after the packet was removed without it. */
-void store_spool_unsent(struct store *s, unsigned packet_id);
+void store_spool_unsent(struct store *s, uint64_t sink, unsigned packet_id);
 /* What was said with it before the restart: number of the message under that id, or 0. */
-uint64_t store_spool_sent_as(struct store *s, unsigned packet_id);
+uint64_t store_spool_sent_as(struct store *s, uint64_t sink, unsigned packet_id);
 
 /* ---- figures --------------------------------------------------------------------------------- */
 

@@ -15,22 +15,24 @@ struct store_spooled_sent {
 
 struct backlog {
     struct hmap_node node;
+    uint64_t sink;
     uint64_t client;
     uint64_t n;
     uint64_t bytes;
 };
 
-static struct backlog *backlog_of(struct store_backlog *all, uint64_t client)
+static struct backlog *backlog_of(struct store_backlog *all, uint64_t sink, uint64_t client)
 {
-    const uint64_t hash = client * 0x9E3779B97F4A7C15U;
+    const uint64_t hash = (client ^ sink << 48) * 0x9E3779B97F4A7C15U;
     for (struct hmap_node *n = hmap_first(&all->clients, hash); n != NULL; n = hmap_next(n)) {
         struct backlog *const b = container_of(n, struct backlog, node);
-        if (b->client == client)
+        if (b->client == client && b->sink == sink)
             return b;
     }
     struct backlog *const b = calloc(1, sizeof *b);
     if (b == NULL)
         return NULL;
+    b->sink = sink;
     b->client = client;
     hmap_insert(&all->clients, &b->node, hash);
     return b;
@@ -51,16 +53,48 @@ static int note_sent(struct store_backlog *all, uint64_t number, uint64_t client
     return 0;
 }
 
+/* Numbers come ascending. */
+static bool note_last(struct store_backlog *all, uint64_t number)
+{
+    const bool again =
+        all->n_last > 0 && store_sink_of(all->last[all->n_last - 1]) == store_sink_of(number);
+    if (!again && all->n_last == all->cap_last) {
+        all->cap_last = all->cap_last == 0 ? 16 : 2 * all->cap_last;
+        uint64_t *const more = reallocarray(all->last, all->cap_last, sizeof *more);
+        if (more == NULL)
+            return false;
+        all->last = more;
+    }
+    all->n_last += again ? 0 : 1;
+    all->last[all->n_last - 1] = number;
+    return true;
+}
+
+static uint64_t last_of(const struct store_backlog *all, uint64_t sink)
+{
+    size_t low = 0;
+    for (size_t high = all->n_last; low + 1 < high;) {
+        const size_t middle = low + (high - low) / 2;
+        if (store_sink_of(all->last[middle]) <= sink)
+            low = middle;
+        else
+            high = middle;
+    }
+    return all->last[low];
+}
+
 static int count_row(struct store *s, struct store_backlog *all, uint64_t number, uint64_t client,
                      uint64_t bytes)
 {
-    all->last_number = number;
+    const uint64_t sink = store_sink_of(number);
+    if (!note_last(all, number))
+        return -ENOMEM;
     pthread_mutex_lock(&s->lock);
     const bool sent = store_sending_find(s, number) != NULL;
     pthread_mutex_unlock(&s->lock);
     if (sent)
         return note_sent(all, number, client, bytes);
-    struct backlog *const b = backlog_of(all, client);
+    struct backlog *const b = backlog_of(all, sink, client);
     if (b == NULL)
         return -ENOMEM;
     b->n++;
@@ -99,10 +133,12 @@ int store_backlog_give(struct store_backlog *all, const struct store_visitor *v)
         struct backlog *const b = container_of(n, struct backlog, node);
         hmap_remove(&all->clients, n);
         if (rc == 0)
-            rc = v->spool(v->owner, b->client, b->n, b->bytes, all->last_number);
+            rc = v->spool(v->owner, b->client, b->n, b->bytes, last_of(all, b->sink));
         free(b);
     }
-    return rc == 0 ? v->spool(v->owner, SN_NO_CLIENT, 0, 0, all->last_number) : rc;
+    for (size_t i = 0; rc == 0 && i < all->n_last; i++)
+        rc = v->spool(v->owner, SN_NO_CLIENT, 0, 0, all->last[i]);
+    return rc;
 }
 
 void store_backlog_deinit(struct store_backlog *all)
@@ -113,4 +149,5 @@ void store_backlog_deinit(struct store_backlog *all)
     }
     hmap_deinit(&all->clients);
     free(all->sent);
+    free(all->last);
 }

@@ -22,6 +22,7 @@ enum table {
     SPOOL,
     PACKETS,
     SENDING,
+    SINKS,
     MESSAGES
 };
 
@@ -52,6 +53,9 @@ static enum table table_of(unsigned kind)
     case OP_SENDING:
     case OP_SENDING_GONE:
         return SENDING;
+    case OP_SINK:
+    case OP_SINK_GONE:
+        return SINKS;
     case OP_MESSAGE:
         return MESSAGES;
     default:

@@ -7,7 +7,14 @@
 
 static const char select_rows[] =
     "SELECT number, client, topic, body, qos, retain, will, clock_ms FROM spool"
-    " WHERE number > ?1 ORDER BY number";
+    " WHERE number > ?1 AND number < ?2 ORDER BY number";
+
+/* No message of its sink has a greater number. */
+static int64_t last_of_sink(uint64_t number)
+{
+    const uint64_t sink = store_sink_of(number);
+    return sink < STORE_SINKS_MAX ? (int64_t)store_sink_base(sink + 1) : INT64_MAX;
+}
 
 struct request {
     uint64_t after;
@@ -91,6 +98,8 @@ static int fetch(struct store *s, const struct request *r, struct store_fetched 
     int rc = sqlite3_prepare_v2(s->db.sql, select_rows, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_int64(stmt, 1, (int64_t)r->after);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int64(stmt, 2, last_of_sink(r->after));
     if (rc == SQLITE_OK)
         rc = read_rows(s, stmt, r, out);
     sqlite3_finalize(stmt);

@@ -103,6 +103,7 @@ static const char *const selects[TABLES] = {
 /* A message from the broker; those that deliveries refer to are shared by them. */
 struct kept_message {
     uint64_t journal;
+    uint64_t sink;
     char *topic;
     size_t topic_len;
     struct body *body;
@@ -376,7 +377,8 @@ static int take_message(struct row *r, struct kept_message *m)
     *m = (struct kept_message){.journal = key_at(r, 0),
                                .topic_len = topic.len,
                                .qos = qos_at(r, 3),
-                               .retain = flag_at(r, 4)};
+                               .retain = flag_at(r, 4),
+                               .sink = key_at(r, 5)};
     if (r->bad || topic.len == 0)
         return 0;
     m->topic = malloc(topic.len);
@@ -395,7 +397,8 @@ static int read_messages(struct load *l)
     int rc = 0;
 
     if (sqlite3_prepare_v2(l->s->db.sql,
-                           "SELECT journal, topic, body, qos, retain FROM message ORDER BY journal",
+                           "SELECT journal, topic, body, qos, retain, ifnull(sink, 0) FROM message"
+                           " ORDER BY journal",
                            -1, &r.stmt, NULL) != SQLITE_OK)
         return -EIO;
     int step = SQLITE_ROW;
@@ -425,8 +428,8 @@ static int give_messages(struct load *l)
         const struct kept_message *const m = &l->messages[i];
         if (m->routed)
             continue;
-        rc = l->visitor->message(l->visitor->owner, m->journal, bytes_of(m->topic, m->topic_len),
-                                 m->body, m->qos, m->retain);
+        rc = l->visitor->message(l->visitor->owner, m->journal, m->sink,
+                                 bytes_of(m->topic, m->topic_len), m->body, m->qos, m->retain);
     }
     return rc;
 }

@@ -4,6 +4,7 @@
  * spooled messages are with Paho. The last is also kept in memory, so that who asks for it never
  * waits for the disk.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,7 +68,7 @@ struct store_sending *store_sending_find(const struct store *s, uint64_t number)
     return NULL;
 }
 
-static struct store_sending *find_packet(const struct store *s, unsigned packet_id)
+static struct store_sending *find_packet(const struct store *s, uint64_t packet_id)
 {
     struct hmap_node *n = hmap_first(&s->sending_by_packet, spread(packet_id));
     for (; n != NULL; n = hmap_next(n)) {
@@ -85,7 +86,7 @@ void store_sending_remove(struct store *s, struct store_sending *it)
     free(it);
 }
 
-struct store_sending *store_sending_add(struct store *s, unsigned packet_id, uint64_t number)
+struct store_sending *store_sending_add(struct store *s, uint64_t packet_id, uint64_t number)
 {
     struct store_sending *it = find_packet(s, packet_id);
     const bool stored = it != NULL && it->stored && it->number == number;
@@ -106,17 +107,37 @@ void store_sending_clear(struct store *s)
         store_sending_remove(s, container_of(n, struct store_sending, by_packet));
 }
 
+/* Only those of one sink. Few are under way at once. */
+static void store_sending_forget(struct store *s, uint64_t sink)
+{
+    struct hmap keep;
+    hmap_init(&keep);
+    for (struct hmap_node *n; (n = hmap_any(&s->sending_by_packet)) != NULL;) {
+        struct store_sending *const it = container_of(n, struct store_sending, by_packet);
+        if (it->packet_id >> 16 == sink) {
+            store_sending_remove(s, it);
+        } else {
+            hmap_remove(&s->sending_by_packet, n);
+            hmap_insert(&keep, n, spread(it->packet_id));
+        }
+    }
+    hmap_deinit(&s->sending_by_packet);
+    s->sending_by_packet = keep;
+}
+
 static int open_sending(struct store *s)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(
         s->db.sql,
-        "SELECT packet_id, number FROM sending WHERE EXISTS (SELECT 1 FROM packet"
-        " WHERE key = 's-' || packet_id OR key = 's5-' || packet_id)",
+        "SELECT packet_id, number FROM (SELECT packet_id, number, packet_id & 65535 AS id,"
+        " CASE packet_id >> 16 WHEN 0 THEN '' ELSE (packet_id >> 16) || '/' END AS sink"
+        " FROM sending) WHERE EXISTS (SELECT 1 FROM packet"
+        " WHERE key = sink || 's-' || id OR key = sink || 's5-' || id)",
         -1, &stmt, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct store_sending *const it = store_sending_add(
-            s, (unsigned)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1));
+            s, (uint64_t)sqlite3_column_int64(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1));
         if (it != NULL)
             it->stored = true;
         rc = it != NULL ? SQLITE_OK : SQLITE_NOMEM;
@@ -162,6 +183,23 @@ void store_packets_forget(struct store *s)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+/* Of all connections, by sink: "12/s-5"; those of the first are as Paho has them. */
+static struct bytes key_of(uint64_t sink, const char *key, char room[STORE_KEY_MAX])
+{
+    const int n = sink == 0
+                      ? snprintf(room, STORE_KEY_MAX, "%s", key)
+                      : snprintf(room, STORE_KEY_MAX, "%llu/%s", (unsigned long long)sink, key);
+    return bytes_of(room, n < STORE_KEY_MAX ? (size_t)n : STORE_KEY_MAX - 1);
+}
+
+void store_key_glob(uint64_t sink, char room[STORE_KEY_MAX])
+{
+    if (sink == 0)
+        snprintf(room, STORE_KEY_MAX, "[a-z]*");
+    else
+        snprintf(room, STORE_KEY_MAX, "%llu/*", (unsigned long long)sink);
+}
+
 /* Does not block. */
 static void enqueue_one(struct store *s, struct store_op *op)
 {
@@ -188,9 +226,9 @@ static void refuse(struct store *s, unsigned kind, uint64_t key)
     enqueue_one(s, op);
 }
 
-static void remove_later(struct store *s, const char *key)
+static void remove_later(struct store *s, struct bytes key)
 {
-    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
+    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, key);
     if (op != NULL)
         enqueue_one(s, op);
 }
@@ -214,6 +252,7 @@ static struct store_op *copy_of(const struct store_op *op)
         return NULL;
     }
     copy->key = op->key;
+    copy->client = op->client;
     copy->other = op->other;
     copy->qos = op->qos;
     copy->retain = op->retain;
@@ -261,8 +300,8 @@ static int make_sure(struct store *s, struct store_ops *ops, struct store_waiter
 }
 
 /* `packet` is an operation on one, or NULL. */
-static uint64_t add_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                            bool retain, struct store_op *packet)
+static uint64_t add_message(struct store *s, uint64_t sink, struct bytes topic,
+                            struct bytes payload, uint8_t qos, bool retain, struct store_op *packet)
 {
     struct store_waiter waiter = {.done = false};
     struct store_op message = {
@@ -274,6 +313,7 @@ static uint64_t add_message(struct store *s, struct bytes topic, struct bytes pa
         .n_parts = 1,
         .qos = qos,
         .retain = retain,
+        .client = sink,
     };
     struct store_ops ops = {.first = NULL};
 
@@ -295,31 +335,34 @@ static uint64_t add_message(struct store *s, struct bytes topic, struct bytes pa
         refuse(s, OP_MESSAGE_REFUSED, message.key);
     }
     if (packet != NULL)
-        remove_later(s, (const char *)packet->name.data);
+        remove_later(s, packet->name);
     pthread_mutex_unlock(&s->lock);
     return 0;
 }
 
-uint64_t store_message(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                       bool retain, const char *drop_packet)
+uint64_t store_message(struct store *s, uint64_t sink, struct bytes topic, struct bytes payload,
+                       uint8_t qos, bool retain, const char *drop_packet)
 {
     struct store_op remove = {.kind = OP_PACKET_REMOVE, .size = sizeof remove};
+    char place[STORE_KEY_MAX];
 
     if (drop_packet != NULL)
-        remove.name = bytes_str(drop_packet);
-    return add_message(s, topic, payload, qos, retain, drop_packet != NULL ? &remove : NULL);
+        remove.name = key_of(sink, drop_packet, place);
+    return add_message(s, sink, topic, payload, qos, retain, drop_packet != NULL ? &remove : NULL);
 }
 
-uint64_t store_message_with(struct store *s, struct bytes topic, struct bytes payload, uint8_t qos,
-                            bool retain, const char *key, struct bytes packet)
+uint64_t store_message_with(struct store *s, uint64_t sink, struct bytes topic,
+                            struct bytes payload, uint8_t qos, bool retain, const char *key,
+                            struct bytes packet)
 {
+    char place[STORE_KEY_MAX];
     struct store_op put = {.kind = OP_PACKET_PUT,
                            .size = (uint32_t)(sizeof put + packet.len),
-                           .name = bytes_str(key),
+                           .name = key_of(sink, key, place),
                            .parts = &packet,
                            .n_parts = 1};
 
-    return add_message(s, topic, payload, qos, retain, &put);
+    return add_message(s, sink, topic, payload, qos, retain, &put);
 }
 
 /* ---- packets --------------------------------------------------------------------------------- */
@@ -333,22 +376,24 @@ static unsigned sent_id(const char *key)
 }
 
 /* Lock held. */
-static void note_stored(struct store *s, unsigned packet_id, uint64_t number)
+static void note_stored(struct store *s, uint64_t packet_id, uint64_t number)
 {
     struct store_sending *const it = find_packet(s, packet_id);
     if (it != NULL && it->number == number)
         it->stored = true;
 }
 
-int store_packet_put(struct store *s, const char *key, const struct bytes *parts, size_t n_parts)
+int store_packet_put(struct store *s, uint64_t sink, const char *key, const struct bytes *parts,
+                     size_t n_parts)
 {
+    char place[STORE_KEY_MAX];
     struct store_waiter waiter = {.done = false};
     struct store_op sending = {.kind = OP_SENDING, .waiter = &waiter, .size = sizeof sending};
     struct store_op op = {
         .kind = OP_PACKET_PUT,
         .waiter = &waiter,
         .size = sizeof op,
-        .name = bytes_str(key),
+        .name = key_of(sink, key, place),
         .parts = parts,
         .n_parts = n_parts,
     };
@@ -359,7 +404,7 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
         op.size += (uint32_t)parts[i].len;
     pthread_mutex_lock(&s->lock);
     if (!store_failing(s)) {
-        const struct store_sending *const it = find_packet(s, sent_id(key));
+        const struct store_sending *const it = find_packet(s, store_place(sink, sent_id(key)));
         if (it != NULL && !it->stored) {
             sending.key = it->packet_id;
             sending.other = it->number;
@@ -368,11 +413,11 @@ int store_packet_put(struct store *s, const char *key, const struct bytes *parts
         store_ops_add(&ops, &op);
         rc = make_sure(s, &ops, &waiter);
         if (rc == 0 && sending.key != 0)
-            note_stored(s, (unsigned)sending.key, sending.other);
+            note_stored(s, sending.key, sending.other);
         if (rc != 0 && sending.key != 0)
             refuse(s, OP_SENDING_GONE, sending.key);
         if (rc != 0)
-            remove_later(s, key);
+            remove_later(s, op.name);
     }
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -398,13 +443,15 @@ static bool complete_spooled(struct store_ops *ops, const struct store_sending *
     return true;
 }
 
-void store_packet_remove(struct store *s, const char *key, unsigned spooled)
+void store_packet_remove(struct store *s, uint64_t sink, const char *key, unsigned spooled)
 {
-    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, bytes_str(key));
+    char place[STORE_KEY_MAX];
+    struct store_op *const op = store_op_new(OP_PACKET_REMOVE, key_of(sink, key, place));
     struct store_ops ops = {.first = NULL};
 
     pthread_mutex_lock(&s->lock);
-    struct store_sending *const it = spooled != 0 ? find_packet(s, spooled) : NULL;
+    struct store_sending *const it =
+        spooled != 0 ? find_packet(s, store_place(sink, spooled)) : NULL;
     if (op == NULL || (it != NULL && !complete_spooled(&ops, it)))
         starved(s);
     else if (it != NULL)
@@ -415,12 +462,14 @@ void store_packet_remove(struct store *s, const char *key, unsigned spooled)
     pthread_mutex_unlock(&s->lock);
 }
 
-void store_packets_clear(struct store *s)
+void store_packets_clear(struct store *s, uint64_t sink)
 {
     struct store_op *const op = store_op_new(OP_PACKETS_CLEAR, bytes_of(NULL, 0));
 
     pthread_mutex_lock(&s->lock);
-    store_sending_clear(s);
+    store_sending_forget(s, sink);
+    if (op != NULL)
+        op->key = sink;
     if (op != NULL)
         enqueue_one(s, op);
     else
@@ -430,22 +479,23 @@ void store_packets_clear(struct store *s)
 
 void store_spool_sending(struct store *s, uint64_t number, unsigned packet_id)
 {
+    const uint64_t place = store_place(store_sink_of(number), packet_id);
     pthread_mutex_lock(&s->lock);
-    if (store_sending_add(s, packet_id, number) == NULL)
+    if (store_sending_add(s, place, number) == NULL)
         starved(s);
     pthread_mutex_unlock(&s->lock);
 }
 
-void store_spool_unsent(struct store *s, unsigned packet_id)
+void store_spool_unsent(struct store *s, uint64_t sink, unsigned packet_id)
 {
     struct store_op *const unsent = store_op_new(OP_SENDING_GONE, bytes_of(NULL, 0));
 
     pthread_mutex_lock(&s->lock);
-    struct store_sending *const it = find_packet(s, packet_id);
+    struct store_sending *const it = find_packet(s, store_place(sink, packet_id));
     if (it != NULL)
         store_sending_remove(s, it);
     if (unsent != NULL) {
-        unsent->key = packet_id;
+        unsent->key = store_place(sink, packet_id);
         enqueue_one(s, unsent);
     } else {
         starved(s);
@@ -453,10 +503,10 @@ void store_spool_unsent(struct store *s, unsigned packet_id)
     pthread_mutex_unlock(&s->lock);
 }
 
-uint64_t store_spool_sent_as(struct store *s, unsigned packet_id)
+uint64_t store_spool_sent_as(struct store *s, uint64_t sink, unsigned packet_id)
 {
     pthread_mutex_lock(&s->lock);
-    const struct store_sending *const it = find_packet(s, packet_id);
+    const struct store_sending *const it = find_packet(s, store_place(sink, packet_id));
     const uint64_t number = it != NULL ? it->number : 0;
     pthread_mutex_unlock(&s->lock);
     return number;
@@ -509,8 +559,9 @@ static int read_packet(sqlite3_stmt *stmt, void **data, size_t *len)
     return 0;
 }
 
-int store_packet_get(struct store *s, const char *key, void **data, size_t *len)
+int store_packet_get(struct store *s, uint64_t sink, const char *key, void **data, size_t *len)
 {
+    char place[STORE_KEY_MAX];
     sqlite3_stmt *stmt = NULL;
     int rc = -EIO;
 
@@ -518,20 +569,29 @@ int store_packet_get(struct store *s, const char *key, void **data, size_t *len)
         return -EIO;
     if (sqlite3_prepare_v2(s->db.sql, "SELECT data FROM packet WHERE key = ?1", -1, &stmt, NULL) ==
             SQLITE_OK &&
-        sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK)
+        sqlite3_bind_text(stmt, 1, (const char *)key_of(sink, key, place).data, -1,
+                          SQLITE_STATIC) == SQLITE_OK)
         rc = read_packet(stmt, data, len);
     sqlite3_finalize(stmt);
     give_back(s);
     return rc;
 }
 
-/* All keys, one behind the other with their terminators. */
-static int read_keys(sqlite3 *sql, char **out, size_t *n)
+/* All keys of the sink, one behind the other with their terminators. */
+static int read_keys(sqlite3 *sql, uint64_t sink, char **out, size_t *n)
 {
+    char keys[STORE_KEY_MAX];
+    store_key_glob(sink, keys);
+    const size_t prefix = sink != 0 ? strcspn(keys, "/") + 1 : 0;
     sqlite3_stmt *stmt = NULL;
     size_t len = 0;
     size_t cap = 0;
-    int rc = sqlite3_prepare_v2(sql, "SELECT key FROM packet", -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(sql, "SELECT substr(key, ?1) FROM packet WHERE key GLOB ?2", -1,
+                                &stmt, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)prefix + 1);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(stmt, 2, keys, -1, SQLITE_STATIC);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const size_t size = (size_t)sqlite3_column_bytes(stmt, 0) + 1;
         if (len + size > cap) {
@@ -550,14 +610,15 @@ static int read_keys(sqlite3 *sql, char **out, size_t *n)
     return rc == SQLITE_DONE ? 0 : -EIO;
 }
 
-int store_packet_each(struct store *s, int (*key)(void *owner, const char *key), void *owner)
+int store_packet_each(struct store *s, uint64_t sink, int (*key)(void *owner, const char *key),
+                      void *owner)
 {
     char *keys = NULL;
     size_t n = 0;
 
     if (!take_current(s))
         return -EIO;
-    int rc = read_keys(s->db.sql, &keys, &n);
+    int rc = read_keys(s->db.sql, sink, &keys, &n);
     give_back(s);
     const char *at = keys;
     for (size_t i = 0; rc == 0 && i < n; i++, at += strlen(at) + 1)

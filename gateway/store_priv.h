@@ -8,6 +8,7 @@
  *     store_commit.c  who commits when; trouble and the way out of it
  *     store_checkpoint.c the WAL goes back into the database
  *     store_packets.c what Paho's threads call
+ *     store_sinks.c   numbers of sinks
  *     store_log.c     the intent log: what is promised before it is committed
  *     store_coalesce.c what never needs to be written
  *     store_db.c      the file: lock, open, check, moving aside
@@ -42,13 +43,13 @@
 #include "store_intent.h"
 
 enum {
-    STORE_SCHEMA = 2,               /* PRAGMA user_version */
+    STORE_SCHEMA = 3,               /* PRAGMA user_version */
     STORE_APPLICATION = 0x534E6574, /* PRAGMA application_id: "SNet" */
     STORE_PAGE_BYTES = 4096,        /* not less than what flash writes at once */
     STORE_PATIENCE_MS = 10000,      /* with a disk, at the end */
     STORE_WHY_MAX = 256,
     STORE_SEED_BYTES = 16,
-    STORE_KEY_MAX = 32, /* a key of Paho's with its terminator */
+    STORE_KEY_MAX = 32, /* a key of Paho's with its sink and its terminator */
     STORE_EVENTS = 8,
 };
 
@@ -66,6 +67,8 @@ enum store_op_kind {
     /* It was said to have failed; should it be in the file nevertheless, it must go. */
     OP_MESSAGE_REFUSED,
     OP_SENDING_GONE,
+    OP_SINK, /* key: number; name: broker; other_name: client id */
+    OP_SINK_GONE,
     OP_COUNT
 };
 
@@ -119,6 +122,8 @@ void store_ops_free(struct store_ops *ops);
 struct store_op *store_op_of(const struct sn_record *record, bool with_copy);
 /* An operation without octets but `name`. */
 struct store_op *store_op_new(unsigned kind, struct bytes name);
+/* Loop thread: into the batch; NULL: there was no memory for it. */
+void store_stage(struct store *s, struct store_op *op);
 void store_op_free(struct store_op *op);
 
 /* ---- the database ---------------------------------------------------------------------------- */
@@ -152,6 +157,8 @@ enum store_statement {
     ST_PACKET,
     ST_PACKET_GONE,
     ST_PACKETS_CLEAR,
+    ST_SINK,
+    ST_SINK_GONE,
     ST_CLOCK,
     ST_MARK,
     ST_MARK_GONE,
@@ -261,8 +268,8 @@ struct store_sending {
     struct hmap_node by_packet;
     struct hmap_node by_number;
     uint64_t number;
-    unsigned packet_id;
-    bool stored; /* with its packet */
+    uint64_t packet_id; /* with the sink in front: store_place() */
+    bool stored;        /* with its packet */
 };
 
 struct store_fetched {
@@ -300,6 +307,9 @@ struct store {
     bool resyncing; /* between resync_begin and resync_end */
     struct store_fetched taken;
     struct store_said taken_said;
+    struct store_known_sink *sinks;
+    size_t n_sinks;
+    size_t cap_sinks;
 
     /* Any thread. */
     atomic_uint_fast64_t committed;
@@ -481,9 +491,30 @@ void store_checkpoint(struct store *s);
 /* Lock held. */
 struct store_sending *store_sending_find(const struct store *s, uint64_t number);
 /* A message that is there under that packet id is forgotten; NULL: out of memory. */
-struct store_sending *store_sending_add(struct store *s, unsigned packet_id, uint64_t number);
+struct store_sending *store_sending_add(struct store *s, uint64_t packet_id, uint64_t number);
 void store_sending_remove(struct store *s, struct store_sending *it);
 void store_sending_clear(struct store *s);
+
+/* A pattern for the keys of that sink. */
+void store_key_glob(uint64_t sink, char room[STORE_KEY_MAX]);
+
+/* A packet id of that sink, as it is kept. */
+static inline uint64_t store_place(uint64_t sink, unsigned packet_id)
+{
+    return sink << 16 | packet_id;
+}
+
+/* ---- store_sinks.c --------------------------------------------------------------------------- */
+
+struct store_known_sink {
+    uint64_t number;
+    char *broker;
+    struct body *client_id; /* NULL: of all */
+};
+
+/* Reads them. 0 or a code of SQLite. */
+int store_sinks_open(struct store *s);
+void store_sinks_free(struct store *s);
 /* Lock held: the loop has, or has not yet, ROUTED the message. */
 void store_unrouted_add(struct store *s, uint64_t journal);
 void store_unrouted_remove(struct store *s, uint64_t journal);
@@ -506,7 +537,9 @@ struct store_backlog {
     struct store_spooled_sent *sent; /* ascending */
     size_t n_sent;
     size_t cap_sent;
-    uint64_t last_number;
+    uint64_t *last; /* number of each sink that has any, ascending */
+    size_t n_last;
+    size_t cap_last;
 };
 
 /* Database taken, `clients` initialised. 0, -ENOMEM or -EIO. */

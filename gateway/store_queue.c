@@ -248,6 +248,8 @@ static bool must_stay(const struct store_op *op)
     case OP_PACKETS_CLEAR:
     case OP_MESSAGE_REFUSED:
     case OP_SENDING_GONE:
+    case OP_SINK:
+    case OP_SINK_GONE:
     /* These may have been promised. */
     case SN_REC_SPOOL:
     case OP_MESSAGE:
@@ -352,6 +354,7 @@ static bool binds(const struct store_op *op)
     case OP_PACKETS_CLEAR:
     case OP_MESSAGE_REFUSED:
     case OP_SENDING_GONE:
+    case OP_SINK_GONE:
         return false;
     case SN_REC_DELIVERY:
         return op->which != SN_KEPT_WAITING;
@@ -409,7 +412,7 @@ uint64_t store_batch(const struct store *s)
     return s->batch;
 }
 
-static void stage(struct store *s, struct store_op *op)
+void store_stage(struct store *s, struct store_op *op)
 {
     s->touched = true;
     if (op != NULL)
@@ -420,18 +423,18 @@ static void stage(struct store *s, struct store_op *op)
 
 void store_put(struct store *s, const struct sn_record *record)
 {
-    stage(s, store_op_of(record, s->resyncing));
+    store_stage(s, store_op_of(record, s->resyncing));
 }
 
 void store_resync_begin(struct store *s)
 {
-    stage(s, op_new(OP_RESYNC, 0));
+    store_stage(s, op_new(OP_RESYNC, 0));
     s->resyncing = true;
 }
 
 void store_resync_end(struct store *s)
 {
-    stage(s, op_new(OP_RESYNC_END, 0));
+    store_stage(s, op_new(OP_RESYNC_END, 0));
     s->resyncing = false;
 }
 

@@ -106,7 +106,15 @@ static const char schema_2[] = "ALTER TABLE session ADD COLUMN connection INTEGE
                                "UPDATE topic SET refused_in = 0, known_in ="
                                " given AND client IN (SELECT client FROM session WHERE clean);";
 
-static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2};
+/* Several MQTT sessions. Until then there was the one of number 0. */
+static const char schema_3[] =
+    "CREATE TABLE sink (" /* numbers stand before those of spooled messages and packet ids */
+    " number INTEGER PRIMARY KEY,"
+    " broker TEXT NOT NULL,"
+    " client_id BLOB);" /* NULL: the session that all share */
+    "ALTER TABLE message ADD COLUMN sink INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2, schema_3};
 
 static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
@@ -141,16 +149,18 @@ static const char *const statements[ST_COUNT] = {
         " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
     /* A commit that failed may be in the file nevertheless, and is tried again. */
-    [ST_MESSAGE] =
-        "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain) VALUES (?1,?2,?3,?4,?5)",
+    [ST_MESSAGE] = "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain, sink)"
+                   " VALUES (?1,?2,?3,?4,?5,?6)",
     [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1 AND refs = 0",
     [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1 AND refs = 0",
     [ST_SENDING] = "REPLACE INTO sending (packet_id, number) VALUES (?1,?2)",
     [ST_SENDING_GONE] = "DELETE FROM sending WHERE packet_id = ?1",
-    [ST_SENDING_CLEAR] = "DELETE FROM sending",
+    [ST_SENDING_CLEAR] = "DELETE FROM sending WHERE packet_id >> 16 = ?1",
     [ST_PACKET] = "REPLACE INTO packet (key, data) VALUES (?1,?2)",
     [ST_PACKET_GONE] = "DELETE FROM packet WHERE key = ?1",
-    [ST_PACKETS_CLEAR] = "DELETE FROM packet",
+    [ST_PACKETS_CLEAR] = "DELETE FROM packet WHERE key GLOB ?1",
+    [ST_SINK] = "REPLACE INTO sink (number, broker, client_id) VALUES (?1,?2,?3)",
+    [ST_SINK_GONE] = "DELETE FROM sink WHERE number = ?1",
     [ST_CLOCK] = "REPLACE INTO meta (name, value) VALUES ('clock_ms', ?1)",
     [ST_MARK] = "REPLACE INTO meta (name, value) VALUES ('intent', ?1)",
     [ST_MARK_GONE] = "DELETE FROM meta WHERE name = 'intent'",

@@ -174,13 +174,15 @@ static int write_exchange_gone(struct store_db *db, const struct store_op *op)
     return run_client_key(db, ST_EXCHANGE_GONE, op);
 }
 
-static void bind_message(sqlite3_stmt *stmt, uint64_t journal, const struct store_op *op)
+static void bind_message(sqlite3_stmt *stmt, uint64_t journal, uint64_t sink,
+                         const struct store_op *op)
 {
     bind_int(stmt, 1, (int64_t)journal);
     bind_text(stmt, 2, op->name);
     bind_body(stmt, 3, op->n_parts > 0 ? op->parts[0] : body_bytes(op->body));
     bind_int(stmt, 4, op->qos);
     bind_int(stmt, 5, op->retain);
+    bind_int(stmt, 6, (int64_t)sink);
 }
 
 static int write_delivery(struct store_db *db, const struct store_op *op)
@@ -192,7 +194,7 @@ static int write_delivery(struct store_db *db, const struct store_op *op)
     /* Only within a resync a journalled message comes with its text: the database may have been
      * begun anew. */
     if (op->other != 0 && op->name.len > 0) {
-        bind_message(db->statements[ST_MESSAGE], op->other, op);
+        bind_message(db->statements[ST_MESSAGE], op->other, 0, op);
         const int rc = run(db, ST_MESSAGE);
         if (rc != SQLITE_OK)
             return rc;
@@ -274,7 +276,7 @@ static int write_routed(struct store_db *db, const struct store_op *op)
 
 static int write_message(struct store_db *db, const struct store_op *op)
 {
-    bind_message(db->statements[ST_MESSAGE], op->key, op);
+    bind_message(db->statements[ST_MESSAGE], op->key, op->client, op);
     return run(db, ST_MESSAGE);
 }
 
@@ -315,8 +317,11 @@ static int write_packet(struct store_db *db, const struct store_op *op)
 
 static int write_packets_clear(struct store_db *db, const struct store_op *op)
 {
-    (void)op;
+    char keys[STORE_KEY_MAX];
+    store_key_glob(op->key, keys);
+    bind_text(db->statements[ST_PACKETS_CLEAR], 1, bytes_str(keys));
     const int rc = run(db, ST_PACKETS_CLEAR);
+    bind_int(db->statements[ST_SENDING_CLEAR], 1, (int64_t)op->key);
     return rc == SQLITE_OK ? run(db, ST_SENDING_CLEAR) : rc;
 }
 
@@ -331,6 +336,22 @@ static int write_sending_gone(struct store_db *db, const struct store_op *op)
 {
     bind_int(db->statements[ST_SENDING_GONE], 1, (int64_t)op->key);
     return run(db, ST_SENDING_GONE);
+}
+
+static int write_sink(struct store_db *db, const struct store_op *op)
+{
+    sqlite3_stmt *const stmt = db->statements[ST_SINK];
+    bind_int(stmt, 1, (int64_t)op->key);
+    bind_text(stmt, 2, op->name);
+    if (op->other_name.len > 0)
+        bind_body(stmt, 3, op->other_name);
+    return done(stmt);
+}
+
+static int write_sink_gone(struct store_db *db, const struct store_op *op)
+{
+    bind_int(db->statements[ST_SINK_GONE], 1, (int64_t)op->key);
+    return run(db, ST_SINK_GONE);
 }
 
 /* The messages stay: deliveries to come refer to them. What is with nobody goes at the end. */
@@ -376,6 +397,8 @@ static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_o
     [OP_SENDING] = write_sending,
     [OP_MESSAGE_REFUSED] = write_routed,
     [OP_SENDING_GONE] = write_sending_gone,
+    [OP_SINK] = write_sink,
+    [OP_SINK_GONE] = write_sink_gone,
 };
 
 /* ---- the transaction ------------------------------------------------------------------------- */

@@ -196,8 +196,8 @@ static void bench_messages(unsigned n, bool route)
     uint64_t last = 0;
     for (unsigned i = 0; i < n; i++) {
         const double at = now_s();
-        const uint64_t journal =
-            store_message(s, bytes_str("some/topic"), bytes_of(payload, PAYLOAD), 1, false, NULL);
+        const uint64_t journal = store_message(s, 0, bytes_str("some/topic"),
+                                               bytes_of(payload, PAYLOAD), 1, false, NULL);
         took[i] = now_s() - at;
         if (route) {
             put_delivery(1, journal, journal);
@@ -228,9 +228,9 @@ static void bench_packets(unsigned n)
     for (unsigned i = 0; i < n; i++) {
         const double at = now_s();
         snprintf(key, sizeof key, "s-%u", i % 65535 + 1);
-        store_packet_put(s, key, parts, 2);
+        store_packet_put(s, 0, key, parts, 2);
         took[i] = now_s() - at;
-        store_packet_remove(s, key, 0);
+        store_packet_remove(s, 0, key, 0);
     }
     report("packet put", took, n, &m);
     free(took);
@@ -365,9 +365,10 @@ static int count_record(void *owner, const struct sn_record *record)
     return 0;
 }
 
-static int count_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                         uint8_t qos, bool retain)
+static int count_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                         struct body *body, uint8_t qos, bool retain)
 {
+    (void)sink;
     (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
     counted++;
     return 0;

@@ -259,9 +259,10 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                      uint8_t qos, bool retain)
+static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                      struct body *body, uint8_t qos, bool retain)
 {
+    (void)sink;
     (void)owner;
     say("message %llu", (unsigned long long)journal);
     say_bytes("topic", topic);
@@ -388,5 +389,5 @@ void put_gone(struct store_world *w, enum sn_record_type type, uint64_t client, 
 
 uint64_t world_message(struct store_world *w, const char *topic, const char *text)
 {
-    return store_message(w->s, bytes_str(topic), bytes_str(text), 1, false, NULL);
+    return store_message(w->s, 0, bytes_str(topic), bytes_str(text), 1, false, NULL);
 }

@@ -99,9 +99,10 @@ static int on_peer(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int no_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                      uint8_t qos, bool retain)
+static int no_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                      struct body *body, uint8_t qos, bool retain)
 {
+    (void)sink;
     (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
     return 0;
 }
@@ -303,8 +304,8 @@ START_TEST(what_is_with_paho_is_told_apart_from_what_waits)
     world_commit(&w);
     store_spool_sending(w.s, 2, 7);
     store_spool_sending(w.s, 3, 8);
-    ck_assert_int_eq(store_packet_put(w.s, "s-7", &part, 1), 0);
-    ck_assert_int_eq(store_packet_put(w.s, "s-8", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "s-7", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "s-8", &part, 1), 0);
     ck_assert_str_eq(world_reload(&w), "sent 2 of 1: 7 octets\n"
                                        "sent 3 of 2: 7 octets\n"
                                        "spool 1: 1, 6 octets, last 3\n"
@@ -317,7 +318,7 @@ END_TEST
 
 START_TEST(a_message_that_was_not_routed_comes_back_in_order)
 {
-    ck_assert_uint_eq(store_message(w.s, bytes_str("t"), bytes_of(NULL, 0), 2, true, NULL), 1);
+    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_of(NULL, 0), 2, true, NULL), 1);
     ck_assert_uint_eq(world_message(&w, "u", "two"), 2);
     ck_assert_str_eq(world_reload(&w), "message 1 topic=t body= qos=2 retain\n"
                                        "message 2 topic=u body=two qos=1\n");

@@ -127,7 +127,7 @@ static void store_one(struct store_world *w, uint64_t i)
 {
     const struct bytes content = body_for(i);
     begin_step();
-    ck_assert_uint_eq(store_message(w->s, bytes_str("down"), content, 1, false, NULL), i);
+    ck_assert_uint_eq(store_message(w->s, 0, bytes_str("down"), content, 1, false, NULL), i);
     end_step();
 
     put_batch(w, i);
@@ -137,8 +137,8 @@ static void store_one(struct store_world *w, uint64_t i)
 
     begin_step();
     if (i > PACKETS)
-        store_packet_remove(w->s, packet_key(i - PACKETS), 0);
-    ck_assert_int_eq(store_packet_put(w->s, packet_key(i), &content, 1), 0);
+        store_packet_remove(w->s, 0, packet_key(i - PACKETS), 0);
+    ck_assert_int_eq(store_packet_put(w->s, 0, packet_key(i), &content, 1), 0);
     end_step();
 }
 
@@ -183,9 +183,10 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                      uint8_t qos, bool retain)
+static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                      struct body *body, uint8_t qos, bool retain)
 {
+    (void)sink;
     (void)owner, (void)topic, (void)qos, (void)retain;
     found.messages++;
     found.last_message = journal;
@@ -213,7 +214,7 @@ static int on_packet(void *owner, const char *key)
     struct store *const s = owner;
     void *data = NULL;
     size_t len = 0;
-    ck_assert_int_eq(store_packet_get(s, key, &data, &len), 0);
+    ck_assert_int_eq(store_packet_get(s, 0, key, &data, &len), 0);
     const struct bytes content = bytes_of(data, len);
     for (uint64_t i = found.counter + 1; i + PACKETS + 1 > found.counter && i > 0; i--) {
         if (strcmp(packet_key(i), key) != 0 || !is_body(content, i))
@@ -268,7 +269,7 @@ static uint64_t check_found(struct store_world *w)
     ck_assert_uint_le(found.messages, 1);
     if (found.messages == 1)
         ck_assert_uint_eq(found.last_message, n + 1);
-    ck_assert_int_eq(store_packet_each(w->s, on_packet, w->s), 0);
+    ck_assert_int_eq(store_packet_each(w->s, 0, on_packet, w->s), 0);
     /* With a log the removal before the next packet is promised by itself. */
     const uint64_t packets = at_most(found.last_packet, PACKETS);
     ck_assert(found.packets == packets ||

@@ -87,8 +87,8 @@ static void play(void)
             put_routed(&w, journal);
             put_gone(&w, SN_REC_DELIVERY_GONE, 1, turn);
         }
-        store_packet_put(w.s, "s-1", &part, 1);
-        store_packet_remove(w.s, "s-1", 0);
+        store_packet_put(w.s, 0, "s-1", &part, 1);
+        store_packet_remove(w.s, 0, "s-1", 0);
         take_events();
         if (turn % 4 == 0)
             fetch();
@@ -143,7 +143,7 @@ static bool play_with_fault(int mode, uint64_t call)
     settle();
     ck_assert_msg(strcmp(world_reload(&w), expected()) == 0, "call %llu of mode %d: %s",
                   (unsigned long long)call, mode, world_load(&w));
-    ck_assert_int_eq(store_packet_each(w.s, on_key, NULL), 0);
+    ck_assert_int_eq(store_packet_each(w.s, 0, on_key, NULL), 0);
     world_deinit(&w);
     fault_disk_free(disk);
     return failed;

@@ -376,8 +376,8 @@ START_TEST(a_daemon_that_had_nothing_to_keep_is_no_hindrance)
 {
     fill(everything);
     world_open(&to);
-    ck_assert_int_eq(store_packet_put(to.s, "session", &(struct bytes){(const uint8_t *)"x", 1}, 1),
-                     0);
+    ck_assert_int_eq(
+        store_packet_put(to.s, 0, "session", &(struct bytes){(const uint8_t *)"x", 1}, 1), 0);
     world_close(&to);
     move();
     expect_same_tables();

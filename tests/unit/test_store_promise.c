@@ -176,13 +176,13 @@ START_TEST(nobody_waits_for_a_disk_that_hangs)
     put_spool(&w, 1, 5, "x");
     ck_assert(flush_promises());
     ck_assert_uint_eq(world_message(&w, "t", "m"), 1);
-    ck_assert_int_eq(store_packet_put(w.s, "r-1", &packet, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "r-1", &packet, 1), 0);
     ck_assert(store_room(w.s, 100));
     /* And the process may die now. */
     ck_assert_str_eq(kill_and_start(), all_of_it);
     void *data;
     size_t len;
-    ck_assert_int_eq(store_packet_get(after.s, "r-1", &data, &len), 0);
+    ck_assert_int_eq(store_packet_get(after.s, 0, "r-1", &data, &len), 0);
     ck_assert(bytes_equal(bytes_of(data, len), packet));
     free(data);
     end_hanging();
@@ -266,7 +266,7 @@ static void promise_some(void)
     put_spool(&w, 1, 6, "y");
     ck_assert(flush_promises());
     ck_assert_uint_eq(world_message(&w, "t", "m"), 1);
-    ck_assert_int_eq(store_packet_put(w.s, "r-1", &packet, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "r-1", &packet, 1), 0);
 }
 
 static void begin_failing(void)
@@ -326,7 +326,7 @@ static void at_moment(void *arg, enum fault_call call, const char *name)
     ck_assert_msg(!old || strstr(held, "session 3") == NULL, "%s", held);
     void *data;
     size_t len;
-    ck_assert_int_eq(store_packet_get(after.s, "r-1", &data, &len), 0);
+    ck_assert_int_eq(store_packet_get(after.s, 0, "r-1", &data, &len), 0);
     free(data);
 }
 

@@ -243,7 +243,7 @@ END_TEST
 static void put_packet(const char *key, const char *a, const char *b)
 {
     const struct bytes parts[] = {bytes_str(a), bytes_of(NULL, 0), bytes_str(b)};
-    ck_assert_int_eq(store_packet_put(w.s, key, parts, 3), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, key, parts, 3), 0);
 }
 
 static const char *get_packet(const char *key)
@@ -251,7 +251,7 @@ static const char *get_packet(const char *key)
     static char out[100];
     void *data = NULL;
     size_t len = 0;
-    const int rc = store_packet_get(w.s, key, &data, &len);
+    const int rc = store_packet_get(w.s, 0, key, &data, &len);
     if (rc == -ENOENT)
         return NULL;
     ck_assert_int_eq(rc, 0);
@@ -271,7 +271,7 @@ static const char *keys(void)
 {
     static char out[500];
     out[0] = '\0';
-    ck_assert_int_eq(store_packet_each(w.s, join_keys, out), 0);
+    ck_assert_int_eq(store_packet_each(w.s, 0, join_keys, out), 0);
     return out;
 }
 
@@ -285,10 +285,10 @@ START_TEST(packets_are_put_replaced_read_and_removed)
     ck_assert_str_eq(get_packet("r-1"), "");
     ck_assert_ptr_null(get_packet("s-2"));
     ck_assert_str_eq(keys(), "r-1 s-1 ");
-    store_packet_remove(w.s, "s-1", 0);
-    store_packet_remove(w.s, "never there", 0);
+    store_packet_remove(w.s, 0, "s-1", 0);
+    store_packet_remove(w.s, 0, "never there", 0);
     ck_assert_str_eq(keys(), "r-1 ");
-    store_packets_clear(w.s);
+    store_packets_clear(w.s, 0);
     ck_assert_ptr_null(get_packet("r-1"));
     ck_assert_str_eq(keys(), "");
 }
@@ -301,7 +301,7 @@ START_TEST(each_ends_when_the_handler_says_so)
     put_packet("a", "x", "");
     put_packet("stop", "x", "");
     put_packet("z", "x", "");
-    ck_assert_int_eq(store_packet_each(w.s, join_keys, out), 42);
+    ck_assert_int_eq(store_packet_each(w.s, 0, join_keys, out), 42);
     ck_assert_str_eq(out, "a stop ");
 }
 
@@ -310,7 +310,7 @@ END_TEST
 START_TEST(a_stored_message_takes_the_received_packet_along)
 {
     put_packet("r-7", "x", "");
-    ck_assert_uint_eq(store_message(w.s, bytes_str("t"), bytes_str("m"), 2, false, "r-7"), 1);
+    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-7"), 1);
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM packet"), "0");
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM message"), "1");
 }
@@ -331,9 +331,9 @@ START_TEST(what_is_with_paho_is_not_fetched_and_is_known_after_a_restart)
     put_packet("sc-300", "x", "");
     ck_assert_uint_eq(world_fetch(&w, 0, 2, 1000).n, 2);
     world_reopen(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 200), 2);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 300), 3);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 400), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 200), 2);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 300), 3);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 400), 0);
     ck_assert_str_eq(world_load(&w), "sent 2 of 1: 3 octets\n"
                                      "sent 3 of 1: 3 octets\n"
                                      "spool 1: 2, 6 octets, last 4\n"
@@ -353,12 +353,12 @@ START_TEST(the_last_packet_takes_the_spooled_message_along)
     store_flush(w.s);
     store_spool_sending(w.s, 1, 10);
     put_packet("s-10", "x", "");
-    store_packet_remove(w.s, "s-10", 10);
-    store_packet_remove(w.s, "s-11", 11); /* of a live message */
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    store_packet_remove(w.s, 0, "s-10", 10);
+    store_packet_remove(w.s, 0, "s-11", 11); /* of a live message */
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
     ck_assert_str_eq(world_reload(&w), "spool 1: 1, 3 octets, last 2\n"
                                        "spool 0: 0, 0 octets, last 2\n");
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
     ck_assert_str_eq(keys(), "");
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM sending"), "0");
 }
@@ -379,7 +379,7 @@ START_TEST(a_message_that_is_complete_leaves_no_trace_when_it_is_said_twice_in_o
     for (unsigned packet_id = 10; packet_id < 20; packet_id++) {
         char key[16];
         snprintf(key, sizeof key, "s-%u", packet_id);
-        store_packet_remove(w.s, key, packet_id);
+        store_packet_remove(w.s, 0, key, packet_id);
         put_gone(&w, SN_REC_SPOOL_GONE, 0, packet_id);
         store_flush(w.s);
     }
@@ -401,7 +401,7 @@ START_TEST(a_packet_id_used_again_means_the_later_message)
     store_spool_sending(w.s, 2, 10);
     put_packet("s-10", "x", "");
     world_reopen(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 2);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 2);
     const struct store_event e = world_fetch(&w, 0, 10, 1000);
     ck_assert_uint_eq(e.n, 1);
     ck_assert_uint_eq(e.rows[0].number, 1);
@@ -417,9 +417,9 @@ START_TEST(a_spooled_message_that_goes_is_with_nobody)
     put_packet("s-10", "x", "");
     put_gone(&w, SN_REC_SPOOL_GONE, 1, 1);
     world_commit(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
     world_reopen(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
 }
 
 END_TEST
@@ -433,7 +433,7 @@ START_TEST(a_message_whose_packet_was_never_stored_is_fetched_again)
     put_packet("r-10", "a received one", "");
     ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 0);
     world_reopen(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
     ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 1);
 }
 
@@ -445,10 +445,10 @@ START_TEST(a_broker_that_forgot_everything_gets_all_again)
     store_flush(w.s);
     store_spool_sending(w.s, 1, 10);
     put_packet("s-10", "x", "");
-    store_packets_clear(w.s);
+    store_packets_clear(w.s, 0);
     ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 1);
     world_reopen(&w);
-    ck_assert_uint_eq(store_spool_sent_as(w.s, 10), 0);
+    ck_assert_uint_eq(store_spool_sent_as(w.s, 0, 10), 0);
     ck_assert_uint_eq(world_fetch(&w, 0, 10, 1000).n, 1);
     ck_assert_str_eq(keys(), "");
 }

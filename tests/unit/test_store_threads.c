@@ -80,10 +80,10 @@ static void *receive(void *arg)
             continue;
         }
         const struct bytes part = bytes_str("received");
-        if (store_packet_put(w.s, "r-1", &part, 1) != 0)
+        if (store_packet_put(w.s, 0, "r-1", &part, 1) != 0)
             pause_a_little();
         const uint64_t journal =
-            store_message(w.s, bytes_str("t"), bytes_str("m"), 2, false, "r-1");
+            store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-1");
         if (journal == 0)
             continue;
         pthread_mutex_lock(&inbox.lock);
@@ -107,22 +107,22 @@ static void *transmit(void *arg)
     for (unsigned i = 0; !stopping(); i++) {
         const struct bytes part = bytes_str("sent");
         snprintf(key, sizeof key, "s-%u", i % PACKET_IDS + 1);
-        if (store_packet_put(w.s, key, &part, 1) != 0)
+        if (store_packet_put(w.s, 0, key, &part, 1) != 0)
             pause_a_little();
         if (i % 100 == 0) {
             unsigned n = 0;
             void *data = NULL;
             size_t len = 0;
-            if (store_packet_each(w.s, count_key, &n) == 0)
+            if (store_packet_each(w.s, 0, count_key, &n) == 0)
                 ck_assert_uint_le(n, PACKET_IDS + 2);
-            if (store_packet_get(w.s, key, &data, &len) == 0)
+            if (store_packet_get(w.s, 0, key, &data, &len) == 0)
                 free(data);
         }
-        store_packet_remove(w.s, key, i % PACKET_IDS + 1);
+        store_packet_remove(w.s, 0, key, i % PACKET_IDS + 1);
         store_gauges(w.s);
         store_heartbeat_ms(w.s);
     }
-    store_packets_clear(w.s);
+    store_packets_clear(w.s, 0);
     return NULL;
 }
 
@@ -272,9 +272,10 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, struct bytes topic, struct body *body,
-                      uint8_t qos, bool retain)
+static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
+                      struct body *body, uint8_t qos, bool retain)
 {
+    (void)sink;
     (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
     held.messages++;
     return 0;

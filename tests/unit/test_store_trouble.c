@@ -84,7 +84,7 @@ START_TEST(a_failure_is_told_once_and_nobody_waits)
         world_commit(&w), put_topic(&w, 1, 1, "t");
     ck_assert(!store_room(w.s, 1));
     ck_assert_uint_eq(world_message(&w, "t", "x"), 0);
-    ck_assert_int_eq(store_packet_put(w.s, "s-1", NULL, 0), -EIO);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "s-1", NULL, 0), -EIO);
     ck_assert(store_gauges(w.s).failing);
     ck_assert(world_fetch(&w, 0, 1, 1).failed);
     struct store_event none;
@@ -126,9 +126,9 @@ END_TEST
 START_TEST(a_message_that_was_refused_does_not_turn_up_later)
 {
     const struct bytes part = bytes_str("x");
-    ck_assert_int_eq(store_packet_put(w.s, "r-1", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "r-1", &part, 1), 0);
     begin_failing(0);
-    ck_assert_uint_eq(store_message(w.s, bytes_str("t"), bytes_str("m"), 2, false, "r-1"), 0);
+    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-1"), 0);
     world_event(&w, STORE_FAILING);
     fault_disk_heal(disk);
     world_event(&w, STORE_RECOVERED);
@@ -139,7 +139,7 @@ START_TEST(a_message_that_was_refused_does_not_turn_up_later)
     /* Paho was told that the packet is gone. */
     void *data;
     size_t len;
-    ck_assert_int_eq(store_packet_get(w.s, "r-1", &data, &len), -ENOENT);
+    ck_assert_int_eq(store_packet_get(w.s, 0, "r-1", &data, &len), -ENOENT);
 }
 
 END_TEST
@@ -151,12 +151,12 @@ START_TEST(removals_while_failing_are_done_later)
         put_spool(&w, 1, number, "x");
     world_commit(&w);
     store_spool_sending(w.s, 2, 20);
-    ck_assert_int_eq(store_packet_put(w.s, "s-20", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "s-20", &part, 1), 0);
     begin_failing(0);
     put_gone(&w, SN_REC_SPOOL_GONE, 1, 1);
     store_flush(w.s);
     world_event(&w, STORE_FAILING);
-    store_packet_remove(w.s, "s-20", 20);
+    store_packet_remove(w.s, 0, "s-20", 20);
     fault_disk_heal(disk);
     world_event(&w, STORE_RECOVERED);
     ck_assert_str_eq(world_reload(&w), "spool 1: 1, 3 octets, last 3\n"
@@ -278,7 +278,7 @@ START_TEST(what_a_resync_does_not_tell_stays_bounded_while_failing)
     forget();
     for (unsigned i = 0; i < 20000; i++) {
         snprintf(key, sizeof key, "s-%u", i % 100);
-        store_packet_remove(w.s, key, 0);
+        store_packet_remove(w.s, 0, key, 0);
     }
     ck_assert_uint_lt(store_gauges(w.s).queued_bytes, 400000);
 }
@@ -379,7 +379,7 @@ START_TEST(a_disk_that_hangs_does_not_hold_up_the_loop)
         store_flush(w.s);
         store_fetch(w.s, 0, 1, 1);
         store_spool_sending(w.s, 1, 1);
-        store_packet_remove(w.s, "s-1", 1);
+        store_packet_remove(w.s, 0, "s-1", 1);
         store_gauges(w.s);
     }
     ck_assert_uint_lt(store_committed(w.s), batch);
