@@ -32,7 +32,7 @@ static const char *const phases[] = {"waiting", "sent", "received", NULL};
         (name), FORMAT_INT, false, (min), (max), NULL, NULL, NULL                                  \
     }
 #define U16(name) INT(name, 0, UINT16_MAX)
-/* Not in files of version 1. */
+/* Not in files of version 1, or 2. */
 #define SINCE_2(name)                                                                              \
     {                                                                                              \
         (name), FORMAT_INT, true, 0, UINT16_MAX, NULL, NULL, NULL                                  \
@@ -65,6 +65,11 @@ const struct format formats[FORMAT_KINDS] = {
                        {"seed", FORMAT_HEX, false, STORE_SEED_BYTES, STORE_SEED_BYTES, NULL, NULL,
                         NULL},
                        INT("clock_ms", 0, CLOCK_MAX)}                                                      },
+    [FORMAT_SINK] = {"sink",
+                      "number",           {INT("number", 0, STORE_SINKS_MAX),
+                      TEXT("broker", bytes_is_utf8, "the name of a broker"),
+                      {"client_id", FORMAT_TEXT, true, 1, SN_TOPIC_MAX, NULL, bytes_is_utf8,
+                       "UTF-8 without NUL"}}                                                           },
     [FORMAT_SESSION] =
         {"session",
                       "client",           {CLIENT("client"),
@@ -97,7 +102,7 @@ const struct format formats[FORMAT_KINDS] = {
                               TEXT("filter", sn_topic_filter_ok, "a topic filter"), QOS("qos")}},
     [FORMAT_MESSAGE] = {"message",
                       "journal",          {INT("journal", 1, COUNTER_MAX), TOPIC("topic"), BODY("body"), QOS("qos"),
-                         FLAG("retain")}                                                              },
+                         FLAG("retain"), SINCE_2("sink")}                                             },
     [FORMAT_DELIVERY] = {"delivery",
                       "client, number",   {CLIENT("client"),
                           INT("number", 0, COUNTER_MAX),
@@ -110,12 +115,18 @@ const struct format formats[FORMAT_KINDS] = {
                           WORD("phase", phases),
                           U16("msg_id")}                                                       },
     [FORMAT_SPOOL] = {"spool",
-                      "number",           {INT("number", 1, COUNTER_MAX), INT("client", SN_NO_CLIENT, CLIENT_MAX),
+                      "number",           {INT("number", 1, INT64_MAX), INT("client", SN_NO_CLIENT, CLIENT_MAX),
                        TOPIC("topic"), BODY("body"), QOS("qos"), FLAG("retain"), FLAG("will"),
                        INT("clock_ms", 0, CLOCK_MAX)}                                                  },
     [FORMAT_END] = {"end",
-                      NULL,               {COUNT("session"), COUNT("topic"), COUNT("exchange"), COUNT("subscription"),
-                     COUNT("message"), COUNT("delivery"), COUNT("spool")}                                  },
+                      NULL,               {COUNT("session"),
+                     COUNT("topic"),
+                     COUNT("exchange"),
+                     COUNT("subscription"),
+                     COUNT("message"),
+                     COUNT("delivery"),
+                     COUNT("spool"),
+                     {"sink", FORMAT_INT, true, 0, INT64_MAX, NULL, NULL, NULL}}                           },
 };
 
 size_t format_columns(const struct format *f)

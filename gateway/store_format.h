@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 
 enum {
-    FORMAT_VERSION = 2,
+    FORMAT_VERSION = 3,
     FORMAT_COLUMNS_MAX = 16,
     FORMAT_LINE_MAX = 40 << 20, /* of octets; the body in it, in hexadecimal digits, fits */
     FORMAT_BODY_MAX = 16 << 20, /* no node can be sent a thousandth of it */
@@ -45,6 +45,7 @@ struct format_column {
 /* The kinds of lines. Tables stand in this order in a file, as rows refer to others before them. */
 enum format_kind {
     FORMAT_STATE, /* the first line */
+    FORMAT_SINK,
     FORMAT_SESSION,
     FORMAT_TOPIC,
     FORMAT_EXCHANGE,

@@ -96,7 +96,7 @@ static int count_rows(sqlite3 *sql, int64_t *n)
         "SELECT (SELECT count(*) FROM session) + (SELECT count(*) FROM topic)"
         " + (SELECT count(*) FROM exchange) + (SELECT count(*) FROM subscription)"
         " + (SELECT count(*) FROM message) + (SELECT count(*) FROM delivery)"
-        " + (SELECT count(*) FROM spool)",
+        " + (SELECT count(*) FROM spool)", /* sinks are names only */
         -1, &stmt, NULL);
     if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
         *n = sqlite3_column_int64(stmt, 0);

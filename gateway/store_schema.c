@@ -108,11 +108,11 @@ static const char schema_2[] = "ALTER TABLE session ADD COLUMN connection INTEGE
 
 /* Several MQTT sessions. Until then there was the one of number 0. */
 static const char schema_3[] =
-    "CREATE TABLE sink (" /* numbers stand before those of spooled messages and packet ids */
+    "CREATE TABLE sink (" /* its number stands before those of spooled messages and packet ids */
     " number INTEGER PRIMARY KEY,"
     " broker TEXT NOT NULL,"
-    " client_id BLOB);" /* NULL: the session that all share */
-    "ALTER TABLE message ADD COLUMN sink INTEGER NOT NULL DEFAULT 0;";
+    " client_id TEXT);" /* NULL: the session that all share */
+    "ALTER TABLE message ADD COLUMN sink INTEGER;";
 
 static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2, schema_3};
 

@@ -42,7 +42,7 @@ int store_sinks_open(struct store *s)
         const uint64_t number = (uint64_t)sqlite3_column_int64(stmt, 0);
         const char *const broker = (const char *)sqlite3_column_text(stmt, 1);
         const struct bytes client_id =
-            bytes_of(sqlite3_column_blob(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2));
+            bytes_of(sqlite3_column_text(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2));
         rc = SQLITE_OK;
         if (number <= STORE_SINKS_MAX && broker != NULL &&
             add(s, number, broker, client_id) == NULL)

@@ -344,7 +344,7 @@ static int write_sink(struct store_db *db, const struct store_op *op)
     bind_int(stmt, 1, (int64_t)op->key);
     bind_text(stmt, 2, op->name);
     if (op->other_name.len > 0)
-        bind_body(stmt, 3, op->other_name);
+        bind_text(stmt, 3, op->other_name);
     return done(stmt);
 }
 

@@ -92,7 +92,7 @@ START_TEST(the_text_is_the_one_of_the_manual)
         "\n{\"row\":\"spool\",\"number\":41,\"client\":0,\"topic\":\"up\",\"body\":\"{}\",\"qos\":"
         "0,"
         "\"retain\":false,\"will\":true,\"clock_ms\":5000}\n",
-        "\n{\"row\":\"end\",\"session\":3,\"topic\":2,\"exchange\":1,\"subscription\":1,"
+        "\n{\"row\":\"end\",\"sink\":0,\"session\":3,\"topic\":2,\"exchange\":1,\"subscription\":1,"
         "\"message\":2,\"delivery\":4,\"spool\":2}\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
@@ -263,7 +263,7 @@ START_TEST(a_running_store_is_neither_seen_half_way_nor_held_up)
     ck_assert_ptr_nonnull(strstr(text, "\"number\":1,"));
     ck_assert_ptr_nonnull(strstr(text, "\"number\":100,"));
     ck_assert_ptr_null(strstr(text, "\"number\":101,"));
-    ck_assert_ptr_nonnull(strstr(text, "\n{\"row\":\"end\",\"session\":1,"));
+    ck_assert_ptr_nonnull(strstr(text, "\n{\"row\":\"end\",\"sink\":0,\"session\":1,"));
     ck_assert_ptr_nonnull(strstr(text, "\"spool\":100}\n"));
     ck_assert(!store_gauges(from.s).failing);
     ck_assert_uint_eq(store_gauges(from.s).errors, 0);

@@ -69,7 +69,7 @@ START_TEST(spooled_messages_come_with_all_their_fields)
     const struct sn_record r = {
         .type = SN_REC_SPOOL,
         .client = ((uint64_t)0xFFFFFF << 24) | 0xFFFFFF,
-        .spool = {.number = (uint64_t)1 << 60,
+        .spool = {.number = store_sink_base(1) - 1,
                   .topic = bytes_str("a/b"),
                   .body = body,
                   .qos = 2,
@@ -93,7 +93,7 @@ START_TEST(spooled_messages_come_with_all_their_fields)
     ck_assert_uint_eq(e.rows[0].client, SN_NO_CLIENT);
     ck_assert_ptr_null(e.rows[0].body);
     ck_assert(!e.rows[0].retain && !e.rows[0].will);
-    ck_assert_uint_eq(e.rows[1].number, (uint64_t)1 << 60);
+    ck_assert_uint_eq(e.rows[1].number, store_sink_base(1) - 1);
     ck_assert_uint_eq(e.rows[1].client, ((uint64_t)0xFFFFFF << 24) | 0xFFFFFF);
     ck_assert(bytes_equal(e.rows[1].topic, bytes_str("a/b")));
     ck_assert(bytes_equal(body_bytes(e.rows[1].body), bytes_str("on fire")));
