@@ -142,8 +142,11 @@ static void hand_over(struct pump *p)
     list_foreach (at, &p->touched) {
         struct sink *s = container_of(at, struct sink, touched);
         pump_batch(p, s); /* what is fetched shows the batch that has just ended */
-        if (spool_wants_fetch(s->spool, &s->fetch_after, &s->fetch_n, &s->fetch_bytes))
-            list_push_back(&p->fetches, &s->fetch);
+        if (!spool_wants_fetch(s->spool, &s->fetch_after, &s->fetch_n, &s->fetch_bytes))
+            continue;
+        if (s->fetch_after < store_sink_base(s->number))
+            s->fetch_after = store_sink_base(s->number);
+        list_push_back(&p->fetches, &s->fetch);
     }
     fetch_next(p);
 }
