@@ -107,7 +107,7 @@ static void write_one_client(void)
     put_spool(&w, 1, 7, "up");
     ck_assert_uint_eq(world_message(&w, "down", "m"), 1);
     const struct bytes part = bytes_str("half way");
-    ck_assert_int_eq(store_packet_put(w.s, "r-1", &part, 1), 0);
+    ck_assert_int_eq(store_packet_put(w.s, 0, "r-1", &part, 1), 0);
     world_commit(&w);
     world_close(&w);
 }
@@ -175,7 +175,7 @@ START_TEST(what_is_on_a_full_disk_is_loaded_and_goes_on)
     world_open(&w);
     expect_failing("what is stored could be read");
     ck_assert_str_eq(world_load(&w), one_client);
-    ck_assert_int_eq(store_packet_get(w.s, "r-1", &data, &len), 0);
+    ck_assert_int_eq(store_packet_get(w.s, 0, "r-1", &data, &len), 0);
     ck_assert_uint_eq(len, 8);
     free(data);
     put_client(2, "y");
