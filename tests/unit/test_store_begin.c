@@ -262,6 +262,8 @@ START_TEST(an_older_schema_on_a_full_disk_is_refused_and_not_touched)
     world_sql(&w, "ALTER TABLE session DROP COLUMN connection");
     world_sql(&w, "ALTER TABLE topic DROP COLUMN known_in");
     world_sql(&w, "ALTER TABLE topic DROP COLUMN refused_in");
+    world_sql(&w, "ALTER TABLE message DROP COLUMN sink");
+    world_sql(&w, "DROP TABLE sink");
     world_sql(&w, "PRAGMA user_version = 1");
     disk_has_room(false);
     ck_assert_int_eq(world_try_open(&w), EXIT_NO_STATE);
