@@ -81,11 +81,18 @@ void own_refuse(struct own *o, enum sn_outcome outcome)
     tell_opened(o, outcome, false);
 }
 
+/* What the broker keeps of the session, or is just about to. */
+static void forget_at_broker(struct own *o)
+{
+    o->wipes = o->wipes || o->kept || (o->link != LINK_OFF && !o->link_clean);
+}
+
 /* What the node had under its old key is dead (port.h); what waits in the spool is not. */
 static void adopt_key(struct own *o, uint64_t client)
 {
     if (o->client == client)
         return;
+    forget_at_broker(o);
     own_filters_clear(o, false);
     while (!list_empty(&o->publishes)) {
         struct list *link = list_pop_front(&o->publishes);
@@ -120,8 +127,10 @@ static void on_open(struct own *o, const struct sn_request *request)
         own_refuse(o, SN_REFUSED_BUSY);
         return;
     }
-    if (o->clean) /* a connection that is there is another session's */
+    if (o->clean) { /* a connection that is there is another session's */
+        forget_at_broker(o);
         own_link_end(o, OWN_DISCONNECT);
+    }
     if (o->link == LINK_ON || (o->accepting && !o->refused)) {
         own_accept(o, false);
         own_will_changed(o);
@@ -149,7 +158,7 @@ static void on_close(struct own *o, const struct sn_request *request)
     if (!request->close.discard)
         return;
     o->session = false;
-    o->wipes = o->kept;
+    forget_at_broker(o);
     own_filters_clear(o, false);
 }
 
@@ -170,8 +179,6 @@ void own_closed(struct own *o, const char *why)
     }
     will_clear(&o->will);
     o->present = false;
-    o->kept = false; /* it is not ours to wipe */
-    o->wipes = false;
     o->barred = true;
     own_link_end(o, OWN_DISCONNECT);
 }
@@ -453,8 +460,8 @@ void own_upstream(struct own *o, int64_t now_ms, const struct up_event *event)
 
 bool own_is_over(const struct own *o)
 {
-    return !o->session && !o->opening && o->link == LINK_OFF && !own_is_busy(o) && !o->wipes &&
-           own_queues_empty(o);
+    const bool has_work = own_is_busy(o) || (o->wipes && !o->barred);
+    return !o->session && !o->opening && o->link == LINK_OFF && !has_work && own_queues_empty(o);
 }
 
 struct log_ring *own_log(struct own *o)

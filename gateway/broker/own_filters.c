@@ -55,6 +55,14 @@ static void filter_free(struct own *o, struct own_filter *f)
     own_release(o, f, sizeof *f + f->len);
 }
 
+/* A filter that the node has not been granted is not to stay with the broker, which may have it from
+ * before, or have granted it when the connection broke. */
+static void not_to_stay(const struct own *o, struct own_filter *f, bool in_doubt)
+{
+    if (!f->live && f->n_calls == 0)
+        f->leaving = f->held || (in_doubt && o->link != LINK_ON);
+}
+
 /* When neither the node nor the broker has anything to do with it. */
 static void filter_settle(struct own *o, struct own_filter *f)
 {
@@ -216,6 +224,7 @@ void own_subscribed(struct own *o, const struct up_event *event)
             granted(o, f, call, event->qos);
         else
             not_granted(o, f, call, event->result);
+        not_to_stay(o, f, event->result != UP_OK && event->result != UP_REFUSED);
         if (f->leaving) /* it was unsubscribed meanwhile */
             tell_broker(o, f);
         filter_settle(o, f);
@@ -255,9 +264,9 @@ void own_unsubscribed(struct own *o, const struct up_event *event)
         return;
     struct own_filter *f = call->filter;
     if (f != NULL && event->result != UP_BUSY && event->result != UP_IN_DOUBT) {
-        f->held = false;
-        f->leaving = false;
-        filter_settle(o, f); /* if it was not subscribed anew */
+        f->held = false; /* if it was not subscribed anew, which is answered next */
+        not_to_stay(o, f, false);
+        filter_settle(o, f);
     } else if (f != NULL) {
         own_retry_soon(o);
     }
@@ -296,8 +305,10 @@ void own_calls_over(struct own *o)
             f->n_calls--;
         if (f != NULL && call->type == CALL_ASK)
             answer(o, call->token, SN_REFUSED_BUSY, 0);
-        if (f != NULL)
+        if (f != NULL) {
+            not_to_stay(o, f, true);
             filter_settle(o, f);
+        }
         own_release(o, call, sizeof *call);
     }
 }

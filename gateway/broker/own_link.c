@@ -88,11 +88,14 @@ static void link_begin(struct own *o)
 
 void own_link_end(struct own *o, enum own_command_type how)
 {
+    const bool was_on = o->link == LINK_ON;
     if (o->link == LINK_OFF)
         return;
     o->link = LINK_OFF;
     deadline_disarm(&o->deadlines, &o->timers[DL_RENEW]);
     own_command(o, &(struct own_command){.type = how});
+    if (!was_on) /* what is open is with the spool, which answers */
+        return;
     own_calls_over(o);
     own_publishes_over(o);
     own_wills_again(o);

@@ -169,7 +169,7 @@ struct own {
     bool clean;   /* the session ends with the connection */
     bool kept;    /* the broker would keep it */
     bool wipes;   /* ... and is to forget it */
-    bool barred;  /* no attempts until the client comes again */
+    bool barred;  /* no attempts until the client comes again: the session may be another's now */
     bool refused; /* the latest answer of the broker was no, for ever */
     bool accepting;
     uint16_t open_token;
@@ -178,7 +178,6 @@ struct own {
 
     uint8_t link;          /* enum own_link */
     bool link_clean;       /* as it was asked for */
-    bool renews;           /* the present will is not the connection's */
     bool deciding;         /* was somebody else, or the broker itself, that ended it? */
     uint8_t strikes;       /* connections in a row that did not last */
     struct will will;      /* the client's */
