@@ -73,13 +73,13 @@ kind() {
 echo "durability $durability, $nodes nodes, $seconds s of each"
 echo "| Traffic | messages/s | octets written per message | MiB per hour |"
 echo "|---|---|---|---|"
-kind 'nothing but keep alive' 0 --rate 0.001 --keep-alive 5
+kind 'nothing but keep alive' 0 --rate 0.001 --keep-alive 5 --topics short
 kind 'QoS 0 up' "$nodes" --rate 1 --qos 0
 kind 'QoS 1 up' "$nodes" --rate 1 --qos 1
 kind 'QoS 2 up' "$nodes" --rate 1 --qos 2
-kind 'QoS 0 down' "$nodes" --rate 0.001 --downlink 1 --qos 0
-kind 'QoS 1 down' "$nodes" --rate 0.001 --downlink 1 --qos 1
-kind 'QoS 2 down' "$nodes" --rate 0.001 --downlink 1 --qos 2
+kind 'QoS 0 down' "$nodes" --rate 0.001 --topics short --downlink 1 --qos 0
+kind 'QoS 1 down' "$nodes" --rate 0.001 --topics short --downlink 1 --qos 1
+kind 'QoS 2 down' "$nodes" --rate 0.001 --topics short --downlink 1 --qos 2
 kind 'sleepers, 2 s each, nothing waits' 0 --sleepy --sleep 2
 kind 'the same, one message of QoS 0 each time' $((nodes / 2)) --sleepy --sleep 2 \
     --commands-per-sleep 1 --qos 0
