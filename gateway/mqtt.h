@@ -161,7 +161,7 @@ void mqtt_renew(struct mqtt *m);
 
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
  * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s: when Paho does not
- * return by then (a resolver that hangs), the worker is left behind and frees everything itself,
+ * return by then, the worker is left behind and frees everything itself,
  * should Paho ever return. `wake` is never called after this. False: that has happened, and the
  * store must not be closed. */
 bool mqtt_stop(struct mqtt *m, int64_t drain_ms);

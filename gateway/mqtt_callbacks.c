@@ -177,6 +177,8 @@ void mqtt_connect_failed(struct mqtt *m, int code, const char *message)
         message = "";
     pthread_mutex_lock(&m->lock);
     m->dial.verdict = verdict_of(m, code, message);
+    m->dial.unreached =
+        code <= 0 && (paho_last_calls().connect_error != 0 || strstr(message, "timeout") != NULL);
     explain_failure(m, code, message);
     m->refusal = refusal(m, code) != NULL ? (uint8_t)code : 0;
     m->notes.failed = true;

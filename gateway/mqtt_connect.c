@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mqtt_connect.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,50 @@ void dial_deinit(struct dial *d)
 const struct target *dial_target(const struct dial *d)
 {
     return &d->targets[d->at];
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static void on_looked_up(void *arg)
+{
+    struct mqtt *const m = arg;
+    pthread_mutex_lock(&m->lock);
+    m->notes.looked_up = true;
+    host_kick(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static bool is_address(const char *host)
+{
+    unsigned char room[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, host, room) == 1 || inet_pton(AF_INET6, host, room) == 1;
+}
+
+bool dial_look_up(struct mqtt *m)
+{
+    struct dial *const d = &m->dial;
+    const char *const host = dial_target(d)->host;
+    pthread_mutex_lock(&m->lock);
+    const bool unreached = d->unreached;
+    d->unreached = false;
+    m->notes.looked_up = false;
+    pthread_mutex_unlock(&m->lock);
+    if (is_address(host))
+        return true;
+    if (unreached)
+        resolver_next(host);
+    return resolver_ask(&d->wait, host, on_looked_up, m);
+}
+
+int dial_lookup_error(const struct mqtt *m)
+{
+    const char *const host = dial_target(&m->dial)->host;
+    return is_address(host) ? 0 : resolver_error(host);
+}
+
+void dial_forget_lookup(struct mqtt *m)
+{
+    resolver_forget(&m->dial.wait);
 }
 
 /* ---- TLS ------------------------------------------------------------------------------------- */

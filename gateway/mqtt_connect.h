@@ -12,6 +12,7 @@
 #include <MQTTAsync.h>
 
 #include "paho_tls.h"
+#include "resolver.h"
 
 struct mqtt;
 
@@ -39,6 +40,8 @@ struct dial {
     unsigned closed;              /* attempts in a row that it ended without a word */
     unsigned keepalive_s;         /* ours, or what the broker demands; under the lock */
     enum dial_verdict verdict;    /* under the lock */
+    bool unreached;               /* likewise: the attempt got no TCP connection */
+    struct resolver_wait wait;
 };
 
 /* Any thread. "mqtt://a:1883, mqtt://b:1883" as config_address_full() writes it. 0 or -ENOMEM. */
@@ -55,6 +58,13 @@ void dial_begin(struct mqtt *m, unsigned version);
 /* After an attempt has failed: goes over to the other version, if the broker may rather speak that.
  * True: it is worth an attempt at once. */
 bool dial_other_version(struct mqtt *m);
+
+/* True: the address can be tried. False: its host name has to be looked up first, and a note says when
+ * that is done. */
+bool dial_look_up(struct mqtt *m);
+/* Then: EAI_x, 0 when there are addresses. */
+int dial_lookup_error(const struct mqtt *m);
+void dial_forget_lookup(struct mqtt *m);
 
 /* Makes sure that there is a handle for the version in use. Paho's codes. */
 int dial_create(struct mqtt *m, MQTTAsync *handle);

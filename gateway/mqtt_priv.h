@@ -84,10 +84,11 @@ struct item {
 /* What Paho's callbacks have to tell the worker. */
 struct notes {
     bool connected;
-    bool failed; /* the attempt to connect; `why` says why */
-    bool lost;   /* the connection; the same */
-    bool closed; /* on our request */
-    bool busy;   /* the broker refused a message for now */
+    bool failed;    /* the attempt to connect; `why` says why */
+    bool lost;      /* the connection; the same */
+    bool closed;    /* on our request */
+    bool busy;      /* the broker refused a message for now */
+    bool looked_up; /* the host name has, or has not, an address */
 };
 
 enum phase {
@@ -96,6 +97,7 @@ enum phase {
     IDLE,              /* until mqtt_connect() */
     WAITING,           /* for its time */
     QUEUED,            /* in the lobby */
+    LOOKING_UP,        /* its host name */
     PURGING,
     PURGED,
     CONNECTING,
@@ -120,6 +122,7 @@ struct worker {
     bool hold;             /* nothing more for Paho until the broker has shown life */
     int64_t asked_ms;      /* when it was first asked what it has not answered yet; 0: nothing */
     int64_t busy_until_ms; /* the broker has asked for a pause */
+    bool purge;            /* once the host name is looked up */
 };
 
 struct mqtt {

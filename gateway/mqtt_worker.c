@@ -14,6 +14,7 @@
  * SUBSCRIBE that was open when the connection broke, and keeps it, until the session is cleaned.
  */
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@
 #include "mqtt_priv.h"
 
 enum {
-    CONNECT_LOST_MS = 90000,   /* Paho has forgotten us; resolvers take up to 30 s */
+    CONNECT_LOST_MS = 30000,   /* Paho has forgotten us */
+    LOOKUP_MS = 10000,         /* for a name server to answer */
     PURGE_CLOSE_MS = 5000,     /* for the DISCONNECT after the purge */
     STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end, ... */
     STOP_CUT_MS = 300,         /* ... and for Paho to notice that there is no connection any more */
@@ -135,10 +137,36 @@ static void failed(struct worker *w, const char *why, uint8_t refusal)
     w->due_ms = m->options.reconnect ? time_add(now_ms, wait_ms) : TIME_NEVER;
 }
 
+/* The host name is known, or known to be unknown. */
+static void go_on_connecting(struct worker *w, bool purge)
+{
+    struct mqtt *const m = connection_of(w);
+    const char *const server = dial_target(&m->dial)->server;
+    const bool clean = purge || m->options.session == MQTT_SESSION_CLEAN;
+    const int unknown = dial_lookup_error(m);
+    char why[WHY_MAX] = "";
+
+    if (unknown != 0) {
+        snprintf(why, sizeof why, "host name in %s can't be resolved: %s", server,
+                 gai_strerror(unknown));
+        failed(w, why, 0);
+        return;
+    }
+    int rc = dial_create(m, &w->handle);
+    if (rc == MQTTASYNC_SUCCESS)
+        rc = dial_connect(m, w->handle, clean, why, sizeof why);
+    w->phase = purge ? PURGING : CONNECTING;
+    w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
+    if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
+        if (why[0] == '\0')
+            snprintf(why, sizeof why, "can't connect to %s: %s", server, MQTTAsync_strerror(rc));
+        failed(w, why, 0);
+    }
+}
+
 static void start_connecting(struct worker *w, bool purge)
 {
     struct mqtt *const m = connection_of(w);
-    const bool clean = purge || m->options.session == MQTT_SESSION_CLEAN;
 
     /* What is under way can't go on in another version. */
     purge =
@@ -152,18 +180,13 @@ static void start_connecting(struct worker *w, bool purge)
     m->cut_why[0] = '\0';
     pthread_mutex_unlock(&m->lock);
 
-    char why[WHY_MAX] = "";
-    int rc = dial_create(m, &w->handle);
-    if (rc == MQTTASYNC_SUCCESS)
-        rc = dial_connect(m, w->handle, clean, why, sizeof why);
-    w->phase = purge ? PURGING : CONNECTING;
-    w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
-    if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
-        if (why[0] == '\0')
-            snprintf(why, sizeof why, "can't connect to %s: %s", dial_target(&m->dial)->server,
-                     MQTTAsync_strerror(rc));
-        failed(w, why, 0);
+    if (dial_look_up(m)) {
+        go_on_connecting(w, purge);
+        return;
     }
+    w->phase = LOOKING_UP;
+    w->purge = purge;
+    w->due_ms = mqtt_now_ms() + LOOKUP_MS;
 }
 
 static int close_connection(struct worker *w)
@@ -318,7 +341,9 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         when_connected(w);
     if (notes.busy)
         w->busy_until_ms = mqtt_now_ms() + BUSY_PAUSE_MS;
-    if (w->phase == PURGED && (notes.closed || notes.lost)) {
+    if (w->phase == LOOKING_UP && notes.looked_up) {
+        go_on_connecting(w, w->purge);
+    } else if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
     } else if (notes.failed && dial_other_version(connection_of(w))) {
         release_socket(connection_of(w));
@@ -356,6 +381,9 @@ static void cut_at_end(struct worker *w, int64_t now_ms)
 
 static void handle_due(struct worker *w, int64_t now_ms)
 {
+    struct mqtt *const m = connection_of(w);
+    char why[WHY_MAX];
+
     if (now_ms < w->due_ms)
         return;
     switch (w->phase) {
@@ -373,6 +401,12 @@ static void handle_due(struct worker *w, int64_t now_ms)
         break;
     case ONLINE:
         supervise(w, now_ms);
+        break;
+    case LOOKING_UP: /* the thread that looks goes on */
+        dial_forget_lookup(m);
+        snprintf(why, sizeof why, "host name in %s can't be resolved: no name server answers",
+                 dial_target(&m->dial)->server);
+        failed(w, why, 0);
         break;
     case PURGING:
     case CONNECTING: /* Paho drops a CONNECT without a word when it believes to be connected */
@@ -424,6 +458,7 @@ static void look_for_end(struct worker *w, int64_t now_ms)
 /* After destroy Paho calls nothing of ours any more. */
 static void end(struct worker *w)
 {
+    dial_forget_lookup(connection_of(w));
     if (w->handle != NULL)
         MQTTAsync_destroy(&w->handle);
     host_finish(connection_of(w));
@@ -461,7 +496,8 @@ static void settle_down(struct worker *w, int64_t now_ms)
         end(w);
         return;
     }
-    if (w->phase != QUEUED && w->phase != PURGING && w->phase != PURGED && w->phase != CONNECTING)
+    if (w->phase != QUEUED && w->phase != LOOKING_UP && w->phase != PURGING && w->phase != PURGED &&
+        w->phase != CONNECTING)
         host_leave(connection_of(w));
     deadline_arm(&connection_of(w)->host->deadlines, &w->due, w->due_ms);
 }

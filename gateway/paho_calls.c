@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "paho_ahead.h"
+#include "resolver.h"
 
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
  * the callback that follows it in the same thread. */
@@ -141,7 +142,7 @@ int sennet_paho_getaddrinfo(const char *node, const char *service, const struct 
                             struct addrinfo **result)
 {
     last.connect_error = 0;
-    last.resolve_error = getaddrinfo(node, service, hints, result);
+    last.resolve_error = resolver_get(node, service, hints, result);
     return last.resolve_error;
 }
 

@@ -17,6 +17,7 @@ static struct probe probe;
 
 /* Paho 1.3.12 forgets topic and payload of a copy of a QoS 2 message. */
 const char *__lsan_default_suppressions(void);
+
 const char *__lsan_default_suppressions(void)
 {
     return "leak:readUTFlen\nleak:MQTTProtocol_handlePublishes\n";
@@ -64,11 +65,14 @@ static void tear_down(void)
     store = NULL;
 }
 
+static bool asked_clean; /* by the latest CONNECT */
+
 /* The version that a CONNECT asks for. */
 static uint8_t asked(void)
 {
     uint8_t packet[ROOM];
     hear_connect(packet);
+    asked_clean = (packet[9] & 2) != 0;
     return packet[8];
 }
 
@@ -84,6 +88,7 @@ static void expect_goodbye(uint8_t version)
 /* The connection that wipes, whose CONNECT was heard already. */
 static void purge(uint8_t version)
 {
+    ck_assert(asked_clean);
     if (version == V5)
         SAY(0x20, 3, 0, 0, 0);
     else
