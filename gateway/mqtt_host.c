@@ -413,6 +413,10 @@ static bool wait_for(struct mqtt_host *h, const bool *finished, int64_t drain_ms
 /* Lock held. Nobody waits for its end. */
 static void forsake(struct mqtt *m)
 {
+    if (m->finished) { /* since it was told to: the worker has had other reasons to look at it */
+        mqtt_free(m);
+        return;
+    }
     m->forsaken = true;
     add_work(m->host, m);
 }
@@ -467,7 +471,8 @@ bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
     drain_ms = drain_ms > 0 ? drain_ms : 0;
     mqtt_begin_stop(m, drain_ms, false);
     pthread_mutex_lock(&h->lock);
-    add_work(h, m);
+    if (!m->finished)
+        add_work(h, m);
     const bool finished = wait_for(h, &m->finished, drain_ms);
     m->forsaken = !finished;
     pthread_mutex_unlock(&h->lock);
