@@ -86,10 +86,11 @@ static const char *topic_fault(const struct route *r)
     const struct bytes to = bytes_of(text, w.len);
     if (!sn_topic_filter_ok(to))
         return "topic: not a topic filter: `+` must fill a level, `#` the last one";
-    if (!sn_topic_has_wildcard(to) && sn_topic_has_wildcard(from))
+    if (!sn_topic_has_wildcard(to) && sn_topic_has_wildcard(from)) {
         return r->down ? "topic: without the wildcards of `from` there is no way back: it needs "
                          "direction = up, or the same wildcards"
                        : NULL;
+    }
     return topics_same_wildcards(from, to)
                ? NULL
                : "topic: needs the wildcards of `from` in the same order, or none";
@@ -166,10 +167,11 @@ static void on_upstream(struct router *r, unsigned broker, const struct sn_event
         up |= r->brokers[i].up;
         accepting |= r->brokers[i].accepting;
     }
-    if (up != r->up || accepting != r->accepting)
+    if (up != r->up || accepting != r->accepting) {
         router_tell(r, &(struct sn_event){
                            .type = SN_EV_UPSTREAM, .upstream = {.up = up, .accepting = accepting}
         });
+    }
     r->up = up;
     r->accepting = accepting;
     if (!was_reachable && (b->up || b->accepting))
@@ -194,18 +196,18 @@ static bool strangers_init(struct router *r)
 
 static bool routes_init(struct router *r)
 {
-    r->froms = calloc(r->config.n_routes + 1, sizeof *r->froms);
+    r->from = calloc(r->config.n_routes + 1, sizeof *r->from);
     r->brokers[0].heeded_by_strangers = true;
-    for (size_t i = 0; r->froms != NULL && i < r->config.n_routes; i++) {
+    for (size_t i = 0; r->from != NULL && i < r->config.n_routes; i++) {
         const struct route *route = &r->config.routes[i];
         assert(route_fault(route) == NULL);
-        r->froms[i] = bytes_str(route->from);
+        r->from[i] = bytes_str(route->from);
         for (unsigned b = 0; b < r->config.n_brokers; b++) {
             if (route->client == NULL && route->required && has_broker(route->brokers, b))
                 r->brokers[b].heeded_by_strangers = true;
         }
     }
-    return r->froms != NULL;
+    return r->from != NULL;
 }
 
 struct router *router_new(const struct router_config *config, int64_t now_ms)
@@ -253,7 +255,7 @@ void router_free(struct router *r)
     router_queues_deinit(r);
     router_down_deinit(r);
     free(r->strangers);
-    free(r->froms);
+    free(r->from);
     free(r->names.buf);
     free(r->pieces);
     free(r->slots);

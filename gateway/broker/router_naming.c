@@ -152,7 +152,7 @@ static void fill(const struct router *r, struct naming *n, const struct topics_c
         const bool put = put_way(route, with, w);
         *way = (struct way){
             .route = route,
-            .from = r->froms[i],
+            .from = r->from[i],
             .to = bytes_of(text + start, w->len - start),
         };
         way->ok = put && is_usable(way);

@@ -255,12 +255,13 @@ static void part_settle(struct router *r, struct part *p, bool tell_brokers)
     }
     while (!list_empty(&p->pends))
         pend_free(r, container_of(list_first(&p->pends), struct pend, of_part));
-    if (tell_brokers && p->asked)
+    if (tell_brokers && p->asked) {
         router_ask(r, p->broker,
                    &(struct sn_request){.type = SN_REQ_UNSUBSCRIBE,
                                         .client = p->client->key,
                                         .token = p->client->next_subscribe_token++,
                                         .unsubscribe = {.filter = bytes_of(p->text, p->len)}});
+    }
     if (p->over)
         p->client->n_over--;
     list_unlink(&p->owed);

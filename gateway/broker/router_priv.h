@@ -335,7 +335,7 @@ struct piece {
 struct router {
     struct router_config config;
     struct broker brokers[ROUTER_BROKERS_MAX];
-    struct bytes *froms;   /* of the routes */
+    struct bytes *from;    /* of the routes */
     struct client **slots; /* by sn_client_slot() */
     uint32_t cap_slots;
     struct hmap namings;

@@ -91,10 +91,11 @@ static void check_hearing(struct model *m, unsigned b, const char *name)
                           name, node, got->topic, got->qos, situation(m, node));
             continue;
         }
-        for (int t = 0; t < MODEL_TOPICS; t++)
+        for (int t = 0; t < MODEL_TOPICS; t++) {
             ck_assert_msg(!may_hear(m, node, &m->names[node][b][t], name, model_topics[t], &qos),
                           "broker %u, %s: n%u does not hear %s; %s", b, name, node, model_topics[t],
                           situation(m, node));
+        }
     }
 }
 
