@@ -281,6 +281,10 @@ static void beat_watchdog(struct app *a)
     int64_t worker_ms = now_ms;
     for (size_t i = 0; i < a->config->n_brokers; i++)
         worker_ms = time_min(worker_ms, mqtt_heartbeat_ms(a->brokers[i].sink.mqtt));
+    for (size_t i = 0; i < ROUTER_BROKERS_MAX; i++) {
+        if (a->pump.hosts[i] != NULL)
+            worker_ms = time_min(worker_ms, mqtt_host_heartbeat_ms(a->pump.hosts[i]));
+    }
     const int64_t store_ms = a->pump.store != NULL ? store_heartbeat_ms(a->pump.store) : now_ms;
     /* Paho's threads wait for the disk with a lock that the worker needs. */
     const bool excused = disk_watch_excuses(now_ms, store_ms, now_ms - worker_ms);
@@ -332,8 +336,11 @@ __attribute__((noreturn)) static void stop_at_once(struct app *a, const char *wh
 
 static void reload(struct app *a)
 {
-    for (size_t i = 0; i < a->config->n_brokers; i++)
-        mqtt_renew(a->brokers[i].sink.mqtt);
+    list_foreach (at, &a->pump.sinks) {
+        const struct sink *s = container_of(at, struct sink, all);
+        if (s->mqtt != NULL)
+            mqtt_renew(s->mqtt);
+    }
     if (!log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported"))
         return;
     log_text(&a->log, "text",

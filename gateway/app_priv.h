@@ -51,7 +51,9 @@ struct app {
     struct notify notify;
     struct disk_watch disk;
     struct app_broker *brokers; /* by index */
-    struct route *routes;       /* as the router has them */
+    struct hmap own_ids;        /* nodes' own sessions, by broker and client id */
+    struct hash_seed own_seed;
+    struct route *routes; /* as the router has them */
     struct route_prefix *prefixes;
     const char **link_prefixes;
     struct stopping stop;
@@ -84,5 +86,24 @@ void app_on_orphan(void *owner, uint64_t sink, uint64_t n);
 void app_on_store_state(void *owner, const char *why);
 void app_on_signal(uv_signal_t *handle, int number);
 void app_say_status(struct app *a);
+
+/* ---- app_start.c ------------------------------------------------------------------------------- */
+
+/* Called from foreign threads. */
+void app_foreign_wake(void *arg);
+/* What every connection to that broker has in common; strings are borrowed. */
+struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b);
+/* NULL when out of memory. `memory`: octets of messages that it keeps in memory, 0: the default. */
+struct spool *app_new_spool(const struct app *a, const struct hash_seed *seed, size_t memory);
+
+/* ---- app_own.c: pump.own and its like ---------------------------------------------------------- */
+
+struct sink *app_own(void *owner, unsigned broker, uint64_t client, struct bytes client_id,
+                     bool *refused);
+struct sink *app_own_again(void *owner, uint64_t number, uint64_t client);
+bool app_own_command(void *owner, struct sink *sink, const struct own_command *command);
+void app_own_over(void *owner, struct sink *sink);
+/* All of them, when their connections have ended. */
+void app_own_free(struct app *a);
 
 #endif

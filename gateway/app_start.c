@@ -51,7 +51,7 @@ static void start_log(struct app *a)
 }
 
 /* Called from the store's thread, from Paho's and the worker's. */
-static void on_foreign_wake(void *arg)
+void app_foreign_wake(void *arg)
 {
     uv_async_send(arg);
 }
@@ -83,13 +83,13 @@ static int start_store(struct app *a)
     options.n_links = config->n_links;
     char error[400];
     const int rc =
-        store_open(&options, on_foreign_wake, &a->wake, &a->pump.store, error, sizeof error);
+        store_open(&options, app_foreign_wake, &a->wake, &a->pump.store, error, sizeof error);
     if (rc != 0)
         return refuse(a, rc > 0 ? rc : EXIT_SYSTEM, "[store]", rc > 0 ? error : "out of memory");
     return 0;
 }
 
-static struct spool *new_spool(struct app *a, const struct hash_seed *seed)
+struct spool *app_new_spool(const struct app *a, const struct hash_seed *seed, size_t memory)
 {
     const struct config_store *s = &a->config->store;
     struct spool_config config = spool_defaults();
@@ -102,6 +102,8 @@ static struct spool *new_spool(struct app *a, const struct hash_seed *seed)
     config.qos_0 = s->spool_qos_0 == SN_YES;
     config.window = s->spool_window;
     config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);
+    if (memory > 0)
+        config.max_memory_bytes = memory;
     return spool_new(&config, a->pump.now_ms);
 }
 
@@ -192,7 +194,7 @@ static int start_sink(struct app *a, unsigned broker, const struct hash_seed see
                         bytes_of(NULL, 0), &s->number);
     s->shared = shared_new(&config, a->pump.now_ms);
     if (stored)
-        s->spool = new_spool(a, &seeds[2]);
+        s->spool = app_new_spool(a, &seeds[2], 0);
     if (rc != 0 || s->shared == NULL || (stored && s->spool == NULL))
         return -ENOMEM;
     return pump_add(&a->pump, s);
@@ -202,9 +204,10 @@ static int start_machines(struct app *a)
 {
     const struct config *config = a->config;
     const bool journal = a->pump.store != NULL;
-    struct hash_seed seeds[4];
+    struct hash_seed seeds[5];
     if (system_random(seeds, sizeof seeds) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
+    a->own_seed = seeds[4];
 
     struct sn_engine_config engine;
     if (config_engine(config, &engine) != 0)
@@ -333,15 +336,10 @@ static void warn_insecure(struct app *a, const struct config_broker *b)
     log_end(&a->log);
 }
 
-static int start_broker(struct app *a, size_t i)
+struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b)
 {
-    const struct config_broker *b = &a->config->brokers[i];
-    struct app_broker *broker = &a->brokers[i];
     struct mqtt_options options = mqtt_defaults();
     options.address = b->address;
-    options.client_id = b->client_id;
-    options.username = b->username;
-    options.password = b->password;
     options.keepalive_s = b->keepalive_s;
     options.window = b->window;
     options.window_qos2 = b->window_qos2;
@@ -353,10 +351,21 @@ static int start_broker(struct app *a, size_t i)
     options.version = (enum mqtt_version)(b->version - 1);
     options.session_expiry_s = b->session_expiry_s;
     options.store = a->pump.store;
+    return options;
+}
+
+static int start_broker(struct app *a, size_t i)
+{
+    const struct config_broker *b = &a->config->brokers[i];
+    struct app_broker *broker = &a->brokers[i];
+    struct mqtt_options options = app_mqtt_options(a, b);
+    options.client_id = b->client_id;
+    options.username = b->username;
+    options.password = b->password;
     options.sink = broker->sink.number;
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
-    broker->sink.mqtt = mqtt_start(&options, NULL, on_foreign_wake, &a->wake);
+    broker->sink.mqtt = mqtt_start(&options, NULL, app_foreign_wake, &a->wake);
     if (broker->sink.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
     warn_insecure(a, b);
@@ -448,6 +457,11 @@ static bool stop_brokers(struct app *a, struct mqtt_gauges *left)
         ended &= mqtt_stop(s->mqtt, DISCONNECT_MS);
         s->mqtt = NULL;
     }
+    for (size_t i = 0; i < ROUTER_BROKERS_MAX; i++) {
+        if (a->pump.hosts[i] != NULL)
+            ended &= mqtt_host_free(a->pump.hosts[i], DISCONNECT_MS);
+        a->pump.hosts[i] = NULL;
+    }
     return ended;
 }
 
@@ -504,6 +518,7 @@ static void finish(struct app *a)
     capture_file_free(&a->capture);
     free(a->pump.capture_ends);
     notify_close(&a->notify);
+    app_own_free(a);
     pump_deinit(&a->pump);
     free_brokers(a);
     router_free(a->pump.router);
@@ -532,6 +547,17 @@ static int run(struct app *a)
     return code;
 }
 
+/* Has any node a session of its own? */
+static bool has_own(const struct config *config)
+{
+    bool own = false;
+    for (size_t i = 0; i < config->n_brokers; i++)
+        own |= config->brokers[i].sessions == 1 + SESSIONS_OWN;
+    for (size_t i = 0; i < config->n_clients; i++)
+        own |= config->clients[i].sessions == 1 + SESSIONS_OWN;
+    return own;
+}
+
 int app_run(const struct config *config)
 {
     struct app *a = calloc(1, sizeof *a);
@@ -551,6 +577,11 @@ int app_run(const struct config *config)
     a->pump.broker = app_on_broker;
     a->pump.store_state = app_on_store_state;
     a->pump.orphan = app_on_orphan;
+    a->pump.own = has_own(config) ? app_own : NULL;
+    a->pump.own_again = app_own_again;
+    a->pump.own_command = app_own_command;
+    a->pump.own_over = app_own_over;
+    hmap_init(&a->own_ids);
     a->pump.owner = a;
     pump_init(&a->pump);
     const int code = run(a);

@@ -47,7 +47,7 @@ static bool carry_requests(struct pump *p)
         if (p->router != NULL)
             router_request(p->router, p->now_ms, &request);
         else
-            pump_sink_request(p, p->shared[0], &request);
+            pump_broker_request(p, 0, &request);
         sn_engine_done_request(p->engine);
         moved = true;
     }
@@ -66,7 +66,7 @@ static bool carry_routed(struct pump *p)
         moved = true;
     }
     while (router_peek_request(p->router, &broker, &request)) {
-        pump_sink_request(p, p->shared[broker], &request);
+        pump_broker_request(p, broker, &request);
         router_done_request(p->router);
         moved = true;
     }
@@ -197,16 +197,46 @@ void pump_limit(struct pump *p, uint16_t link, uint32_t max_packet_bytes)
     pump_carry(p);
 }
 
-unsigned pump_broker(struct pump *p)
+static unsigned take_shared(struct pump *p)
 {
     struct up_event event;
     unsigned n = 0;
-    list_foreach (at, &p->sinks) {
-        struct sink *s = container_of(at, struct sink, all);
+    for (unsigned b = 0; b < p->n_brokers; b++) {
+        struct sink *s = p->shared[b];
         for (unsigned k = 0;
              k < PUMP_EVENTS_PER_TURN && s->mqtt != NULL && mqtt_next_event(s->mqtt, &event);
              k++, n++)
             pump_sink_event(p, s, &event);
+    }
+    return n;
+}
+
+/* The connection may end by one of its events. */
+static unsigned take_own(struct pump *p, struct mqtt *m)
+{
+    enum { AT_ONCE = 64 };
+    struct sink *s = mqtt_user(m);
+    struct up_event event;
+    unsigned n = 0;
+    while (n < AT_ONCE && s->mqtt == m && mqtt_next_event(m, &event)) {
+        pump_sink_event(p, s, &event);
+        n++;
+    }
+    return n;
+}
+
+unsigned pump_broker(struct pump *p)
+{
+    unsigned n = take_shared(p);
+    for (unsigned b = 0; b < p->n_brokers; b++) {
+        struct mqtt *m = NULL;
+        for (unsigned k = 0; k < PUMP_EVENTS_PER_TURN && p->hosts[b] != NULL &&
+                             (m = mqtt_host_next_ready(p->hosts[b])) != NULL;) {
+            const unsigned taken = take_own(p, m);
+            k += taken;
+            n += taken;
+        }
+        pump_bury(p);
     }
     return n;
 }
@@ -238,6 +268,11 @@ void pump_flush(struct pump *p)
     }
     for (struct list *link; (link = list_pop_front(&p->touched)) != NULL;)
         pump_sink_flush(p, container_of(link, struct sink, touched));
+    for (unsigned b = 0; b < p->n_brokers; b++) {
+        if (p->hosts[b] != NULL)
+            mqtt_host_flush(p->hosts[b]);
+    }
+    pump_bury(p);
     pump_take_logs(p);
     logsink_flush(p->sink);
 }

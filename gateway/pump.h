@@ -57,6 +57,20 @@ struct pump {
     void (*store_state)(void *owner, const char *why);
     /* While restoring: the spool has `n` messages for a sink that there is not. They stay there. */
     void (*orphan)(void *owner, uint64_t sink, uint64_t n);
+
+    /* Sessions of their own; NULL: there are none. */
+    /* Which session that client has at that broker, now that it opens one, or is restored: NULL: the
+     * shared one; one that was added; or `*refused`: none. */
+    struct sink *(*own)(void *owner, unsigned broker, uint64_t client, struct bytes client_id,
+                        bool *refused);
+    /* While restoring: the one of that number, with messages of a session that is no more; NULL: it can't
+     * be had. */
+    struct sink *(*own_again)(void *owner, uint64_t number, uint64_t client);
+    /* Its connection begins or ends: sets or clears sink->mqtt. False: it can't begin, for ever. */
+    bool (*own_command)(void *owner, struct sink *sink, const struct own_command *command);
+    /* Nothing is left of it: pump_remove() it, and free it. */
+    void (*own_over)(void *owner, struct sink *sink);
+    struct mqtt_host *hosts[ROUTER_BROKERS_MAX]; /* of such connections, by broker */
     void *owner;
 
     /* The pump's. */
@@ -68,6 +82,9 @@ struct pump {
     struct list fresh;
     struct list touched;
     struct list fetches;
+    struct list uncommitted;
+    struct list over;      /* own sessions of which nothing is left, by `touched` */
+    struct hmap own_sinks; /* by client key and broker */
     struct sink *fetching;
     struct deadlines due; /* of sinks */
     struct parcels held;  /* packets that wait for the store */
@@ -89,7 +106,11 @@ void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
 
 /* Once, before anything else; then each sink; and when all are gone. */
 void pump_init(struct pump *p);
-int pump_add(struct pump *p, struct sink *s); /* 0 or -ENOMEM */
+/* 0 or -ENOMEM. */
+int pump_add(struct pump *p, struct sink *s);
+void pump_remove(struct pump *p, struct sink *s);
+/* The client of an own session has another key now. */
+void pump_rekey(struct pump *p, struct sink *s, uint64_t client);
 void pump_deinit(struct pump *p);
 
 /* Once, before anything else is carried: brings the machines to where the store says they were. 0,

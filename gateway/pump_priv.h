@@ -31,8 +31,12 @@ void pump_batch(struct pump *p, struct sink *s);
 bool pump_tell_accepting(struct pump *p, struct sink *s);
 /* Between the parts of a sink, and to who is before it, until nothing moves; false: nothing did. */
 bool pump_carry_sink(struct pump *p, struct sink *s);
-/* A request of the router, or of the engine. */
-void pump_sink_request(struct pump *p, struct sink *s, const struct sn_request *request);
+/* A request of the router, or of the engine, for that broker. */
+void pump_broker_request(struct pump *p, unsigned broker, const struct sn_request *request);
+/* The client's own session there, or NULL. */
+struct sink *pump_find_own(const struct pump *p, unsigned broker, uint64_t client);
+/* An event for its session, past the spool. */
+void pump_give_session(struct pump *p, struct sink *s, const struct up_event *event);
 /* An event of its connection. */
 void pump_sink_event(struct pump *p, struct sink *s, const struct up_event *event);
 /* Fires what is due in it. */
@@ -40,5 +44,7 @@ void pump_sink_advance(struct pump *p, struct sink *s);
 /* At the end of a turn: what it has for the system, and when it must be advanced. */
 void pump_sink_flush(struct pump *p, struct sink *s);
 void pump_sink_logs(struct pump *p, struct sink *s);
+/* Lets go of sessions of which nothing is left. */
+void pump_bury(struct pump *p);
 
 #endif

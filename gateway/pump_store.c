@@ -58,7 +58,11 @@ static void release(struct pump *p)
 static void put_records(struct pump *p, struct sink *s)
 {
     struct sn_record record;
-    while (shared_peek_record(s->shared, &record)) {
+    while (s->own != NULL && own_peek_record(s->own, &record)) {
+        store_put(p->store, &record);
+        own_done_record(s->own);
+    }
+    while (s->shared != NULL && shared_peek_record(s->shared, &record)) {
         store_put(p->store, &record);
         shared_done_record(s->shared);
     }
@@ -79,6 +83,9 @@ static void put_spool_records(struct pump *p, struct sink *s)
     while (spool_peek_record(s->spool, &record)) {
         store_put(p->store, &record);
         spool_done_record(s->spool);
+        s->recorded = p->batch;
+        if (!list_linked(&s->uncommitted))
+            list_push_back(&p->uncommitted, &s->uncommitted);
     }
 }
 
@@ -157,8 +164,10 @@ static void take_committed(struct pump *p, uint64_t committed)
         return;
     p->committed = committed;
     release(p);
-    list_foreach (at, &p->sinks) {
-        struct sink *s = container_of(at, struct sink, all);
+    list_foreach_safe (at, next, &p->uncommitted) {
+        struct sink *s = container_of(at, struct sink, uncommitted);
+        if (s->recorded <= committed)
+            list_unlink(&s->uncommitted);
         pump_touch(p, s);
         spool_committed(s->spool, p->now_ms, committed);
     }
@@ -186,6 +195,10 @@ static void fetched(struct pump *p, const struct store_event *event)
 {
     struct sink *s = p->fetching;
     p->fetching = NULL;
+    if (s == NULL) { /* it is no more */
+        fetch_next(p);
+        return;
+    }
     pump_touch(p, s);
     for (size_t i = 0; i < event->n; i++) {
         const struct store_spooled *r = &event->rows[i];
@@ -213,7 +226,10 @@ static void record_all(struct pump *p)
     list_foreach (at, &p->sinks) {
         struct sink *s = container_of(at, struct sink, all);
         pump_touch(p, s);
-        shared_record_all(s->shared);
+        if (s->own != NULL)
+            own_record_all(s->own);
+        else
+            shared_record_all(s->shared);
         spool_record_all(s->spool);
     }
 }
@@ -292,15 +308,36 @@ static struct sink *find_sink(struct pump *p, uint64_t number)
     return NULL;
 }
 
+static int restore_part(struct pump *p, unsigned broker, const struct sn_record *record)
+{
+    struct sink *s = pump_find_own(p, broker, record->client);
+    return s != NULL ? own_restore(s->own, record)
+                     : shared_restore(p->shared[broker]->shared, record);
+}
+
+/* The session's own ones must be there before its subscriptions. */
+static void restore_own(struct pump *p, const struct sn_record *record)
+{
+    for (unsigned broker = 0; p->own != NULL && broker < p->n_brokers; broker++) {
+        bool refused = false;
+        struct sink *s =
+            p->own(p->owner, broker, record->client, record->session.client_id, &refused);
+        if (s == NULL)
+            continue;
+        pump_rekey(p, s, record->client);
+        own_restore_session(s->own, record->session.clean);
+    }
+}
+
 static int restore_subscription(struct pump *p, const struct sn_record *record)
 {
     struct sn_record part;
     unsigned broker = 0;
     if (p->router == NULL)
-        return shared_restore(p->shared[0]->shared, record);
+        return restore_part(p, 0, record);
     int rc = router_restore(p->router, record);
     for (; router_peek_restored(p->router, &broker, &part); router_done_restored(p->router)) {
-        const int one = shared_restore(p->shared[broker]->shared, &part);
+        const int one = restore_part(p, broker, &part);
         rc = one < 0 ? one : rc;
     }
     return rc;
@@ -315,6 +352,8 @@ static int on_record(void *owner, const struct sn_record *record)
         r->pump->left_out[record->type]++;
     if (rc < 0)
         return rc;
+    if (record->type == SN_REC_SESSION && rc == 0)
+        restore_own(r->pump, record);
     if (record->type == SN_REC_SESSION && rc == 0 && r->pump->router != NULL)
         return router_restore_client(r->pump->router, record->client, record->session.client_id,
                                      record->session.peer);
@@ -345,6 +384,8 @@ static int on_spool(void *owner, uint64_t client, uint64_t n, uint64_t bytes, ui
 {
     struct restoring *r = owner;
     struct sink *s = find_sink(r->pump, store_sink_of(last_number));
+    if (s == NULL && n > 0 && r->pump->own_again != NULL)
+        s = r->pump->own_again(r->pump->owner, store_sink_of(last_number), client);
     if (s != NULL)
         return spool_restore(s->spool, client, n, bytes, last_number);
     if (n > 0)
@@ -356,6 +397,8 @@ static int on_sent(void *owner, uint64_t number, uint64_t client, uint64_t bytes
 {
     struct restoring *r = owner;
     struct sink *s = find_sink(r->pump, store_sink_of(number));
+    if (s == NULL && r->pump->own_again != NULL)
+        s = r->pump->own_again(r->pump->owner, store_sink_of(number), client);
     return s != NULL ? spool_restore_sent(s->spool, number, client, bytes) : 0;
 }
 
@@ -368,13 +411,13 @@ static void pass_on(struct restoring *r)
         if (s == NULL) /* whose broker is no more: nobody is left that it could be for */
             s = p->shared[0];
         pump_touch(p, s);
-        shared_upstream(s->shared, p->now_ms,
-                        &(struct up_event){.type = UP_MESSAGE,
-                                           .qos = m->qos,
-                                           .retain = m->retain,
-                                           .topic = bytes_of(m->topic, m->topic_len),
-                                           .body = m->body,
-                                           .journal = m->journal});
+        pump_give_session(p, s,
+                          &(struct up_event){.type = UP_MESSAGE,
+                                             .qos = m->qos,
+                                             .retain = m->retain,
+                                             .topic = bytes_of(m->topic, m->topic_len),
+                                             .body = m->body,
+                                             .journal = m->journal});
         pump_carry(p);
         pump_routed(p, m->journal);
         body_unref(m->body);
@@ -414,6 +457,9 @@ void pump_init(struct pump *p)
     list_init(&p->fresh);
     list_init(&p->touched);
     list_init(&p->fetches);
+    list_init(&p->uncommitted);
+    list_init(&p->over);
+    hmap_init(&p->own_sinks);
     deadlines_init(&p->due);
     parcels_init(&p->held, HELD_MAX);
     p->committed = UINT64_MAX;
@@ -422,4 +468,5 @@ void pump_init(struct pump *p)
 void pump_deinit(struct pump *p)
 {
     parcels_deinit(&p->held);
+    hmap_deinit(&p->own_sinks);
 }

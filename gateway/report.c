@@ -221,6 +221,33 @@ static void put_sink(struct log_ring *lg, const struct config *config, const str
     }
 }
 
+/* Nodes' own sessions, all together. */
+static void put_own(struct log_ring *lg, const struct pump *p)
+{
+    uint64_t n = 0;
+    uint64_t connected = 0;
+    uint64_t filters = 0;
+    uint64_t spooled = 0;
+    list_foreach (at, &p->sinks) {
+        const struct sink *s = container_of(at, struct sink, all);
+        if (s->own == NULL)
+            continue;
+        const struct own_gauges g = own_gauges(s->own);
+        n++;
+        connected += g.connected;
+        filters += g.filters;
+        spooled += s->spool != NULL ? spool_gauges(s->spool).messages : 0;
+    }
+    if (n == 0)
+        return;
+    struct page page = {.lg = lg, .event = "stats.own"};
+    page_put(&page, "sessions", n);
+    page_put(&page, "connected", connected);
+    page_put(&page, "filters", filters);
+    page_put(&page, "spooled", spooled);
+    page_end(&page);
+}
+
 static void put_router(struct log_ring *lg, const struct router *r)
 {
     const struct router_gauges g = router_gauges(r);
@@ -277,8 +304,9 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
         put_stick(lg, name, l);
         put_nodes(lg, p, name, l->driver->stick(l));
     }
-    list_foreach (at, &p->sinks)
-        put_sink(lg, config, container_of(at, struct sink, all));
+    for (unsigned b = 0; b < p->n_brokers; b++)
+        put_sink(lg, config, p->shared[b]);
+    put_own(lg, p);
     if (p->router != NULL)
         put_router(lg, p->router);
     put_store(lg, p);

@@ -109,6 +109,12 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Without an answer of the broker: while it can't be had, what the node says is kept. */
+static bool may_accept(const struct own *o)
+{
+    return o->accepting && !o->refused && !o->broker_up;
+}
+
 static void on_open(struct own *o, const struct sn_request *request)
 {
     adopt_key(o, request->client);
@@ -131,7 +137,7 @@ static void on_open(struct own *o, const struct sn_request *request)
         forget_at_broker(o);
         own_link_end(o, OWN_DISCONNECT);
     }
-    if (o->link == LINK_ON || (o->accepting && !o->refused)) {
+    if (o->link == LINK_ON || may_accept(o)) {
         own_accept(o, false);
         own_will_changed(o);
         return;
@@ -386,10 +392,19 @@ void own_accepting(struct own *o, int64_t now_ms, bool accepting)
 {
     own_advance(o, now_ms);
     o->accepting = accepting;
-    if (accepting && o->opening && !o->refused)
+    if (o->opening && may_accept(o))
         own_accept(o, false);
     if (accepting)
         own_wills_send(o);
+    own_settle(o);
+}
+
+void own_broker_up(struct own *o, int64_t now_ms, bool up)
+{
+    own_advance(o, now_ms);
+    o->broker_up = up;
+    if (o->opening && may_accept(o))
+        own_accept(o, false);
     own_settle(o);
 }
 

@@ -9,8 +9,8 @@
  *                                           own_peek_command()  -> whoever opens and ends connections
  *
  *     OPEN            CONNECT with id, will, clean; OPENED when the CONNACK has come. While the broker
- *                     is away and PUBLISHes are taken (own_accepting()), at once, unless its latest
- *                     answer was a refusal. A refusal by the broker is the client's: busy when it may
+ *                     is away (own_broker_up()) and PUBLISHes are taken (own_accepting()), at once,
+ *                     unless its latest answer was a refusal. A refusal by the broker is the client's: busy when it may
  *                     go away, else never; no answer within 20 s is busy
  *     ... other key   the client of this MQTT client id has begun a session anew: the old key is dead
  *                     (port.h), and the machine goes on for the new one, with what the spool has
@@ -74,6 +74,8 @@ int own_restore(struct own *o, const struct sn_record *record);
 void own_accepting(struct own *o, int64_t now_ms, bool accepting);
 void own_request(struct own *o, int64_t now_ms, const struct sn_request *request);
 void own_upstream(struct own *o, int64_t now_ms, const struct up_event *event);
+/* Whether other connections to that broker say that it can be reached. Not at first. */
+void own_broker_up(struct own *o, int64_t now_ms, bool up);
 /* How many messages of the client wait in its spool: it is not ended before there are none. */
 void own_backlog(struct own *o, int64_t now_ms, uint64_t messages);
 /* Other connections to that broker are lost, too, so a close by it says nothing about this client. */

@@ -163,14 +163,15 @@ struct own {
     struct body *id; /* for the log */
     int64_t now_ms;
 
-    bool session; /* there is one that the client can come back to, or is in */
-    bool present; /* the node is connected */
-    bool opening; /* its OPEN waits for the CONNACK */
-    bool clean;   /* the session ends with the connection */
-    bool kept;    /* the broker would keep it */
-    bool wipes;   /* ... and is to forget it */
-    bool barred;  /* no attempts until the client comes again: the session may be another's now */
-    bool refused; /* the latest answer of the broker was no, for ever */
+    bool session;   /* there is one that the client can come back to, or is in */
+    bool present;   /* the node is connected */
+    bool opening;   /* its OPEN waits for the CONNACK */
+    bool clean;     /* the session ends with the connection */
+    bool kept;      /* the broker would keep it */
+    bool wipes;     /* ... and is to forget it */
+    bool barred;    /* no attempts until the client comes again: the session may be another's now */
+    bool refused;   /* the latest answer of the broker was no, for ever */
+    bool broker_up; /* as other connections to it say */
     bool accepting;
     uint16_t open_token;
     uint32_t max_filters;

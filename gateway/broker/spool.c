@@ -269,6 +269,31 @@ void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *even
     tell_passing(s, event);
 }
 
+static void forget_live(struct spool *s)
+{
+    for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;) {
+        struct live *l = container_of(n, struct live, by_token);
+        struct owner *o = l->owner;
+        live_free(s, l);
+        o->live--;
+        owner_settle(s, o);
+    }
+}
+
+void spool_abandoned(struct spool *s, int64_t now_ms)
+{
+    spool_advance(s, now_ms);
+    s->up = false;
+    forget_live(s);
+    list_foreach_safe (at, next, &s->sent) {
+        struct message *m = container_of(at, struct message, place);
+        if (m->qos == 2)
+            m->in_doubt = true;
+        else
+            message_returned(s, m);
+    }
+}
+
 /* ---- the store ------------------------------------------------------------------------------- */
 
 void spool_usable(struct spool *s, int64_t now_ms, bool usable)

@@ -111,6 +111,11 @@ void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *requ
  * each (asserted). */
 void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event);
 
+/* The connection was ended, and tells nothing more: what was passed on is forgotten (whoever ended it has
+ * answered), what was spooled goes to the next one. Messages of QoS 2 stay with the MQTT session, which
+ * tells what became of them when it goes on, or begins anew. */
+void spool_abandoned(struct spool *s, int64_t now_ms);
+
 /* Records taken from now on belong to that batch (record.h); the batches before are on their way. */
 void spool_batch(struct spool *s, uint64_t batch);
 /* All batches up to that one are committed. */

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes with MQTT sessions of their own: whose session is whose, with which id and login it is
+ * opened, and the life of its sink. One is found by the node's client id, because its session may
+ * begin anew under another key while messages of the old one still wait.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#include "app_priv.h"
+#include "mqttsn/topic.h"
+#include "system.h"
+
+enum {
+    ID_MAX = 65535,
+    PATH_ROOM = 4096,
+    PASSWORD_MAX = 4096,
+    OWN_QUEUED = 1000, /* requests of one client that wait for its connection */
+    OWN_MEMORY = 64 * 1024,
+};
+
+struct own_sink {
+    struct sink sink;
+    struct hmap_node by_id; /* in app.own_ids */
+    struct body *client_id;
+};
+
+/* What the [client] sections say; the last that fits and says it counts. */
+struct own_policy {
+    bool own;
+    const char *mqtt_client_id;
+    const char *username;
+    const char *password_file;
+    const char *cert_file;
+    const char *key_file;
+};
+
+static void last_said(const char **value, const char *said)
+{
+    *value = said != NULL ? said : *value;
+}
+
+static struct own_policy policy_of(const struct app *a, unsigned broker, struct bytes client_id)
+{
+    const struct config_broker *b = &a->config->brokers[broker];
+    struct own_policy p = {.own = b->sessions == 1 + SESSIONS_OWN,
+                           .mqtt_client_id = b->own_client_id,
+                           .username = b->username};
+    for (size_t i = 0; i < a->config->n_clients; i++) {
+        const struct config_client *c = &a->config->clients[i];
+        if (!sn_glob_match(c->glob, client_id))
+            continue;
+        if (c->sessions != 0)
+            p.own = c->sessions == 1 + SESSIONS_OWN;
+        last_said(&p.mqtt_client_id, c->mqtt_client_id);
+        last_said(&p.username, c->username);
+        last_said(&p.password_file, c->password_file);
+        last_said(&p.cert_file, c->cert_file);
+        last_said(&p.key_file, c->key_file);
+    }
+    return p;
+}
+
+/* ---- templates --------------------------------------------------------------------------------- */
+
+static bool is_file_name(struct bytes id)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  ".-_";
+    for (size_t i = 0; i < id.len; i++) {
+        if (id.data[i] == '\0' || strchr(allowed, id.data[i]) == NULL)
+            return false;
+    }
+    return id.len > 0 && id.data[0] != '.';
+}
+
+/* {client} and {gateway} in place. NULL: it has no sound result, or there is no memory for it. */
+static char *expand(const struct app *a, const char *template, struct bytes client_id, bool file)
+{
+    static const char client[] = "{client}";
+    static const char gateway[] = "{gateway}";
+    char *out = NULL;
+    size_t len = 0;
+    if (file && strstr(template, client) != NULL && !is_file_name(client_id))
+        return NULL;
+    FILE *f = open_memstream(&out, &len);
+    if (f == NULL)
+        return NULL;
+    for (const char *at = template; *at != '\0';) {
+        if (strncmp(at, client, strlen(client)) == 0) {
+            fwrite(client_id.data, 1, client_id.len, f);
+            at += strlen(client);
+        } else if (strncmp(at, gateway, strlen(gateway)) == 0) {
+            fputs(a->config->gateway.name, f);
+            at += strlen(gateway);
+        } else {
+            fputc(*at++, f);
+        }
+    }
+    const bool ok = fclose(f) == 0 && len > 0 && len <= ID_MAX && strlen(out) == len &&
+                    bytes_is_utf8(bytes_of(out, len));
+    if (!ok)
+        free(out);
+    return ok ? out : NULL;
+}
+
+/* The only line of the file, or NULL. */
+static char *read_password(const char *path)
+{
+    char *line = calloc(1, PASSWORD_MAX + 2);
+    FILE *f = line != NULL ? fopen(path, "re") : NULL;
+    const bool got = f != NULL && fgets(line, PASSWORD_MAX + 2, f) != NULL;
+    if (f != NULL)
+        fclose(f);
+    if (got)
+        line[strcspn(line, "\r\n")] = '\0';
+    if (got && line[0] != '\0')
+        return line;
+    free(line);
+    return NULL;
+}
+
+/* ---- the connection ---------------------------------------------------------------------------- */
+
+/* What a connection is made with; freed when it has its own copies. */
+struct login {
+    char *client_id;
+    char *username;
+    char *password;
+    char *cert_file;
+    char *key_file;
+};
+
+static void login_free(struct login *l)
+{
+    if (l->password != NULL)
+        explicit_bzero(l->password, strlen(l->password));
+    free(l->client_id);
+    free(l->username);
+    free(l->password);
+    free(l->cert_file);
+    free(l->key_file);
+}
+
+/* NULL, or what can't be had. */
+static const char *login_fill(const struct app *a, const struct own_policy *p, struct bytes id,
+                              struct login *l)
+{
+    if ((l->client_id = expand(a, p->mqtt_client_id, id, false)) == NULL)
+        return "mqtt_client_id";
+    if (p->username != NULL && (l->username = expand(a, p->username, id, false)) == NULL)
+        return "username";
+    if (p->cert_file != NULL && (l->cert_file = expand(a, p->cert_file, id, true)) == NULL)
+        return "cert_file";
+    if (p->key_file != NULL && (l->key_file = expand(a, p->key_file, id, true)) == NULL)
+        return "key_file";
+    if (p->password_file == NULL)
+        return NULL;
+    char *path = expand(a, p->password_file, id, true);
+    l->password = path != NULL ? read_password(path) : NULL;
+    free(path);
+    return l->password != NULL ? NULL : "password_file";
+}
+
+static struct mqtt_host *host_of(struct app *a, unsigned broker)
+{
+    if (a->pump.hosts[broker] == NULL) {
+        const struct mqtt_host_options options = mqtt_host_defaults();
+        a->pump.hosts[broker] = mqtt_host_new(&options, app_foreign_wake, &a->wake);
+    }
+    return a->pump.hosts[broker];
+}
+
+static void say_unusable(struct app *a, struct bytes client_id, const char *what)
+{
+    if (!log_begin(&a->log, LOG_ERROR, "session.unusable"))
+        return;
+    log_str(&a->log, "client", client_id);
+    log_word(&a->log, "what", what);
+    log_text(&a->log, "text",
+             "this client's own session can't be opened: see its [client] section");
+    log_end(&a->log);
+}
+
+static bool connect_own(struct app *a, struct own_sink *o, const struct own_command *command)
+{
+    const struct config_broker *b = &a->config->brokers[o->sink.broker];
+    const struct bytes id = body_bytes(o->client_id);
+    const struct own_policy policy = policy_of(a, o->sink.broker, id);
+    struct mqtt_host *host = host_of(a, o->sink.broker);
+    struct login login = {0};
+    const char *missing = login_fill(a, &policy, id, &login);
+    struct mqtt_options options = app_mqtt_options(a, b);
+    options.client_id = login.client_id;
+    options.username = login.username;
+    options.password = policy.password_file != NULL ? login.password : b->password;
+    if (login.cert_file != NULL)
+        options.tls.cert_file = login.cert_file;
+    if (login.key_file != NULL)
+        options.tls.key_file = login.key_file;
+    options.max_queued = OWN_QUEUED;
+    options.sink = o->sink.number;
+    options.session = command->clean ? MQTT_SESSION_CLEAN : MQTT_SESSION_KEPT;
+    options.will = (struct mqtt_will){.topic = command->will.topic,
+                                      .body = command->will.body,
+                                      .qos = command->will.qos,
+                                      .retain = command->will.retain};
+    options.user = &o->sink;
+    system_random(&options.seed, sizeof options.seed);
+    if (missing != NULL)
+        say_unusable(a, id, missing);
+    else if (host != NULL)
+        o->sink.mqtt = mqtt_start(&options, host, NULL, NULL);
+    login_free(&login);
+    return o->sink.mqtt != NULL;
+}
+
+bool app_own_command(void *owner, struct sink *sink, const struct own_command *command)
+{
+    struct app *a = owner;
+    if (command->type == OWN_CONNECT)
+        return connect_own(a, container_of(sink, struct own_sink, sink), command);
+    if (sink->mqtt != NULL)
+        mqtt_close(sink->mqtt, command->type == OWN_ABORT);
+    sink->mqtt = NULL;
+    return true;
+}
+
+/* ---- the sink ---------------------------------------------------------------------------------- */
+
+static uint64_t id_hash(const struct app *a, unsigned broker, struct bytes client_id)
+{
+    return hash_bytes(&a->own_seed, client_id) + broker;
+}
+
+static struct own_sink *find(const struct app *a, unsigned broker, struct bytes client_id)
+{
+    struct hmap_node *n = hmap_first(&a->own_ids, id_hash(a, broker, client_id));
+    for (; n != NULL; n = hmap_next(n)) {
+        struct own_sink *o = container_of(n, struct own_sink, by_id);
+        if (o->sink.broker == broker && bytes_equal(body_bytes(o->client_id), client_id))
+            return o;
+    }
+    return NULL;
+}
+
+static void own_sink_free(struct own_sink *o)
+{
+    spool_free(o->sink.spool);
+    own_free(o->sink.own);
+    body_unref(o->client_id);
+    free(o);
+}
+
+/* NULL: no memory, or no number for it. */
+static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client,
+                                 struct bytes client_id)
+{
+    const bool stored = a->pump.store != NULL;
+    const struct own_config config = {.log_level = a->config->gateway.log_level,
+                                      .journal = stored && a->pump.router == NULL};
+    struct own_sink *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return NULL;
+    o->client_id = body_new(client_id);
+    o->sink.broker = broker;
+    o->sink.client = client;
+    o->sink.own = own_new(&config, client, a->pump.now_ms);
+    const char *name = config_broker_name(&a->config->brokers[broker]);
+    bool ok = o->client_id != NULL && o->sink.own != NULL;
+    if (ok && stored) {
+        ok = store_sink(a->pump.store, name, client_id, &o->sink.number) == 0;
+        o->sink.spool = ok ? app_new_spool(a, &a->own_seed, OWN_MEMORY) : NULL;
+        ok = o->sink.spool != NULL;
+    }
+    if (!ok || pump_add(&a->pump, &o->sink) != 0) {
+        own_sink_free(o);
+        return NULL;
+    }
+    hmap_insert(&a->own_ids, &o->by_id, id_hash(a, broker, client_id));
+    return o;
+}
+
+struct sink *app_own(void *owner, unsigned broker, uint64_t client, struct bytes client_id,
+                     bool *refused)
+{
+    struct app *a = owner;
+    const struct own_policy policy = policy_of(a, broker, client_id);
+    if (!policy.own)
+        return NULL;
+    struct own_sink *o = find(a, broker, client_id);
+    if (o != NULL)
+        return &o->sink;
+    char *id = expand(a, policy.mqtt_client_id, client_id, false);
+    o = id != NULL ? new_sink(a, broker, client, client_id) : NULL;
+    if (id == NULL)
+        say_unusable(a, client_id, "mqtt_client_id");
+    free(id);
+    *refused = o == NULL;
+    return o != NULL ? &o->sink : NULL;
+}
+
+/* ---- messages of sessions that are no more ------------------------------------------------------ */
+
+struct again {
+    struct app *app;
+    uint64_t number;
+    uint64_t client;
+    struct own_sink *found;
+};
+
+static int make_again(void *owner, uint64_t number, const char *broker, struct bytes client_id)
+{
+    struct again *w = owner;
+    if (number != w->number || client_id.len == 0)
+        return 0;
+    for (unsigned i = 0; i < w->app->config->n_brokers; i++) {
+        if (strcmp(config_broker_name(&w->app->config->brokers[i]), broker) == 0)
+            w->found = new_sink(w->app, i, w->client, client_id);
+    }
+    return 1;
+}
+
+struct sink *app_own_again(void *owner, uint64_t number, uint64_t client)
+{
+    struct again w = {.app = owner, .number = number, .client = client};
+    store_sinks_each(w.app->pump.store, make_again, &w);
+    return w.found != NULL ? &w.found->sink : NULL;
+}
+
+static void let_go(struct app *a, struct own_sink *o)
+{
+    pump_remove(&a->pump, &o->sink);
+    hmap_remove(&a->own_ids, &o->by_id);
+    own_sink_free(o);
+}
+
+void app_own_over(void *owner, struct sink *sink)
+{
+    struct app *a = owner;
+    if (sink->mqtt != NULL)
+        mqtt_close(sink->mqtt, false);
+    if (a->pump.store != NULL)
+        store_sink_gone(a->pump.store, sink->number);
+    let_go(a, container_of(sink, struct own_sink, sink));
+}
+
+void app_own_free(struct app *a)
+{
+    for (struct hmap_node *n; (n = hmap_any(&a->own_ids)) != NULL;)
+        let_go(a, container_of(n, struct own_sink, by_id));
+    hmap_deinit(&a->own_ids);
+}
