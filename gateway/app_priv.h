@@ -56,6 +56,7 @@ struct app {
     struct route *routes; /* as the router has them */
     struct route_prefix *prefixes;
     const char **link_prefixes;
+    const char *broker_names[ROUTER_BROKERS_MAX];
     struct stopping stop;
     int64_t started_ms;
     int64_t watchdog_ms; /* next beat */

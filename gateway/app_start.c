@@ -166,6 +166,9 @@ static int start_router(struct app *a, const struct hash_seed *seed)
     router.journal = a->pump.store != NULL;
     router.gateway = config->gateway.name;
     router.prefix = config->gateway.prefix != NULL ? config->gateway.prefix : "";
+    for (size_t i = 0; i < config->n_brokers; i++)
+        a->broker_names[i] = config_broker_name(&config->brokers[i]);
+    router.broker_names = a->broker_names;
     router.link_names = a->link_names;
     router.link_prefixes = a->link_prefixes;
     router.n_links = config->n_links;
