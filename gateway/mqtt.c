@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -220,8 +219,6 @@ void mqtt_free(struct mqtt *m)
     for (size_t i = 0; i < TEXTS; i++)
         free_text(*texts[i]);
     dial_deinit(&m->dial);
-    if (m->socket >= 0)
-        close(m->socket);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }

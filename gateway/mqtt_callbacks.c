@@ -4,11 +4,9 @@
  * No Paho function is called from here, except the two that free what Paho handed over.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mqtt_priv.h"
 #include "mqtt_v5.h"
@@ -106,12 +104,19 @@ static void explain_loss(struct mqtt *m)
         snprintf(m->why, WHY_MAX, "connection lost: the broker did not answer");
 }
 
+static void on_socket_closing(void *arg)
+{
+    struct mqtt *const m = arg;
+
+    pthread_mutex_lock(&m->lock);
+    m->socket = -1;
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void adopt_socket(struct mqtt *m)
 {
-    if (m->socket >= 0)
-        close(m->socket);
     const int fd = paho_last_calls().socket; /* the CONNACK has just come from there */
-    m->socket = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    m->socket = paho_on_close(fd, on_socket_closing, m) ? fd : -1;
     m->cut_why[0] = '\0';
 }
 

@@ -186,7 +186,7 @@ struct mqtt {
     char cut_why[WHY_MAX]; /* why we ourselves shut the socket down; "" = we did not */
     bool purging;          /* the connection only wipes what an earlier process left */
     bool resumable;        /* the broker's session is one of this process */
-    int socket;            /* a duplicate of Paho's, to look at and to shut down; -1 = none */
+    int socket;            /* Paho's, to look at and to shut down; -1 = none */
     bool wanted;           /* mqtt_connect() */
     bool stopping;
     bool aborting;

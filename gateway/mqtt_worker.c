@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -312,21 +311,11 @@ static void when_connected(struct worker *w)
     backoff_connected(&w->backoff, now_ms);
 }
 
-static void release_socket(struct mqtt *m)
-{
-    pthread_mutex_lock(&m->lock);
-    if (m->socket >= 0)
-        close(m->socket);
-    m->socket = -1;
-    pthread_mutex_unlock(&m->lock);
-}
-
 /* The broker has wiped its side: whether it was us or the broker who closed does not matter. */
 static void after_purge(struct worker *w)
 {
     w->purged = true;
     keep_begin(connection_of(w));
-    release_socket(connection_of(w));
     start_connecting(w, false);
 }
 
@@ -349,7 +338,6 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         release_socket(connection_of(w));
         start_connecting(w, !w->purged);
     } else if (notes.lost || notes.failed) {
-        release_socket(connection_of(w));
         failed(w, why, refusal);
     }
 }

@@ -14,13 +14,19 @@ enum {
 
 struct ahead {
     atomic_uint waiting; /* octets from `at` on */
-    atomic_bool stuck;
     uint32_t at;
-    uint8_t octets[AHEAD_OCTETS];
+    bool listed;
+    uint8_t *octets; /* NULL: nothing waits */
 };
 
 /* By descriptor; an entry is made once and never taken away. */
 static _Atomic(struct ahead *) aheads[DESCRIPTORS];
+
+/* Those that may have something; looked through by paho_ahead_next(). */
+static int listed[DESCRIPTORS];
+static unsigned n_listed;
+
+static uint8_t *spare; /* mostly there is only one at a time */
 
 static struct ahead *ahead_of(int fd)
 {
@@ -33,7 +39,6 @@ void paho_ahead_reset(int fd)
     struct ahead *a = ahead_of(fd);
     if (a != NULL) {
         atomic_store_explicit(&a->waiting, 0, memory_order_release);
-        atomic_store_explicit(&a->stuck, false, memory_order_release);
         return;
     }
     if (fd < 0 || fd >= DESCRIPTORS || (a = calloc(1, sizeof *a)) == NULL)
@@ -43,32 +48,69 @@ void paho_ahead_reset(int fd)
         free(a);
 }
 
-bool paho_ahead_waiting(int fd)
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static bool take_room(struct ahead *a)
 {
-    const struct ahead *a = ahead_of(fd);
-    return a != NULL && atomic_load_explicit(&a->waiting, memory_order_acquire) > 0;
+    if (a->octets == NULL) {
+        a->octets = spare != NULL ? spare : malloc(AHEAD_OCTETS);
+        spare = NULL;
+    }
+    return a->octets != NULL;
 }
 
-void paho_ahead_write_stuck(int fd, bool stuck)
+static void give_room_back(struct ahead *a)
 {
-    struct ahead *a = ahead_of(fd);
-    if (a != NULL)
-        atomic_store_explicit(&a->stuck, stuck, memory_order_release);
+    if (spare == NULL)
+        spare = a->octets;
+    else
+        free(a->octets);
+    a->octets = NULL;
 }
 
-bool paho_ahead_is_stuck(int fd)
+/* ---- what waits ------------------------------------------------------------------------------ */
+
+static unsigned waiting_for(const struct ahead *a)
 {
-    const struct ahead *a = ahead_of(fd);
-    return a != NULL && atomic_load_explicit(&a->stuck, memory_order_acquire);
+    return a != NULL ? atomic_load_explicit(&a->waiting, memory_order_acquire) : 0;
+}
+
+static void put_on_list(int fd, struct ahead *a)
+{
+    if (a->listed)
+        return;
+    a->listed = true;
+    listed[n_listed++] = fd;
+}
+
+int paho_ahead_next(unsigned *i)
+{
+    while (*i < n_listed) {
+        const int fd = listed[*i];
+        struct ahead *const a = ahead_of(fd);
+        if (waiting_for(a) > 0) {
+            ++*i;
+            return fd;
+        }
+        if (a != NULL) {
+            if (a->octets != NULL) /* closed before all of it was read */
+                give_room_back(a);
+            a->listed = false;
+        }
+        listed[*i] = listed[--n_listed];
+    }
+    return -1;
 }
 
 static ssize_t take(struct ahead *a, void *buffer, size_t len)
 {
-    const unsigned waiting = atomic_load_explicit(&a->waiting, memory_order_acquire);
+    const unsigned waiting = waiting_for(a);
     const size_t n = len < waiting ? len : waiting;
     memcpy(buffer, a->octets + a->at, n);
     a->at += (uint32_t)n;
     atomic_store_explicit(&a->waiting, waiting - (unsigned)n, memory_order_release);
+    if (n == waiting)
+        give_room_back(a);
     return (ssize_t)n;
 }
 
@@ -76,15 +118,18 @@ ssize_t paho_ahead_recv(int fd, void *buffer, size_t len, int flags, bool *asked
 {
     struct ahead *a = ahead_of(fd);
     *asked = false;
-    if (a != NULL && len > 0 && paho_ahead_waiting(fd))
+    if (len > 0 && waiting_for(a) > 0)
         return take(a, buffer, len);
     *asked = true;
-    if (a == NULL || len == 0 || len >= AHEAD_OCTETS || flags != 0)
+    if (a == NULL || len == 0 || len >= AHEAD_OCTETS || flags != 0 || !take_room(a))
         return recv(fd, buffer, len, flags);
     const ssize_t got = recv(fd, a->octets, AHEAD_OCTETS, 0);
-    if (got <= 0)
+    if (got <= 0) {
+        give_room_back(a);
         return got;
+    }
     a->at = 0;
     atomic_store_explicit(&a->waiting, (unsigned)got, memory_order_release);
+    put_on_list(fd, a);
     return take(a, buffer, len);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading ahead for Paho, which asks the kernel for the two octets of a fixed header one by one, then
- * for the rest, and polls twice per packet. Here one recv() brings what has arrived, and what is
- * left over waits per descriptor; sennet_paho_poll() reports it as readable without asking.
+ * for the rest. Here one recv() brings what has arrived, and what is left over waits per descriptor;
+ * paho_poll() reports it as readable without asking.
  *
- * Threads: a descriptor is read by one thread at a time (Paho's receiving one); any thread may ask
- * paho_ahead_waiting(). Memory is kept for the descriptor's number, which the next connection has.
+ * Threads: Paho's receiving thread, but for paho_ahead_reset(). Memory: a few octets for each
+ * descriptor that has ever been one of Paho's, and 4 KiB for each for which something waits now.
  */
 #ifndef SENNET_GATEWAY_PAHO_AHEAD_H
 #define SENNET_GATEWAY_PAHO_AHEAD_H
@@ -14,16 +14,13 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A new connection: nothing waits. Without memory for it, paho_ahead_recv() just receives. */
+/* A new connection: nothing waits. Any thread, while nobody reads from it. */
 void paho_ahead_reset(int fd);
 
-/* As recv(); `*asked` tells whether the kernel was asked. */
+/* As recv(); `*asked` tells whether the kernel was asked. Without memory it just receives. */
 ssize_t paho_ahead_recv(int fd, void *buffer, size_t len, int flags, bool *asked);
 
-bool paho_ahead_waiting(int fd);
-
-/* Notes whether the latest write had to stop half way. */
-void paho_ahead_write_stuck(int fd, bool stuck);
-bool paho_ahead_is_stuck(int fd);
+/* The descriptors for which something waits: `*i` is 0 at first. -1 at the end. */
+int paho_ahead_next(unsigned *i);
 
 #endif

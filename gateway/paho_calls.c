@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "paho_ahead.h"
+#include "paho_poll.h"
 #include "resolver.h"
 
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
@@ -35,7 +36,8 @@ void paho_note_socket(int fd)
 static _Thread_local bool has_polled;
 
 enum {
-    POLL_MS = 100,   /* new connections and blocked writes wait that long at most */
+    DESCRIPTORS = 65536,
+    POLL_MS = 100,   /* how long Paho's end may take */
     SLEEP_US = 25000 /* while there is no socket at all */
 };
 
@@ -82,7 +84,7 @@ static ssize_t write_parts(int fd, const struct iovec *parts, int count)
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 {
     const ssize_t written = write_parts(fd, parts, count);
-    paho_ahead_write_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
+    paho_poll_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
     if (written >= 0)
         return written;
     if (!transient(errno))
@@ -123,9 +125,35 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     paho_ahead_reset(fd);
     const int rc = connect(fd, address, len);
+    paho_poll_add(fd);
     last.tls[0] = '\0';
     last.connect_error = rc != 0 && errno != EINPROGRESS ? errno : 0;
     return rc;
+}
+
+/* Paho opens and closes under its own lock, and so calls us. */
+static struct {
+    void (*call)(void *arg);
+    void *arg;
+} closings[DESCRIPTORS];
+
+bool paho_on_close(int fd, void (*call)(void *arg), void *arg)
+{
+    if (fd < 0 || fd >= DESCRIPTORS)
+        return false;
+    closings[fd].call = call;
+    closings[fd].arg = arg;
+    return true;
+}
+
+int sennet_paho_close(int fd)
+{
+    paho_poll_remove(fd);
+    if (fd >= 0 && fd < DESCRIPTORS && closings[fd].call != NULL) {
+        closings[fd].call(closings[fd].arg);
+        closings[fd].call = NULL;
+    }
+    return close(fd);
 }
 
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -153,36 +181,10 @@ char *sennet_paho_getenv(const char *name)
     return NULL;
 }
 
-/* Descriptors for which octets wait here are readable without asking the kernel, and writable as
- * long as no write had to stop. The others have their turn when nothing waits any more, which is
- * soon: little is read ahead. False when the kernel must be asked. */
-static bool poll_ahead(struct pollfd *fds, nfds_t count, int *ready)
-{
-    *ready = 0;
-    for (nfds_t i = 0; i < count; i++) {
-        fds[i].revents = 0;
-        if (!paho_ahead_waiting(fds[i].fd))
-            continue;
-        /* Paho reads nothing while it has something to write: only the kernel knows when that can
-         * go on, or that the connection is dead. */
-        if (paho_ahead_is_stuck(fds[i].fd))
-            return false;
-        fds[i].revents = (short)(fds[i].events & (POLLIN | POLLOUT));
-        *ready += fds[i].revents != 0;
-    }
-    return *ready > 0;
-}
-
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    int ready;
-    if (poll_ahead(fds, count, &ready)) {
-        has_polled = true;
-        return ready;
-    }
-    const int rc = poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
     has_polled = timeout_ms > 0;
-    return rc;
+    return paho_poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
 }
 
 /* Paho means well: it sleeps because nothing came. But poll() has waited already. */

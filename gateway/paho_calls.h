@@ -2,8 +2,8 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which eleven undefined symbols (writev, recv,
- * connect, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
+ * The build makes a copy of Paho's static archive in which twelve undefined symbols (writev, recv,
+ * connect, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
  * pthread_cond_timedwait, clock_gettime) are renamed to the functions below, and some of OpenSSL's to
  * those of paho_tls.h; nothing else in the process is affected. That gives what Paho's API does not:
  *
@@ -18,8 +18,9 @@
  *  - Time. Paho's sending thread, which also looks after timeouts, waits for a time of day: when the
  *    clock is set back by an hour meanwhile, it waits for an hour. Here it goes by a clock that
  *    nobody sets.
- *  - Fewer system calls: what arrives is read ahead (paho_ahead.h), many messages wake Paho's sending
- *    thread once, and what that writes until there is nothing more leaves together.
+ *  - Fewer system calls: what arrives is read ahead (paho_ahead.h), a packet does not cost two polls of
+ *    all sockets (paho_poll.h), many messages wake Paho's sending thread once, and what that writes
+ *    until there is nothing more leaves together.
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
  *    and the definitions here take their place.
@@ -50,6 +51,10 @@ struct paho_calls {
 
 struct paho_calls paho_last_calls(void);
 
+/* From within a callback of Paho: `call(arg)` will be made right before the socket is closed, with
+ * Paho's lock held. False when the descriptor is too large. */
+bool paho_on_close(int fd, void (*call)(void *arg), void *arg);
+
 /* Of paho_tls.c, which reads in place of recv(). */
 void paho_note_tls(const char *why, int receive_error);
 void paho_note_socket(int fd);
@@ -66,6 +71,7 @@ void paho_push_written(void);
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags);
 int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
+int sennet_paho_close(int fd);
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                             struct addrinfo **result);

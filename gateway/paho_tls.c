@@ -13,8 +13,8 @@
 
 #include "base/list.h"
 
-#include "paho_ahead.h"
 #include "paho_calls.h"
+#include "paho_poll.h"
 
 /* ---- tickets --------------------------------------------------------------------------------- */
 
@@ -194,7 +194,7 @@ int sennet_paho_SSL_write(SSL *ssl, const void *buffer, int len)
     broken = NULL;
     ERR_clear_error();
     const int written = SSL_write(ssl, buffer, len);
-    paho_ahead_write_stuck(fd, written <= 0);
+    paho_poll_stuck(fd, written <= 0);
     if (written > 0)
         return written;
     const int error = SSL_get_error(ssl, written);

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paho_poll.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "paho_ahead.h"
+
+enum {
+    DESCRIPTORS = 65536, /* beyond it, the kernel is asked about all of them, as Paho does it */
+    EVENTS = 256,
+    PROBES = 64,
+};
+
+struct watch {
+    bool watched;
+    bool connecting; /* or failing to */
+    bool stuck;
+    uint32_t place; /* in `blocked`, from 1; 0: not in there */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the innermost */
+static struct watch watches[DESCRIPTORS];
+static int blocked[DESCRIPTORS]; /* can't be written */
+static unsigned n_blocked;
+static unsigned n_unwatched;
+static int poller = -1;
+
+/* Of the receiving thread. */
+static bool has_writable; /* Paho was told so, and must not wait before it looks */
+
+static bool is_small(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS;
+}
+
+/* ---- which, under the lock ------------------------------------------------------------------- */
+
+static void unblock(struct watch *w)
+{
+    if (w->place == 0)
+        return;
+    const int last = blocked[--n_blocked];
+    blocked[w->place - 1] = last;
+    watches[last].place = w->place;
+    w->place = 0;
+}
+
+static void block(int fd)
+{
+    struct watch *const w = &watches[fd];
+    if (w->place != 0)
+        return;
+    blocked[n_blocked++] = fd;
+    w->place = n_blocked;
+}
+
+static bool control(int fd, int operation)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+    if (watches[fd].connecting || watches[fd].stuck)
+        e.events = EPOLLOUT;
+    return epoll_ctl(poller, operation, fd, &e) == 0;
+}
+
+/* Tells the kernel what is of interest now. */
+static void update(int fd)
+{
+    struct watch *const w = &watches[fd];
+
+    if (w->connecting || w->stuck)
+        block(fd);
+    else
+        unblock(w);
+    if (w->watched && !control(fd, EPOLL_CTL_MOD)) {
+        w->watched = false;
+        n_unwatched++;
+    }
+}
+
+void paho_poll_add(int fd)
+{
+    pthread_mutex_lock(&lock);
+    if (poller < 0)
+        poller = epoll_create1(EPOLL_CLOEXEC);
+    if (is_small(fd)) {
+        watches[fd].connecting = true;
+        watches[fd].stuck = false;
+        watches[fd].watched = control(fd, EPOLL_CTL_ADD);
+        block(fd);
+    }
+    if (!is_small(fd) || !watches[fd].watched)
+        n_unwatched++;
+    pthread_mutex_unlock(&lock);
+}
+
+void paho_poll_remove(int fd)
+{
+    pthread_mutex_lock(&lock);
+    if (!is_small(fd)) {
+        n_unwatched--;
+    } else {
+        struct watch *const w = &watches[fd];
+        if (w->watched)
+            (void)epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
+        else
+            n_unwatched--;
+        unblock(w);
+        *w = (struct watch){0};
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void paho_poll_stuck(int fd, bool stuck)
+{
+    if (!is_small(fd))
+        return;
+    pthread_mutex_lock(&lock);
+    if (watches[fd].stuck != stuck) {
+        watches[fd].stuck = stuck;
+        update(fd);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static struct pollfd *find(struct pollfd *fds, nfds_t count, int fd)
+{
+    nfds_t low = 0;
+    for (nfds_t high = count; low < high;) {
+        const nfds_t middle = low + (high - low) / 2;
+        if (fds[middle].fd < fd)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && fds[low].fd == fd ? &fds[low] : NULL;
+}
+
+/* Lock held. */
+static int probe(struct pollfd *fds, nfds_t count, struct pollfd *probes, nfds_t n)
+{
+    int writable = 0;
+
+    if (poll(probes, n, 0) < 0)
+        return 0;
+    for (nfds_t i = 0; i < n; i++) {
+        struct pollfd *const p = find(fds, count, probes[i].fd);
+        if (p == NULL)
+            continue;
+        p->revents = probes[i].revents;
+        if ((probes[i].revents & POLLOUT) == 0)
+            continue;
+        writable++;
+        if (watches[probes[i].fd].connecting) {
+            watches[probes[i].fd].connecting = false;
+            update(probes[i].fd);
+        }
+    }
+    return writable;
+}
+
+static int ask_writable(struct pollfd *fds, nfds_t count)
+{
+    struct pollfd probes[PROBES];
+    int writable = 0;
+
+    for (nfds_t i = 0; i < count; i++)
+        fds[i].revents = POLLOUT;
+    pthread_mutex_lock(&lock);
+    for (unsigned left = n_blocked; left > 0;) { /* from the end: probing may shorten it */
+        nfds_t n = 0;
+        while (n < PROBES && left > 0)
+            probes[n++] = (struct pollfd){.fd = blocked[--left], .events = POLLOUT};
+        writable += probe(fds, count, probes, n);
+    }
+    pthread_mutex_unlock(&lock);
+    has_writable = writable > 0;
+    return writable;
+}
+
+/* What has been read ahead needs no asking. The others have their turn when nothing waits any more,
+ * which is soon: little is read ahead. */
+static int look_ahead(struct pollfd *fds, nfds_t count)
+{
+    int ready = 0;
+    int fd;
+
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; (fd = paho_ahead_next(&i)) >= 0;) {
+        struct pollfd *const p = find(fds, count, fd);
+        if (p == NULL || (is_small(fd) && watches[fd].stuck))
+            continue;
+        p->revents = POLLIN;
+        ready++;
+    }
+    pthread_mutex_unlock(&lock);
+    return ready;
+}
+
+static int wait_readable(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    int ready = 0;
+
+    const int n = epoll_wait(poller, events, EVENTS, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        struct pollfd *const p = find(fds, count, events[i].data.fd);
+        if (p == NULL) /* Paho will know of it in its next cycle */
+            continue;
+        if ((events[i].events & (EPOLLIN | EPOLLERR)) != 0)
+            p->revents |= POLLIN;
+        if ((events[i].events & (EPOLLHUP | EPOLLERR)) != 0)
+            p->revents |= POLLHUP;
+        ready += p->revents != 0;
+    }
+    return ready;
+}
+
+int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    if (count > 0 && fds[0].events == POLLOUT)
+        return ask_writable(fds, count);
+    for (nfds_t i = 0; i < count; i++)
+        fds[i].revents = 0;
+    const int ahead = look_ahead(fds, count);
+    if (ahead > 0)
+        return ahead;
+    if (has_writable)
+        timeout_ms = 0;
+    has_writable = false;
+    pthread_mutex_lock(&lock);
+    const bool plain = n_unwatched > 0 || poller < 0;
+    pthread_mutex_unlock(&lock);
+    return plain ? poll(fds, count, timeout_ms) : wait_readable(fds, count, timeout_ms);
+}
