@@ -33,6 +33,7 @@ enum {
 
 struct client {
     bool deaf;
+    bool owing;
     bool is_new;
     size_t have;
     size_t out;
@@ -103,7 +104,8 @@ static bool on_connect(int fd, struct client *c, const uint8_t *body, size_t len
     const bool refused = is_called(id, id_len, "refused");
     n_new -= c->is_new;
     c->is_new = false;
-    say(c, (const uint8_t[]){0x20, 2, 0, refused ? 5 : 0}, 4);
+    c->owing = is_called(id, id_len, "owing");
+    say(c, (const uint8_t[]){0x20, 2, c->owing, refused ? 5 : 0}, 4);
     c->deaf = is_called(id, id_len, "deaf") || is_called(id, id_len, "chatty");
     if (refused || c->deaf)
         flush(fd, c);
@@ -112,7 +114,7 @@ static bool on_connect(int fd, struct client *c, const uint8_t *body, size_t len
     return !refused;
 }
 
-static void on_publish(struct client *c, uint8_t first, const uint8_t *body, size_t len)
+static bool on_publish(struct client *c, uint8_t first, const uint8_t *body, size_t len)
 {
     const size_t topic = len >= 2 ? (size_t)body[0] << 8 | body[1] : len;
     const unsigned qos = first >> 1 & 3;
@@ -120,8 +122,11 @@ static void on_publish(struct client *c, uint8_t first, const uint8_t *body, siz
     atomic_fetch_add(&counts->publishes, 1);
     if ((first & 8) != 0)
         atomic_fetch_add(&counts->duplicates, 1);
-    if (qos > 0 && topic + 4 <= len)
+    if (topic == 3 && len >= 5 && memcmp(body + 2, "cut", 3) == 0)
+        return false;
+    if (qos > 0 && !c->owing && topic + 4 <= len)
         say(c, (const uint8_t[]){qos == 1 ? 0x40 : 0x50, 2, body[2 + topic], body[3 + topic]}, 4);
+    return true;
 }
 
 static bool on_packet(int fd, struct client *c, uint8_t first, const uint8_t *body, size_t len)
@@ -132,8 +137,7 @@ static bool on_packet(int fd, struct client *c, uint8_t first, const uint8_t *bo
     case CONNECT:
         return on_connect(fd, c, body, len);
     case PUBLISH:
-        on_publish(c, first, body, len);
-        break;
+        return on_publish(c, first, body, len);
     case PUBREL:
         say(c, (const uint8_t[]){0x70, 2, id[0], id[1]}, 4);
         break;

@@ -6,7 +6,10 @@
  *     mute...    its CONNECT is never answered
  *     refused... its CONNACK says "not authorised"
  *     deaf...    CONNACK, then nothing is read any more
+ *     owing...   its session is present, and its PUBLISHes are not acknowledged
  *     chatty...  as deaf, but it is sent messages for as long as it takes them
+ *
+ * Whoever publishes to the topic "cut" is cut off.
  */
 #ifndef SENNET_TESTS_E2E_STUB_BROKER_H
 #define SENNET_TESTS_E2E_STUB_BROKER_H

@@ -198,6 +198,33 @@ static void talk(struct fleet *f, struct fleet_one *one, const struct up_event *
         fleet_publish(f, 0, "x", 1, "again");
 }
 
+/* Paho 1.3.12 by itself sends again what is open in all sessions when one of them is resumed. To
+ * mosquitto the third copy of a QoS 2 message is a reason to close. */
+START_TEST(a_session_that_is_resumed_repeats_nothing_of_the_others)
+{
+    enum { OPEN = 5 };
+
+    stub_start(&stub);
+    fleet_start(&fleet, 2, NULL);
+    open_called(0, "owing", stub.port);
+    open_called(1, "owing", stub.port);
+    FLEET_UNTIL(&fleet, fleet.online == 2, SOON_MS);
+    for (unsigned i = 0; i < 2 * OPEN; i++)
+        fleet_publish(&fleet, i % 2, "x", 1, "to be acknowledged some day");
+    FLEET_UNTIL(&fleet, atomic_load(&stub.counts->publishes) == 2 * OPEN, SOON_MS);
+    fleet_publish(&fleet, 1, "cut", 0, "");
+    FLEET_UNTIL(&fleet, fleet.ones[1].connected == 2, SOON_MS);
+    ck_assert(fleet.ones[1].session_present);
+    FLEET_UNTIL(&fleet, atomic_load(&stub.counts->duplicates) >= OPEN, SOON_MS);
+    turn_for(300);
+    ck_assert_uint_eq(atomic_load(&stub.counts->duplicates), OPEN);
+    ck_assert_uint_eq(fleet.ones[0].connected, 1);
+    ck_assert(fleet_stop(&fleet, 0));
+    stub_stop(&stub);
+}
+
+END_TEST
+
 /* One that always has something to say. */
 START_TEST(a_busy_connection_starves_nobody)
 {
@@ -538,6 +565,7 @@ int main(void)
     ADD(s, attempts_to_connect_are_paced);
     ADD(s, brokers_that_never_answer_hold_nobody_up);
     ADD(s, a_refusal_is_told_with_its_code_and_hurts_nobody_else);
+    ADD(s, a_session_that_is_resumed_repeats_nothing_of_the_others);
     ADD(s, a_busy_connection_starves_nobody);
     ADD(s, brokers_that_do_not_read_cost_no_time);
     ADD(s, an_aborted_connection_leaves_its_will_and_a_closed_one_does_not);
