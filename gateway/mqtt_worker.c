@@ -411,12 +411,12 @@ static void handle_due(struct worker *w, int64_t now_ms)
 }
 
 /* The connection shall end, and nothing that it has to do first is left. */
-static void begin_end(struct worker *w, int64_t now_ms, bool abort)
+static void begin_end(struct worker *w, int64_t now_ms, bool is_up)
 {
-    if (w->phase == ONLINE && abort) {
+    if (is_up && connection_of(w)->aborting) {
         cut_at_end(w, now_ms);
     } else {
-        const bool closes = w->phase == ONLINE && close_connection(w) == MQTTASYNC_SUCCESS;
+        const bool closes = is_up && close_connection(w) == MQTTASYNC_SUCCESS;
         w->phase = closes ? CLOSING : ENDED;
         w->due_ms = now_ms + STOP_CLOSE_MS;
     }
@@ -427,8 +427,10 @@ static void look_for_end(struct worker *w, int64_t now_ms)
     struct mqtt *const m = connection_of(w);
 
     pthread_mutex_lock(&m->lock);
+    /* The loop may have heard of the connection before we do. */
+    const bool is_up = w->phase == ONLINE || (m->notes.connected && !m->purging);
     const bool drained = atomic_load(&m->in_flight_count) == 0 && !mqtt_is_queued(m);
-    const bool end = m->stopping && (w->phase != ONLINE || drained || now_ms >= m->stop_at_ms);
+    const bool end = m->stopping && (!is_up || drained || now_ms >= m->stop_at_ms);
     if (m->wanted && (w->phase == IDLE || w->phase == WAITING)) {
         w->phase = WAITING;
         w->due_ms = now_ms;
@@ -436,11 +438,11 @@ static void look_for_end(struct worker *w, int64_t now_ms)
     m->wanted = false;
     if (m->stopping && m->stop_at_ms < w->due_ms)
         w->due_ms = m->stop_at_ms;
-    if (w->phase != ONLINE)
+    if (!is_up)
         refuse_queue(m); /* submitted before the loop saw that the connection is away */
     pthread_mutex_unlock(&m->lock);
     if (end)
-        begin_end(w, now_ms, m->aborting);
+        begin_end(w, now_ms, is_up);
 }
 
 /* After destroy Paho calls nothing of ours any more. */
