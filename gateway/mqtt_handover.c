@@ -17,7 +17,7 @@ void mqtt_discharge(struct mqtt *m, struct item *it)
 }
 
 /* Paho did not take the request; its callbacks don't know the item. */
-static void not_taken(struct mqtt *m, struct item *it, enum up_result result)
+static void not_taken(struct mqtt *m, struct item *it, enum up_result result, bool is_lost)
 {
     pthread_mutex_lock(&m->lock);
     list_unlink(&it->link);
@@ -25,7 +25,10 @@ static void not_taken(struct mqtt *m, struct item *it, enum up_result result)
     if (item_lane(it) == LANE_QOS2)
         m->qos2_count--;
     it->event.result = result;
-    inbox_push(m, it);
+    if (is_lost) /* on_lost() will tell, or has told */
+        list_push_back(&m->early, &it->link);
+    else
+        inbox_push(m, it);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -41,7 +44,7 @@ static void give_to_paho(struct mqtt *m, struct item *it)
     options.onFailure5 = is_v5 ? on_failure5 : NULL;
     options.context = it;
     if (it->too_large) {
-        not_taken(m, it, UP_REFUSED);
+        not_taken(m, it, UP_REFUSED, false);
         return;
     }
 
@@ -66,7 +69,7 @@ static void give_to_paho(struct mqtt *m, struct item *it)
     body_unref(body);
     const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
     if (rc != MQTTASYNC_SUCCESS)
-        not_taken(m, it, ours ? UP_REFUSED : UP_BUSY);
+        not_taken(m, it, ours ? UP_REFUSED : UP_BUSY, rc == MQTTASYNC_DISCONNECTED);
 }
 
 /* Lock held. */

@@ -171,7 +171,7 @@ struct mqtt {
     struct list orphans;
     unsigned resuming; /* orphans that Paho will send again: they fill the window too */
     unsigned stranded; /* orphans that Paho may never answer */
-    struct list early; /* of a clean session: answered by Paho before it tells of the loss */
+    struct list early; /* answered, but the loop has to hear of the loss first */
     bool starved;      /* what is queued waits for room in the window */
     struct list inbox;
     size_t inbox_messages;

@@ -19,7 +19,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { IN_BYTES = 4096, OUT_BYTES = 16384, DESCRIPTORS = 65536, EVENTS = 256, BACKLOG = 1024 };
+enum {
+    IN_BYTES = 4096,
+    OUT_BYTES = 16384,
+    DESCRIPTORS = 65536,
+    EVENTS = 256,
+    BACKLOG = 1024,
+    CHATS = 2000
+};
 
 enum {
     CONNECT = 1,
@@ -81,8 +88,8 @@ static void flush(int fd, struct client *c)
 static void chat(int fd)
 {
     static const uint8_t message[] = {0x30, 9, 0, 3, 'b', 'l', 'a', ' ', ' ', ' ', ' '};
-    while (send(fd, message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof message)
-        ;
+    for (unsigned i = 0; i < CHATS; i++)
+        (void)!send(fd, message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static bool is_called(const uint8_t *id, size_t len, const char *prefix)

@@ -7,7 +7,7 @@
  *     refused... its CONNACK says "not authorised"
  *     deaf...    CONNACK, then nothing is read any more
  *     owing...   its session is present, and its PUBLISHes are not acknowledged
- *     chatty...  as deaf, but it is sent messages for as long as it takes them
+ *     chatty...  as deaf, but it is sent messages
  *
  * Whoever publishes to the topic "cut" is cut off.
  */
