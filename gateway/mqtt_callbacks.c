@@ -200,6 +200,7 @@ void on_lost(void *context, char *cause)
     pthread_mutex_lock(&m->lock);
     atomic_store(&m->online, false);
     explain_loss(m);
+    m->untold = true;
     m->refusal = 0;
     m->notes.lost = true;
     host_kick(m);
@@ -353,9 +354,10 @@ void mqtt_refused(struct item *it, int reason, int code)
     if (by_broker)
         keep_gone(m, said != UP_BUSY);
     pthread_mutex_lock(&m->lock);
-    /* Paho ends a clean session before it tells that the connection is lost. */
+    /* Paho ends a clean session before it tells that the connection is lost, or shortly after. */
     const bool early = code == MQTTASYNC_OPERATION_INCOMPLETE &&
-                       m->options.session == MQTT_SESSION_CLEAN && atomic_load(&m->online);
+                       m->options.session == MQTT_SESSION_CLEAN &&
+                       (atomic_load(&m->online) || m->untold);
     if (by_broker && said == UP_BUSY) {
         m->notes.busy = true;
         host_kick(m);

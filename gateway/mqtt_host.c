@@ -410,10 +410,10 @@ static bool wait_for(struct mqtt_host *h, const bool *finished, int64_t drain_ms
     return *finished;
 }
 
-/* Lock held. Nobody waits for its end. */
+/* Lock held. Nobody waits for its end, which may have come since mqtt_begin_stop(). */
 static void forsake(struct mqtt *m)
 {
-    if (m->finished) { /* since it was told to: the worker has had other reasons to look at it */
+    if (m->finished) {
         mqtt_free(m);
         return;
     }

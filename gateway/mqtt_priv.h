@@ -171,6 +171,7 @@ struct mqtt {
     struct list orphans;
     unsigned resuming; /* orphans that Paho will send again: they fill the window too */
     unsigned stranded; /* orphans that Paho may never answer */
+    bool untold;       /* a loss, to the loop */
     struct list early; /* answered, but the loop has to hear of the loss first */
     bool starved;      /* what is queued waits for room in the window */
     struct list inbox;

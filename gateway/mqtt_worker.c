@@ -114,6 +114,7 @@ static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal)
         inbox_push(m, news);
     }
     m->taken_over = false;
+    m->untold = false;
     for (struct list *link; (link = list_pop_front(&m->early)) != NULL;)
         inbox_push(m, container_of(link, struct item, link));
     for (struct list *link; (link = list_first(&m->in_flight)) != NULL;)
@@ -335,8 +336,7 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
     } else if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
     } else if (notes.failed && dial_other_version(connection_of(w))) {
-        release_socket(connection_of(w));
-        start_connecting(w, !w->purged);
+        start_connecting(w, has_to_purge(connection_of(w)));
     } else if (notes.lost || notes.failed) {
         failed(w, why, refusal);
     }
@@ -471,6 +471,13 @@ static void begin(struct worker *w, int64_t now_ms)
     w->due_ms = now_ms;
 }
 
+/* Or about to: it has a place in the lobby or among those that may. */
+static bool is_connecting(enum phase phase)
+{
+    return phase == QUEUED || phase == LOOKING_UP || phase == PURGING || phase == PURGED ||
+           phase == CONNECTING;
+}
+
 /* What follows from what has been done. */
 static void settle_down(struct worker *w, int64_t now_ms)
 {
@@ -486,8 +493,7 @@ static void settle_down(struct worker *w, int64_t now_ms)
         end(w);
         return;
     }
-    if (w->phase != QUEUED && w->phase != LOOKING_UP && w->phase != PURGING && w->phase != PURGED &&
-        w->phase != CONNECTING)
+    if (!is_connecting(w->phase))
         host_leave(connection_of(w));
     deadline_arm(&connection_of(w)->host->deadlines, &w->due, w->due_ms);
 }
