@@ -34,6 +34,7 @@ void paho_note_socket(int fd)
 }
 
 static _Thread_local bool has_polled;
+static _Thread_local bool is_receiver;
 
 enum {
     DESCRIPTORS = 65536,
@@ -146,6 +147,31 @@ bool paho_on_close(int fd, void (*call)(void *arg), void *arg)
     return true;
 }
 
+/* What Paho has closed and its receiving thread may still have in hand: it lets go of its lock between
+ * reading and looking for the client that a socket belongs to. A new connection with the same number
+ * would be closed for the error of the old one. */
+static pthread_mutex_t graves_lock = PTHREAD_MUTEX_INITIALIZER;
+static int graves[DESCRIPTORS];
+static unsigned n_graves;
+
+static void bury(void)
+{
+    pthread_mutex_lock(&graves_lock);
+    while (n_graves > 0)
+        close(graves[--n_graves]);
+    pthread_mutex_unlock(&graves_lock);
+}
+
+static bool keep_number(int fd)
+{
+    pthread_mutex_lock(&graves_lock);
+    const bool room = n_graves < DESCRIPTORS;
+    if (room)
+        graves[n_graves++] = fd;
+    pthread_mutex_unlock(&graves_lock);
+    return room;
+}
+
 int sennet_paho_close(int fd)
 {
     paho_poll_remove(fd);
@@ -153,7 +179,7 @@ int sennet_paho_close(int fd)
         closings[fd].call(closings[fd].arg);
         closings[fd].call = NULL;
     }
-    return close(fd);
+    return keep_number(fd) ? 0 : close(fd);
 }
 
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -183,7 +209,10 @@ char *sennet_paho_getenv(const char *name)
 
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
+    is_receiver = true;
     has_polled = timeout_ms > 0;
+    if (count > 0 && fds[0].events == POLLOUT) /* the first of a cycle: nothing is in hand */
+        bury();
     return paho_poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
 }
 
@@ -229,6 +258,8 @@ int __wrap_Socket_noPendingWrites(int fd)
 /* Paho means well: it sleeps because nothing came. But poll() has waited already. */
 int sennet_paho_usleep(useconds_t us)
 {
+    if (is_receiver) /* without a socket it does not poll */
+        bury();
     if (has_polled) {
         has_polled = false;
         return 0;
