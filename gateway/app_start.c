@@ -353,6 +353,8 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
     options.tls = config_tls_options(b);
     options.version = (enum mqtt_version)(b->version - 1);
     options.session_expiry_s = b->session_expiry_s;
+    options.primary_check_ms = b->primary_check_ms;
+    options.cluster = b->cluster == SN_YES;
     options.store = a->pump.store;
     return options;
 }

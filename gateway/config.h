@@ -53,6 +53,8 @@ struct config_broker {
 
     uint8_t version;           /* of MQTT: 1 + enum mqtt_version */
     uint32_t session_expiry_s; /* of MQTT 5 */
+    int64_t primary_check_ms;
+    enum sn_switch cluster;
     uint8_t sessions;    /* 1 + enum broker_sessions */
     char *own_client_id; /* template of the MQTT client id in sessions of a node's own */
 };

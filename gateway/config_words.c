@@ -77,12 +77,9 @@ static const struct words word_lists[] = {
     [TYPE_FLOW] = WORDS(flow_words),         [TYPE_PIN] = WORDS(pin_words),
     [TYPE_API] = WORDS(api_words),           [TYPE_FAMILY] = WORDS(family_words),
     [TYPE_FRAMING] = WORDS(framing_words),   [TYPE_DURABLE] = WORDS(durable_words),
-    [TYPE_FULL] = WORDS(full_words),
-    [TYPE_TLS_MIN] = WORDS(tls_min_words),
-    [TYPE_MQTT] = WORDS(mqtt_words),
-    [TYPE_SESSIONS] = WORDS(sessions_words),
-    [TYPE_RETAIN] = WORDS(retain_words),
-    [TYPE_DIRECTION] = WORDS(direction_words),
+    [TYPE_FULL] = WORDS(full_words),         [TYPE_TLS_MIN] = WORDS(tls_min_words),
+    [TYPE_MQTT] = WORDS(mqtt_words),         [TYPE_SESSIONS] = WORDS(sessions_words),
+    [TYPE_RETAIN] = WORDS(retain_words),     [TYPE_DIRECTION] = WORDS(direction_words),
 };
 
 enum { N_LISTS = sizeof word_lists / sizeof word_lists[0] };

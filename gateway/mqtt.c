@@ -66,6 +66,7 @@ struct mqtt_options mqtt_defaults(void)
         .backoff_max_ms = 60000,
         .reconnect = true,
         .session_expiry_s = 86400,
+        .primary_check_ms = 300000,
     };
 }
 

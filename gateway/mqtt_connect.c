@@ -44,8 +44,13 @@ static int add_target(struct dial *d, const char *text, size_t len)
         free(uri);
         return -ENOMEM;
     }
-    d->targets[d->n_targets++] =
-        (struct target){.uri = uri, .server = server, .host = host, .tls = tls};
+    struct target t = {.uri = uri, .server = server, .host = host, .tls = tls};
+    const char *const bracket = *server == '[' ? strchr(server, ']') : server;
+    const char *const colon = bracket != NULL ? strchr(bracket, ':') : NULL;
+    snprintf(t.port, sizeof t.port, "%.*s",
+             colon != NULL ? (int)strspn(colon + 1, "0123456789") : 0,
+             colon != NULL ? colon + 1 : "");
+    d->targets[d->n_targets++] = t;
     return 0;
 }
 
@@ -76,6 +81,66 @@ void dial_deinit(struct dial *d)
 const struct target *dial_target(const struct dial *d)
 {
     return &d->targets[d->at];
+}
+
+/* ---- one after the other ---------------------------------------------------------------------- */
+
+static void use(struct mqtt *m, size_t at)
+{
+    pthread_mutex_lock(&m->lock);
+    m->dial.at = at;
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool dial_next(struct mqtt *m)
+{
+    use(m, (m->dial.at + 1) % m->dial.n_targets);
+    return m->dial.at != 0;
+}
+
+void dial_first(struct mqtt *m)
+{
+    use(m, 0);
+}
+
+void dial_settled(struct mqtt *m)
+{
+    m->dial.session_at = m->dial.at;
+    m->dial.has_session = true;
+    m->dial.refused = 0;
+    m->dial.closed = 0;
+}
+
+bool dial_is_stale(const struct mqtt *m)
+{
+    return m->dial.has_session && m->dial.session_at != m->dial.at && !m->options.cluster;
+}
+
+static int name_of(const struct mqtt *m, const char *address, char *room, size_t size)
+{
+    return snprintf(room, size, "%s %s", m->options.client_id, address);
+}
+
+int dial_session_name(const struct mqtt *m, char *room, size_t size)
+{
+    return name_of(m, m->options.cluster ? m->options.address : dial_target(&m->dial)->uri, room,
+                   size);
+}
+
+bool dial_recall_session(struct mqtt *m, const void *name, size_t len)
+{
+    struct dial *const d = &m->dial;
+    char known[1024];
+    for (size_t i = 0; i < d->n_targets; i++) {
+        const char *const address = m->options.cluster ? m->options.address : d->targets[i].uri;
+        if ((size_t)name_of(m, address, known, sizeof known) != len || len >= sizeof known ||
+            memcmp(known, name, len) != 0)
+            continue;
+        d->session_at = i;
+        d->has_session = true;
+        return true;
+    }
+    return false;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -26,13 +26,16 @@ struct target {
     char *uri;          /* "mqtts://[2001:db8::1]:8883" */
     const char *server; /* the same without scheme, points into it */
     char *host;         /* without port and brackets */
+    char port[8];       /* "8883" */
     bool tls;
 };
 
 struct dial {
     struct target *targets; /* at least one */
     size_t n_targets;
-    size_t at;                    /* the one in use */
+    size_t at;                    /* the one in use; changes under the lock */
+    size_t session_at;            /* the one whose broker has our session, */
+    bool has_session;             /* if any has */
     char ticket[PAHO_TICKET_MAX]; /* of the latest handshake; "" = none */
     unsigned version;             /* Paho's number for it, in use */
     unsigned created;             /* the one that the handle was made for; 0: there is none */
@@ -50,6 +53,19 @@ void dial_deinit(struct dial *d);
 
 /* Any thread. */
 const struct target *dial_target(const struct dial *d);
+
+/* After an attempt has failed: the next address. True: it is worth one in this round. */
+bool dial_next(struct mqtt *m);
+/* The first address again. */
+void dial_first(struct mqtt *m);
+/* The broker at the address in use has our session now. */
+void dial_settled(struct mqtt *m);
+/* Would the session of the address in use be one that we have left behind, with what was under way in
+ * it? */
+bool dial_is_stale(const struct mqtt *m);
+/* What the session is known by in the store; is a stored one ours? */
+int dial_session_name(const struct mqtt *m, char *room, size_t size);
+bool dial_recall_session(struct mqtt *m, const void *name, size_t len);
 
 /* Paho's number of the only version that is allowed, or DIAL_ANY_VERSION. */
 unsigned dial_fixed_version(const struct mqtt *m);

@@ -350,12 +350,6 @@ void keep_deinit(struct mqtt *m)
 
 /* ---- sessions of the broker ------------------------------------------------------------------- */
 
-/* The session is known by whose it is and where. */
-static int session_name(const struct mqtt *m, char *room, size_t size)
-{
-    return snprintf(room, size, "%s %s", m->options.client_id, m->options.address);
-}
-
 /* Lock held. */
 static bool add_resumed(struct keep *k, struct resumed one)
 {
@@ -429,10 +423,8 @@ bool keep_recall(struct mqtt *m, unsigned version)
         return false;
     void *stored = NULL;
     size_t len = 0;
-    char name[1024];
-    const int n = session_name(m, name, sizeof name);
     const bool same = store_packet_get(k->store, k->sink, session_key, &stored, &len) == 0 &&
-                      bytes_equal(bytes_of(stored, len), bytes_of(name, (size_t)n));
+                      dial_recall_session(m, stored, len);
     const bool ours = m->options.session == MQTT_SESSION_KEPT ||
                       (m->options.session == MQTT_SESSION_OURS && same);
     free(stored);
@@ -463,12 +455,17 @@ void keep_wipe(struct mqtt *m)
     atomic_store(&m->keep.forgetting, m->keep.store != NULL);
 }
 
+void keep_spare(struct mqtt *m)
+{
+    atomic_store(&m->keep.forgetting, false);
+}
+
 void keep_begin(struct mqtt *m)
 {
     if (m->keep.store == NULL)
         return;
     char name[1024];
-    const int n = session_name(m, name, sizeof name);
+    const int n = dial_session_name(m, name, sizeof name);
     const struct bytes part = bytes_of(name, (size_t)n);
     forget(m);
     atomic_store(&m->keep.forgetting, false);

@@ -81,7 +81,9 @@ bool keep_is_empty(struct mqtt *m);
 void keep_creating(struct mqtt *m, unsigned version);
 /* Worker. The broker's session is about to be wiped, and Paho's memory of it; ... */
 void keep_wipe(struct mqtt *m);
-/* ... that is done, and it begins anew. */
+/* ... that did not come about; ... */
+void keep_spare(struct mqtt *m);
+/* ... or is done, and it begins anew. */
 void keep_begin(struct mqtt *m);
 
 /* Worker, around handing the item to Paho: its packet id becomes known in between. */

@@ -107,6 +107,14 @@ enum phase {
     ENDED,
 };
 
+/* mqtt_primary.c */
+struct primary {
+    int64_t every_ms, next_ms, until_ms;
+    int fd; /* being connected to the first address; 0: none */
+    bool is_back;
+    struct resolver_wait wait;
+};
+
 /* The worker's alone. */
 struct worker {
     MQTTAsync handle;
@@ -123,6 +131,7 @@ struct worker {
     int64_t asked_ms;      /* when it was first asked what it has not answered yet; 0: nothing */
     int64_t busy_until_ms; /* the broker has asked for a pause */
     bool purge;            /* once the host name is looked up */
+    bool returns;          /* this connection is being ended in favour of the first address */
 };
 
 struct mqtt {
@@ -135,6 +144,7 @@ struct mqtt {
     struct dial dial; /* of the worker, who changes it under `lock` */
 
     struct worker worker;
+    struct primary primary; /* the worker's */
 
     /* Loop thread. */
     struct list staged[LANES]; /* submitted since the last flush */
@@ -279,6 +289,14 @@ bool mqtt_hand_in(struct mqtt *m);
 
 /* Loop thread: the connection shall end, with at most `drain_ms` for what was submitted. */
 void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms, bool abort);
+
+/* ---- mqtt_primary.c -------------------------------------------------------------------------- */
+
+/* Worker: a connection has been made, or is no more. */
+void primary_begin(struct mqtt *m, int64_t now_ms);
+void primary_end(struct mqtt *m);
+/* Worker, while connected, at primary.next_ms: should we go back to the first address now? */
+bool primary_is_back(struct mqtt *m, int64_t now_ms);
 
 /* ---- mqtt_host.c ----------------------------------------------------------------------------- */
 

@@ -130,11 +130,21 @@ static void failed(struct worker *w, const char *why, uint8_t refusal)
 {
     struct mqtt *const m = connection_of(w);
     const int64_t now_ms = mqtt_now_ms();
-    const int64_t wait_ms = backoff_failed(&w->backoff, now_ms);
+    const bool was_online = w->phase == ONLINE;
 
     answer_everything(m, why, refusal);
-    w->phase = m->options.reconnect ? WAITING : IDLE;
-    w->due_ms = m->options.reconnect ? time_add(now_ms, wait_ms) : TIME_NEVER;
+    primary_end(m);
+    if (w->purged)
+        keep_spare(m);
+    /* A pause comes after the last address, and after a connection that was lost. */
+    if (was_online)
+        dial_first(m);
+    const bool at_once = (was_online && w->returns) || (!was_online && dial_next(m));
+    const int64_t wait_ms = at_once ? 0 : backoff_failed(&w->backoff, now_ms);
+    const bool again = m->options.reconnect || at_once;
+    w->returns = false;
+    w->phase = again ? WAITING : IDLE;
+    w->due_ms = again ? time_add(now_ms, wait_ms) : TIME_NEVER;
 }
 
 /* The host name is known, or known to be unknown. */
@@ -168,13 +178,15 @@ static void start_connecting(struct worker *w, bool purge)
 {
     struct mqtt *const m = connection_of(w);
 
-    /* What is under way can't go on in another version. */
-    purge =
-        purge || (m->dial.created != 0 && m->dial.created != m->dial.version && !keep_is_empty(m));
-    if (purge) {
-        w->purged = false; /* until that has worked */
+    /* What is under way can't go on in another version, nor at another broker. */
+    const bool other = m->dial.created != 0 && m->dial.created != m->dial.version;
+    const bool stale = m->options.session == MQTT_SESSION_OURS && dial_is_stale(m);
+    purge = purge || (other && !keep_is_empty(m));
+    if (purge)
+        w->purged = false;  /* until that has worked */
+    purge = purge || stale; /* if that fails, the session is still where it was */
+    if (purge)
         keep_wipe(m);
-    }
     pthread_mutex_lock(&m->lock);
     m->purging = purge;
     m->cut_why[0] = '\0';
@@ -307,6 +319,8 @@ static void when_connected(struct worker *w)
     w->phase = ONLINE;
     w->hold = false;
     w->busy_until_ms = 0;
+    dial_settled(connection_of(w));
+    primary_begin(connection_of(w), now_ms);
     w->asked_ms = 0;
     w->due_ms = now_ms;
     backoff_connected(&w->backoff, now_ms);
@@ -316,6 +330,7 @@ static void when_connected(struct worker *w)
 static void after_purge(struct worker *w)
 {
     w->purged = true;
+    dial_settled(connection_of(w));
     keep_begin(connection_of(w));
     start_connecting(w, false);
 }
@@ -337,6 +352,8 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         after_purge(w);
     } else if (notes.failed && dial_other_version(connection_of(w))) {
         start_connecting(w, has_to_purge(connection_of(w)));
+    } else if (w->returns && (notes.closed || notes.lost)) {
+        failed(w, "the first address answers again", 0);
     } else if (notes.lost || notes.failed) {
         failed(w, why, refusal);
     }
@@ -389,6 +406,10 @@ static void handle_due(struct worker *w, int64_t now_ms)
         break;
     case ONLINE:
         supervise(w, now_ms);
+        if (!w->returns && primary_is_back(m, now_ms))
+            w->returns = close_connection(w) == MQTTASYNC_SUCCESS;
+        w->due_ms =
+            time_min(w->due_ms, m->primary.next_ms > now_ms ? m->primary.next_ms : w->due_ms);
         break;
     case LOOKING_UP: /* the thread that looks goes on */
         dial_forget_lookup(m);
@@ -449,6 +470,7 @@ static void look_for_end(struct worker *w, int64_t now_ms)
 static void end(struct worker *w)
 {
     dial_forget_lookup(connection_of(w));
+    primary_end(connection_of(w));
     if (w->handle != NULL)
         MQTTAsync_destroy(&w->handle);
     host_finish(connection_of(w));

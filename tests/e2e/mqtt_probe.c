@@ -120,6 +120,7 @@ static void take(struct probe *p, const struct up_event *e)
         p->connected++;
         p->session_present = e->session_present;
         p->version = e->version;
+        snprintf(p->at, sizeof p->at, "%s", e->address);
         break;
     case UP_DISCONNECTED:
         p->disconnected++;

@@ -31,6 +31,7 @@ struct probe {
     bool session_present; /* of the latest connection */
     uint8_t version;      /* the same */
     bool taken_over;      /* the latest loss */
+    char at[64];          /* address of the latest connection */
     char why[320];        /* of the latest loss */
     int64_t lost_at_ms;
     struct probe_answers *answers; /* PROBE_TOKENS, by token */
