@@ -25,36 +25,6 @@ enum { PARTS_MAX = 8, KEY_ROOM = KEEP_KEY_ROOM };
 
 static const char session_key[] = "session";
 
-/* ---- sets of packet ids ---------------------------------------------------------------------- */
-
-static void set_add(struct id_set *set, unsigned id)
-{
-    atomic_fetch_or_explicit(&set->bits[id / 8], (unsigned char)(1U << id % 8),
-                             memory_order_relaxed);
-}
-
-/* Was it in? */
-static bool set_take(struct id_set *set, unsigned id)
-{
-    const unsigned char bit = (unsigned char)(1U << id % 8);
-    if ((atomic_load_explicit(&set->bits[id / 8], memory_order_relaxed) & bit) == 0)
-        return false;
-    return (atomic_fetch_and_explicit(&set->bits[id / 8], (unsigned char)~bit,
-                                      memory_order_relaxed) &
-            bit) != 0;
-}
-
-static bool set_has(const struct id_set *set, unsigned id)
-{
-    return (atomic_load_explicit(&set->bits[id / 8], memory_order_relaxed) >> id % 8 & 1) != 0;
-}
-
-static void set_clear(struct id_set *set)
-{
-    for (size_t i = 0; i < sizeof set->bits / sizeof set->bits[0]; i++)
-        atomic_store_explicit(&set->bits[i], 0, memory_order_relaxed);
-}
-
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 enum kind { KIND_OTHER, KIND_SENT, KIND_RELEASED, KIND_RECEIVED, KIND_QUEUED };
@@ -141,7 +111,7 @@ static void note_arriving(struct keep *k, struct key key, const char *text, int 
 {
     size_t len = 0;
     k->arriving.key[0] = '\0';
-    if (set_has(&k->received, key.id))
+    if (ids_has(&k->received, key.id))
         return;
     for (int i = 0; i < n; i++)
         len += (size_t)lens[i];
@@ -157,6 +127,29 @@ static void note_arriving(struct keep *k, struct key key, const char *text, int 
         len -= (size_t)lens[i];
     }
     snprintf(k->arriving.key, sizeof k->arriving.key, "%s", text);
+}
+
+static struct id_set *set_of(struct keep *k, enum kind kind)
+{
+    switch (kind) {
+    case KIND_SENT:
+        return &k->sent;
+    case KIND_RELEASED:
+        return &k->released;
+    case KIND_RECEIVED:
+        return &k->received;
+    case KIND_QUEUED:
+    case KIND_OTHER:
+        break;
+    }
+    return NULL;
+}
+
+/* Out of memory: what nobody remembers would stay in the store. */
+static void note_kept(struct keep *k, struct id_set *set, const char *text, unsigned id)
+{
+    if (!ids_add(set, id))
+        store_packet_remove(k->store, k->sink, text, 0);
 }
 
 /* What can't be stored is not promised, and goes on as without a store. */
@@ -179,12 +172,9 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
     const int rc = store_packet_put(k->store, k->sink, text, views, (size_t)n);
     if (rc != 0)
         return 0;
-    if (key.kind == KIND_SENT)
-        set_add(&k->sent, key.id);
-    else if (key.kind == KIND_RELEASED)
-        set_add(&k->released, key.id);
-    else if (key.kind == KIND_RECEIVED)
-        set_add(&k->received, key.id);
+    struct id_set *const set = set_of(k, key.kind);
+    if (set != NULL)
+        note_kept(k, set, text, key.id);
     return 0;
 }
 
@@ -216,7 +206,7 @@ static int on_remove(void *handle, char *text)
         return 0;
     switch (key.kind) {
     case KIND_SENT:
-        if (!set_take(&k->sent, key.id))
+        if (!ids_take(&k->sent, key.id))
             break;
         if (key.version == MQTTVERSION_5)
             begin_leaving(k, text, key.id);
@@ -224,11 +214,11 @@ static int on_remove(void *handle, char *text)
             store_packet_remove(k->store, k->sink, text, key.id);
         break;
     case KIND_RELEASED:
-        if (set_take(&k->released, key.id))
+        if (ids_take(&k->released, key.id))
             store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_RECEIVED:
-        if (set_take(&k->received, key.id))
+        if (ids_take(&k->received, key.id))
             store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_QUEUED:
@@ -319,9 +309,9 @@ static int on_contains(void *handle, char *text)
 {
     const struct keep *const k = &((struct mqtt *)handle)->keep;
     const struct key key = parse(text);
-    const bool there = (key.kind == KIND_RELEASED && set_has(&k->released, key.id)) ||
-                       (key.kind == KIND_SENT && set_has(&k->sent, key.id)) ||
-                       (key.kind == KIND_RECEIVED && set_has(&k->received, key.id));
+    const bool there = (key.kind == KIND_RELEASED && ids_has(&k->released, key.id)) ||
+                       (key.kind == KIND_SENT && ids_has(&k->sent, key.id)) ||
+                       (key.kind == KIND_RECEIVED && ids_has(&k->received, key.id));
     return there ? 0 : MQTTCLIENT_PERSISTENCE_ERROR;
 }
 
@@ -345,6 +335,9 @@ void keep_init(struct mqtt *m, struct store *store)
 void keep_deinit(struct mqtt *m)
 {
     free(m->keep.resumed);
+    ids_deinit(&m->keep.sent);
+    ids_deinit(&m->keep.released);
+    ids_deinit(&m->keep.received);
     free(m->keep.arriving.packet);
 }
 
@@ -370,15 +363,11 @@ static int resume_key(void *owner, const char *text)
     const struct key key = parse(text);
     if (key.kind != KIND_OTHER)
         k->version = key.version;
-    if (key.kind == KIND_RELEASED)
-        set_add(&k->released, key.id);
-    if (key.kind == KIND_RECEIVED)
-        set_add(&k->received, key.id);
-    if (key.kind != KIND_SENT)
-        return 0;
-    if (!add_resumed(k, (struct resumed){.packet_id = key.id}))
+    struct id_set *const set = set_of(k, key.kind);
+    if (set != NULL && !ids_add(set, key.id))
         return -ENOMEM;
-    set_add(&k->sent, key.id);
+    if (key.kind == KIND_SENT && !add_resumed(k, (struct resumed){.packet_id = key.id}))
+        return -ENOMEM;
     return 0;
 }
 
@@ -393,7 +382,7 @@ static void forget_resumed(struct mqtt *m)
         if (it == NULL)
             continue;
         /* The broker has received it, or it is as if it had never been sent. */
-        const bool arrived = set_has(&m->keep.released, m->keep.resumed[i].packet_id);
+        const bool arrived = ids_has(&m->keep.released, m->keep.resumed[i].packet_id);
         it->event = (struct up_event){.type = UP_PUBLISHED,
                                       .qos = 2,
                                       .result = arrived ? UP_OK : UP_BUSY,
@@ -409,9 +398,9 @@ static void forget(struct mqtt *m)
     store_packets_clear(m->keep.store,
                         m->keep.sink); /* first: the spool may fetch what comes back at once */
     forget_resumed(m);
-    set_clear(&m->keep.sent);
-    set_clear(&m->keep.released);
-    set_clear(&m->keep.received);
+    ids_clear(&m->keep.sent);
+    ids_clear(&m->keep.released);
+    ids_clear(&m->keep.received);
     m->keep.arriving.key[0] = '\0';
     m->keep.leaving.key[0] = '\0';
 }
@@ -472,31 +461,22 @@ void keep_begin(struct mqtt *m)
     store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
 }
 
-static bool set_any(const struct id_set *set)
-{
-    for (size_t i = 0; i < sizeof set->bits / sizeof set->bits[0]; i++) {
-        if (atomic_load_explicit(&set->bits[i], memory_order_relaxed) != 0)
-            return true;
-    }
-    return false;
-}
-
 bool keep_is_empty(struct mqtt *m)
 {
     const struct keep *const k = &m->keep;
     pthread_mutex_lock(&m->lock);
     const bool idle = mqtt_window_used(m) == 0 && m->stranded == 0;
     pthread_mutex_unlock(&m->lock);
-    return idle && atomic_load(&k->n_resumed) == 0 && !set_any(&k->sent) &&
-           !set_any(&k->released) && !set_any(&k->received);
+    return idle && atomic_load(&k->n_resumed) == 0 && !ids_any(&k->sent) &&
+           !ids_any(&k->released) && !ids_any(&k->received);
 }
 
 /* Mostly there is nothing, as in a session that has just been made. */
 void keep_session_lost(struct mqtt *m)
 {
     const struct keep *const k = &m->keep;
-    if (k->store != NULL && (atomic_load(&k->n_resumed) > 0 || set_any(&k->sent) ||
-                             set_any(&k->released) || set_any(&k->received)))
+    if (k->store != NULL && (atomic_load(&k->n_resumed) > 0 || ids_any(&k->sent) ||
+                             ids_any(&k->released) || ids_any(&k->received)))
         keep_begin(m);
 }
 
@@ -512,8 +492,8 @@ enum up_result keep_failed(struct mqtt *m, const struct item *it)
     struct keep *const k = &m->keep;
     const unsigned id = it->packet_id;
     if (atomic_load(&k->forgetting))
-        return set_has(&k->released, id) ? UP_OK : UP_BUSY;
-    if (!set_has(&k->sent, id) ||
+        return ids_has(&k->released, id) ? UP_OK : UP_BUSY;
+    if (!ids_has(&k->sent, id) ||
         !add_resumed(k, (struct resumed){.packet_id = id, .spooled = it->event.spooled}))
         return UP_BUSY;
     m->resuming++;
@@ -572,12 +552,12 @@ uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
         const uint64_t journal = store_message_with(k->store, k->sink, e->topic, body, e->qos,
                                                     e->retain, k->arriving.key, packet);
         if (journal != 0)
-            set_add(&k->received, k->arriving.id);
+            note_kept(k, &k->received, k->arriving.key, k->arriving.id);
         k->arriving.key[0] = '\0';
         return journal;
     }
     const bool drops = e->qos == 2 && m->dial.version != MQTTVERSION_5 && packet_id > 0 &&
-                       packet_id < PACKET_IDS && set_take(&k->received, (unsigned)packet_id);
+                       packet_id < PACKET_IDS && ids_take(&k->received, (unsigned)packet_id);
     snprintf(key, sizeof key, "r-%d", packet_id);
     return store_message(k->store, k->sink, e->topic, body, e->qos, e->retain, drops ? key : NULL);
 }
@@ -589,6 +569,6 @@ void keep_unheard(struct mqtt *m)
     if (k->arriving.key[0] == '\0')
         return;
     if (store_packet_put(k->store, k->sink, k->arriving.key, &packet, 1) == 0)
-        set_add(&k->received, k->arriving.id);
+        note_kept(k, &k->received, k->arriving.key, k->arriving.id);
     k->arriving.key[0] = '\0';
 }

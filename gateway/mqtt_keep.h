@@ -21,17 +21,13 @@
 #include <MQTTAsync.h>
 
 #include "broker/upstream.h"
+#include "mqtt_ids.h"
 
 struct item;
 struct mqtt;
 struct store;
 
-enum { PACKET_IDS = 65536, KEEP_KEY_ROOM = 32 };
-
-/* One bit for each packet id. */
-struct id_set {
-    atomic_uchar bits[PACKET_IDS / 8];
-};
+enum { KEEP_KEY_ROOM = 32 };
 
 /* A message that an earlier process gave to Paho, and that Paho will bring to its end. */
 struct resumed {
