@@ -168,8 +168,9 @@ static struct mqtt *new_connection(const struct mqtt_options *options)
     pthread_mutex_init(&m->lock, NULL);
     deadline_init(&m->worker.due, 0);
     m->worker.slot_since_ms = TIME_NEVER;
-    keep_init(m, options->store);
-    if (copy_options(m, options))
+    const bool copied = copy_options(m, options);
+    keep_init(m, options->store); /* by the number of the sink */
+    if (copied)
         return m;
     mqtt_free(m);
     return NULL;

@@ -239,6 +239,28 @@ START_TEST(a_restart_of_the_gateway_is_invisible)
 
 END_TEST
 
+START_TEST(what_a_crash_interrupts_goes_on_in_its_own_session_only)
+{
+    start(OWN);
+    node_connect_with(&node, 0x00);
+    node_register(&node, "c/1");
+    broker_pause(&broker);
+    node_publish(&node, 0x40, 2, 'x');
+    node_quiet(&node, 300);
+    daemon_crash(&gateway);
+    broker_resume(&broker);
+    daemon_again(&gateway);
+    node_publish(&node, 0xC0, 2, 'x');
+    node_expect(&node, "04 0F 00 02");
+    node_say(&node, "04 10 00 02");
+    node_expect(&node, "04 0E 00 02");
+    observer_expect(observer, "c/1", "x", 2);
+    observer_quiet(observer, 1000);
+    stop();
+}
+
+END_TEST
+
 START_TEST(an_outage_of_the_broker_is_bridged)
 {
     start(OWN);
@@ -321,6 +343,7 @@ int main(void)
     tcase_add_test(all, the_will_of_a_lost_node_is_published_by_the_broker);
     tcase_add_test(all, who_takes_leave_has_no_will);
     tcase_add_test(all, a_restart_of_the_gateway_is_invisible);
+    tcase_add_test(all, what_a_crash_interrupts_goes_on_in_its_own_session_only);
     tcase_add_test(all, an_outage_of_the_broker_is_bridged);
     tcase_add_test(all, messages_of_a_session_that_is_no_more_still_go_out);
     tcase_add_test(all, a_client_that_somebody_else_speaks_for_is_let_go);
