@@ -244,8 +244,11 @@ static int say_orphan(void *owner, uint64_t number, const char *broker, struct b
     log_int(&o->app->log, "messages", (int64_t)o->n);
     log_text(
         &o->app->log, "text",
-        "these wait for a broker that the configuration does not have any more; they are kept, "
-        "and sent when it has one of that name again");
+        broker[0] != '\0'
+            ? "these wait for a broker that the configuration does not have any more; they are "
+              "kept, and sent when it has one of that name again"
+            : "these come from a damaged file that does not tell any more for which broker they "
+              "are; they are kept, and not sent");
     log_end(&o->app->log);
     return 1;
 }

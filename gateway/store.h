@@ -116,12 +116,15 @@ const char *store_notice(const struct store *s);
 const uint8_t *store_seed(const struct store *s);
 
 /* Loop thread. The number of the sink of that broker and client id (empty: the session that all
- * share). One that has none yet gets the lowest that is free, which is part of the batch. 0; -ENOMEM;
- * -ENOSPC: there are STORE_SINKS_MAX. Cost: grows with their number. */
+ * share). One that has none yet gets the lowest that is free, which is part of the batch; not free are
+ * numbers of spooled messages whose sink was lost with a damaged file. 0; -ENOMEM; -ENOSPC: there are
+ * STORE_SINKS_MAX; -EINVAL: no broker, or more than 65535 octets. Cost: grows with their number. */
 int store_sink(struct store *s, const char *broker, struct bytes client_id, uint64_t *number);
-/* Nothing of it is left: its number is free for another one. Part of the batch. */
+/* Nothing of it is left, in the spool, of its packets or under way: its number is free for another one.
+ * Part of the batch. */
 void store_sink_gone(struct store *s, uint64_t number);
-/* All that there are, in no order. A handler that returns non-zero ends it with that. */
+/* All that there are, ascending; `broker` is "" where it was lost. A handler that returns non-zero ends
+ * it with that, and none may ask for another sink. */
 int store_sinks_each(struct store *s,
                      int (*sink)(void *owner, uint64_t number, const char *broker,
                                  struct bytes client_id),
@@ -142,9 +145,9 @@ struct store_visitor {
                    struct body *body, uint8_t qos, bool retain);
     /* A spooled message that is with Paho (store_spool_sending()): Paho brings it to its end. */
     int (*sent)(void *owner, uint64_t number, uint64_t client, uint64_t bytes);
-    /* Of each sink that has messages, ascending: how much else of each client waits in the spool, and
-     * the greatest number in use of that sink (once per client in any order, SN_NO_CLIENT among them if
-     * it has any; and at last with SN_NO_CLIENT and n = 0). */
+    /* How much else of each client waits in the spool of a sink, and the greatest number in use of that
+     * sink: once per sink and client, in any order, SN_NO_CLIENT among them if it has any; at last once
+     * per sink that has messages, ascending, with SN_NO_CLIENT and n = 0. */
     int (*spool)(void *owner, uint64_t client, uint64_t n, uint64_t bytes, uint64_t last_number);
 };
 

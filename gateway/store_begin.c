@@ -73,6 +73,7 @@ static bool is_disk(int rc)
 static bool begin_blind(struct store *s)
 {
     store_db_close(&s->db, true);
+    store_sinks_free(s);
     if (system_random(s->db.seed, sizeof s->db.seed) != 0)
         return false;
     s->db.seeded = true;
@@ -88,7 +89,8 @@ static bool begin_reading(struct store *s)
     store_packets_forget(s);
     if (store_db_open_to_read(&s->db) != SQLITE_OK)
         return false;
-    s->reading = store_log_preview(s) == SQLITE_OK && store_packets_open(s) == SQLITE_OK;
+    s->reading = store_log_preview(s) == SQLITE_OK && store_packets_open(s) == SQLITE_OK &&
+                 store_sinks_open(s) == SQLITE_OK;
     if (!s->reading)
         store_packets_forget(s);
     return s->reading;
@@ -123,6 +125,19 @@ bool store_begin_failing(struct store *s, int rc, const char *why)
     return true;
 }
 
+/* Some may have been read out of the damaged file already, and been told. */
+static int write_sinks(struct store *s)
+{
+    struct store_ops ops = {.first = NULL};
+    struct store_mark mark = {.kind = MARK_NONE};
+    uint64_t written = 0;
+    if (!store_sinks_again(s, &ops))
+        return SQLITE_NOMEM;
+    const int rc = ops.first != NULL ? store_db_write(&s->db, &ops, &mark, &written) : SQLITE_OK;
+    store_ops_free(&ops);
+    return rc;
+}
+
 bool store_begin_unread(struct store *s, int rc)
 {
     char why[STORE_WHY_MAX];
@@ -137,7 +152,8 @@ bool store_begin_unread(struct store *s, int rc)
         s->db.condemned = true;
         rc = store_db_open(&s->db, s->notice, sizeof s->notice, why, sizeof why);
         s->db.condemned = false;
-        if (rc == SQLITE_OK && (rc = store_packets_open(s)) != SQLITE_OK)
+        if (rc == SQLITE_OK &&
+            ((rc = store_packets_open(s)) != SQLITE_OK || (rc = write_sinks(s)) != SQLITE_OK))
             store_db_why(s->db.sql, rc, why, sizeof why);
         if (rc == SQLITE_OK)
             return true;

@@ -227,6 +227,12 @@ static void perform(struct store *s, struct attempt *a)
         return;
     if (a->reopened)
         store_log_retake(s, &a->log);
+    /* A resync tells nothing of them, and what is in the queue belongs to them. */
+    if (a->fresh && !store_sinks_again(s, &a->work)) {
+        a->rc = SQLITE_NOMEM;
+        store_db_why(NULL, a->rc, a->why, sizeof a->why);
+        return;
+    }
     const size_t bytes = a->work.bytes;
     a->rc = store_db_write(&s->db, &a->work, &a->log.mark, &a->written);
     if (a->rc == SQLITE_OK && a->failing)

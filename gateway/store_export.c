@@ -255,7 +255,7 @@ static int say_half_way(struct exporter *e)
     int rc = ask(e->sql, "SELECT count(*) FROM sending JOIN spool ON spool.number = sending.number",
                  &sending);
     if (rc == SQLITE_OK)
-        rc = ask(e->sql, "SELECT count(*) FROM packet WHERE key GLOB 'r-*' OR key GLOB 'q-*'",
+        rc = ask(e->sql, "SELECT count(*) FROM packet WHERE key GLOB '[qr]*' OR key GLOB '*/[qr]*'",
                  &received);
     if (rc != SQLITE_OK)
         return unreadable(e, rc);

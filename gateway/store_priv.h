@@ -7,7 +7,7 @@
  *     store_queue.c   what is put becomes a list of operations
  *     store_commit.c  who commits when; trouble and the way out of it
  *     store_checkpoint.c the WAL goes back into the database
- *     store_packets.c what Paho's threads call
+ *     store_packets.c what Paho's threads call; store_sending.c: what is under way
  *     store_sinks.c   numbers of sinks
  *     store_log.c     the intent log: what is promised before it is committed
  *     store_coalesce.c what never needs to be written
@@ -307,7 +307,7 @@ struct store {
     bool resyncing; /* between resync_begin and resync_end */
     struct store_fetched taken;
     struct store_said taken_said;
-    struct store_known_sink *sinks;
+    struct store_known_sink *sinks; /* ascending; changed under `lock` */
     size_t n_sinks;
     size_t cap_sinks;
 
@@ -488,15 +488,10 @@ void store_checkpoint(struct store *s);
 
 /* ---- store_packets.c ------------------------------------------------------------------------- */
 
-/* Lock held. */
-struct store_sending *store_sending_find(const struct store *s, uint64_t number);
-/* A message that is there under that packet id is forgotten; NULL: out of memory. */
-struct store_sending *store_sending_add(struct store *s, uint64_t packet_id, uint64_t number);
-void store_sending_remove(struct store *s, struct store_sending *it);
-void store_sending_clear(struct store *s);
-
 /* A pattern for the keys of that sink. */
 void store_key_glob(uint64_t sink, char room[STORE_KEY_MAX]);
+
+/* ---- store_sending.c ------------------------------------------------------------------------- */
 
 /* A packet id of that sink, as it is kept. */
 static inline uint64_t store_place(uint64_t sink, unsigned packet_id)
@@ -504,17 +499,15 @@ static inline uint64_t store_place(uint64_t sink, unsigned packet_id)
     return sink << 16 | packet_id;
 }
 
-/* ---- store_sinks.c --------------------------------------------------------------------------- */
-
-struct store_known_sink {
-    uint64_t number;
-    char *broker;
-    struct body *client_id; /* NULL: of all */
-};
-
-/* Reads them. 0 or a code of SQLite. */
-int store_sinks_open(struct store *s);
-void store_sinks_free(struct store *s);
+/* Lock held: by its number, or by where it is sent under (store_place()). */
+struct store_sending *store_sending_find(const struct store *s, uint64_t number);
+struct store_sending *store_sending_under(const struct store *s, uint64_t packet_id);
+/* A message that is there under that packet id is forgotten; NULL: out of memory. */
+struct store_sending *store_sending_add(struct store *s, uint64_t packet_id, uint64_t number);
+void store_sending_remove(struct store *s, struct store_sending *it);
+/* All, or those of one sink. */
+void store_sending_clear(struct store *s);
+void store_sending_forget(struct store *s, uint64_t sink);
 /* Lock held: the loop has, or has not yet, ROUTED the message. */
 void store_unrouted_add(struct store *s, uint64_t journal);
 void store_unrouted_remove(struct store *s, uint64_t journal);
@@ -524,6 +517,21 @@ uint64_t store_unrouted_least(const struct store *s);
 int store_packets_open(struct store *s);
 /* All of that. */
 void store_packets_forget(struct store *s);
+
+/* ---- store_sinks.c --------------------------------------------------------------------------- */
+
+struct store_known_sink {
+    uint64_t number;
+    char *broker;           /* "": not known any more, but there are messages of it */
+    struct body *client_id; /* NULL: of all */
+};
+
+/* Reads them, in place of those that are known. 0 or a code of SQLite. */
+int store_sinks_open(struct store *s);
+void store_sinks_free(struct store *s);
+/* Any thread, lock not held: in front of `ops`, what writes them all to a database that was begun anew. False:
+ * out of memory. */
+bool store_sinks_again(struct store *s, struct store_ops *ops);
 
 /* ---- store_fetch.c --------------------------------------------------------------------------- */
 

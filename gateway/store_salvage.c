@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What nodes were told is safe should not be lost for one bad page: out of a damaged file that was
- * moved aside, the spooled messages are taken that can still be read. Sessions are not: nodes
- * connect anew, and half a session is worse than none.
+ * moved aside, the spooled messages are taken that can still be read, and the names of the sinks that
+ * they belong to. Sessions are not: nodes connect anew, and half a session is worse than none.
  *
  * Rows are read in their order; at a damaged page the reading goes on behind it, wherever a number
  * can be found again.
@@ -45,6 +45,26 @@ static bool copy_row(struct store_db *db, sqlite3_stmt *row)
     const bool done = run(db, ST_SPOOL);
     sqlite3_clear_bindings(insert);
     return done;
+}
+
+/* By its number it is known whose messages are whose. A file of before has no such table. */
+static void copy_sinks(struct store_db *db, sqlite3 *from)
+{
+    sqlite3_stmt *const insert = db->statements[ST_SINK];
+    sqlite3_stmt *row = NULL;
+    int rc = sqlite3_prepare_v2(from, "SELECT number, broker, client_id FROM sink", -1, &row, NULL);
+    while (rc == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW) {
+        const int client_id = sqlite3_column_type(row, 2);
+        if (sqlite3_column_type(row, 0) != SQLITE_INTEGER ||
+            sqlite3_column_type(row, 1) != SQLITE_TEXT || sqlite3_column_bytes(row, 1) == 0 ||
+            (client_id != SQLITE_TEXT && client_id != SQLITE_NULL))
+            continue;
+        for (int i = 0; i < 3; i++)
+            sqlite3_bind_value(insert, i + 1, sqlite3_column_value(row, i));
+        rc = run(db, ST_SINK) ? SQLITE_OK : SQLITE_ERROR;
+        sqlite3_clear_bindings(insert);
+    }
+    sqlite3_finalize(row);
 }
 
 static bool next_chunk(struct store_db *db)
@@ -105,6 +125,7 @@ int64_t store_db_salvage(struct store_db *db, const char *path)
 
     if (from != NULL && sqlite3_prepare_v2(from, select_rows, -1, &row, NULL) == SQLITE_OK &&
         run(db, ST_BEGIN)) {
+        copy_sinks(db, from);
         n = copy_all(db, row);
         if (!run(db, ST_COMMIT))
             n = 0;

@@ -345,6 +345,8 @@ static int write_sink(struct store_db *db, const struct store_op *op)
     bind_text(stmt, 2, op->name);
     if (op->other_name.len > 0)
         bind_text(stmt, 3, op->other_name);
+    else
+        sqlite3_bind_null(stmt, 3);
     return done(stmt);
 }
 

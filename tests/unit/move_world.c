@@ -120,7 +120,7 @@ void fill(const char *sql)
 
 void expect_same_tables(void)
 {
-    static const char *const tables[] = {"meta",         "session", "topic",    "exchange",
+    static const char *const tables[] = {"meta",         "sink",    "session",  "topic", "exchange",
                                          "subscription", "message", "delivery", "spool"};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         char sql[400];
