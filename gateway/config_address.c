@@ -13,13 +13,12 @@ enum { HOST_MAX = 253, ADDRESSES_MAX = 16, NUMBER_ROOM = 16 };
 
 static const struct scheme {
     const char *name;
-    unsigned port;
-    bool path;
+    unsigned port; /* 0: not supported */
 } schemes[] = {
-    {"mqtt",  1883, false},
-    {"mqtts", 8883, false},
-    {"ws",    80,   true },
-    {"wss",   443,  true },
+    {"mqtt",  1883},
+    {"mqtts", 8883},
+    {"ws",    0   }, /* Paho keeps what it has received of all such connections in one place */
+    {"wss",   0   },
 };
 
 static const struct scheme *find_scheme(struct bytes name)
@@ -90,17 +89,13 @@ struct parts {
     const struct scheme *scheme;
     struct bytes host; /* with its brackets */
     unsigned port;
-    struct bytes path; /* of ws and wss; with its / */
 };
 
 /* NULL: done; or what is wrong. */
 static const char *split_rest(struct bytes text, struct parts *out)
 {
-    const size_t slash = find(text, '/');
-    out->path = after(text, slash);
-    text.len = slash;
-    if (out->path.len > 0 && !out->scheme->path)
-        return "a path belongs to ws:// and wss:// only";
+    if (find(text, '/') < text.len)
+        return "there is no path";
     if (text.len > 0 && text.data[0] == '[') {
         const size_t bracket = find(text, ']');
         if (bracket == text.len || !is_ip6(bytes_of(text.data + 1, bracket - 1)))
@@ -136,8 +131,8 @@ static bool split(struct config_report *r, struct config_place at, struct bytes 
             continue;
         out->scheme = find_scheme(bytes_of(text.data, i));
         rest = after(text, i + 3);
-        if (out->scheme == NULL) {
-            config_say1(r, at, SAY_ADDRESS_SCHEME,
+        if (out->scheme == NULL || out->scheme->port == 0) {
+            config_say1(r, at, out->scheme == NULL ? SAY_ADDRESS_SCHEME : SAY_ADDRESS_WEBSOCKET,
                         copy_text(bytes_of(text.data, i), room, sizeof room));
             return false;
         }
@@ -196,9 +191,8 @@ char *config_address_full(struct config_report *r, struct config_place at, const
             ok = false;
         }
         if (ok) {
-            fprintf(f, "%s%s://%.*s:%u%.*s", first != NULL ? ", " : "", p.scheme->name,
-                    (int)p.host.len, (const char *)p.host.data, p.port, (int)p.path.len,
-                    p.path.len > 0 ? (const char *)p.path.data : "");
+            fprintf(f, "%s%s://%.*s:%u", first != NULL ? ", " : "", p.scheme->name, (int)p.host.len,
+                    (const char *)p.host.data, p.port);
             first = p.scheme;
         }
         left = more ? after(left, comma + 1) : left;
@@ -213,5 +207,5 @@ char *config_address_full(struct config_report *r, struct config_place at, const
 
 bool config_address_is_tls(const char *address)
 {
-    return strncmp(address, "mqtts://", 8) == 0 || strncmp(address, "wss://", 6) == 0;
+    return strncmp(address, "mqtts://", 8) == 0;
 }

@@ -96,15 +96,18 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
                              "address = mqtt://127.0.0.1:1883"),
     [SAY_ADDRESS_SYNTAX] = ERROR("'{}' is not the address of a broker ({}); write it like "
                                  "mqtt://broker.lan:1883 or mqtt://[2001:db8::1]:1883"),
-    [SAY_ADDRESS_SCHEME] = ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port, "
-                                 "mqtts:// (TLS), ws:// or wss:// (WebSocket)"),
+    [SAY_ADDRESS_SCHEME] =
+        ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port, or "
+              "mqtts://host:port for TLS"),
+    [SAY_ADDRESS_WEBSOCKET] = ERROR("'{}://' (WebSocket) is not supported by this version; write "
+                                    "mqtt://host:port, or mqtts://host:port for TLS"),
     [SAY_ADDRESS_MIXED] = ERROR("the addresses of a broker must be of one kind, not {}:// here and "
                                 "{}:// there"),
     [SAY_ADDRESS_MANY] = ERROR("more than {} addresses of one broker"),
     [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
     [SAY_TLS_ALIEN] = ERROR("'{}' is for TLS, but with an address of {}:// nothing is encrypted; "
-                            "write mqtts:// or wss://"),
+                            "write mqtts://"),
     [SAY_TLS_NEEDS] = ERROR("'{}' needs '{}', too"),
     [SAY_TLS_CONTRADICTION] =
         ERROR("'{}' is for verifying the broker, which 'insecure = yes' turns "

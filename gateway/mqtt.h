@@ -70,7 +70,7 @@ struct mqtt_options {
     int64_t primary_check_ms;  /* while another address than the first is in use: how often that is
                                  tried; 0: never. Default 5 min */
     bool cluster;              /* all addresses are of one broker, which has one session of ours */
-    struct tls_options tls;    /* for mqtts:// and wss:// */
+    struct tls_options tls;    /* for mqtts:// */
     enum mqtt_version version; /* MQTT_AUTO: 5 or, with a broker that does not speak that, 3.1.1 */
     uint32_t session_expiry_s; /* MQTT 5: how long the broker keeps our session; default a day */
     struct store *store;       /* of what must survive the process, or NULL; must outlive this */

@@ -38,7 +38,7 @@ static int add_target(struct dial *d, const char *text, size_t len)
         return -ENOMEM;
     const char *const rest = strstr(uri, "://");
     const char *const server = rest != NULL ? rest + 3 : uri;
-    const bool tls = strncmp(uri, "mqtts:", 6) == 0 || strncmp(uri, "wss:", 4) == 0;
+    const bool tls = strncmp(uri, "mqtts:", 6) == 0;
     char *const host = copy_host(server);
     if (host == NULL) {
         free(uri);

@@ -3,8 +3,11 @@
  * MQTT 5 with a broker played by the test: which version is spoken, what the broker allows, and what
  * its reasons mean.
  */
+#include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "e2e/script_v5.h"
 
@@ -178,6 +181,66 @@ START_TEST(the_receive_maximum_bounds_what_is_under_way)
     EXPECT(0x32, 7, 0, 1, 't', 0, 4, 0, 'x');
     SAY(0x40, 2, 0, 4);
     PROBE_UNTIL(&probe, probe.ok == 4, SOON_MS);
+    stop();
+}
+
+END_TEST
+
+enum { FLIGHT_MS = 1, PACED = 2000 };
+
+/* Acknowledges each PUBLISH of QoS 1 a round trip after it came; all are of one size. */
+static void *acknowledge_late(void *arg)
+{
+    enum { PACKET = 9, WAITING = 64 };
+
+    const unsigned most = *(const unsigned *)arg;
+    int64_t came_us[WAITING];
+    unsigned heard = 0;
+    unsigned said = 0;
+    uint8_t packet[PACKET];
+    while (said < PACED) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        const int64_t now_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+        while (said < heard && now_us - came_us[said % WAITING] >= FLIGHT_MS * 1000) {
+            said++;
+            const uint8_t ack[] = {0x40, 2, (uint8_t)(said >> 8), (uint8_t)said};
+            if (write(peer, ack, sizeof ack) != sizeof ack)
+                return NULL;
+        }
+        struct pollfd fd = {.fd = peer, .events = POLLIN};
+        const struct timespec moment = {.tv_nsec = 50000};
+        if (ppoll(&fd, 1, &moment, NULL) != 1)
+            continue;
+        if (recv(peer, packet, sizeof packet, MSG_WAITALL) != sizeof packet || heard - said >= most)
+            return arg; /* more than is allowed */
+        came_us[heard++ % WAITING] = now_us;
+    }
+    return NULL;
+}
+
+/* Paho has a limit of its own, at which each message waits for up to a second. */
+START_TEST(a_small_receive_maximum_costs_round_trips_and_no_more)
+{
+    static const unsigned maxima[] = {1, 10, 20};
+    pthread_t broker;
+    void *wrong = NULL;
+    start(MQTT_5);
+    WELCOME(0x21, 0, (uint8_t)maxima[_i]);
+    ck_assert_int_eq(setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
+    ck_assert_int_eq(
+        pthread_create(&broker, NULL, acknowledge_late, (void *)(uintptr_t)&maxima[_i]), 0);
+    const int64_t start_ms = probe_now_ms();
+    for (uint64_t token = 1; token <= PACED; token++)
+        submit(token, 1, false, 1);
+    PROBE_UNTIL(&probe, probe.ok == PACED, 4 * SOON_MS);
+    const int64_t took_ms = probe_now_ms() - start_ms;
+    pthread_join(broker, &wrong);
+    ck_assert_ptr_null(wrong);
+    printf("Receive Maximum %u, round trips of %d ms: %d messages/s\n", maxima[_i], FLIGHT_MS,
+           (int)(PACED * 1000 / (took_ms > 0 ? took_ms : 1)));
+    ck_assert_int_lt(took_ms,
+                     4 * PACED); /* sanitizers, and a machine that has other things to do */
     stop();
 }
 
@@ -376,6 +439,7 @@ int main(void)
     ADD(s, what_is_under_way_comes_back_when_the_version_changes);
     ADD(s, session_and_keep_alive_are_asked_for);
     ADD(s, the_receive_maximum_bounds_what_is_under_way);
+    LOOP(s, a_small_receive_maximum_costs_round_trips_and_no_more, 3);
     ADD(s, qos_retain_and_size_go_as_far_as_the_broker_goes);
     ADD(s, a_lowered_qos_counts_at_a_loss);
     ADD(s, the_keep_alive_of_the_broker_counts);
