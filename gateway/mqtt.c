@@ -345,6 +345,7 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
                                   .body = body_ref(request->body)};
     it->request = request->type;
     it->wire_qos = request->qos;
+    it->subscription = request->subscription;
     it->cost = cost;
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);

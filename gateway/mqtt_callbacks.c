@@ -382,6 +382,7 @@ static struct item *message_item(struct mqtt *m, const char *topic, size_t len,
                                   .retain = message->retained != 0,
                                   .expiry_s = v5_expiry_s(&message->properties),
                                   .topic = bytes_of(it->text, len)};
+    v5_take_identifiers(&message->properties, &it->event);
     const size_t payload = message->payloadlen > 0 ? (size_t)message->payloadlen : 0;
     it->cost = len + payload;
     if (payload > 0) {

@@ -59,6 +59,7 @@ static void give_to_paho(struct mqtt *m, struct item *it)
                             it->event.retain && !m->limits.no_retain, &options);
         break;
     case UP_SUBSCRIBE:
+        v5_identify(m, it->subscription, &options.properties);
         rc = MQTTAsync_subscribe(m->worker.handle, it->text, it->event.qos, &options);
         break;
     case UP_UNSUBSCRIBE:
@@ -66,6 +67,7 @@ static void give_to_paho(struct mqtt *m, struct item *it)
         break;
     }
     keep_giving(m, NULL);
+    MQTTProperties_free(&options.properties);
     body_unref(body);
     const bool ours = rc == MQTTASYNC_BAD_UTF8_STRING || rc == MQTTASYNC_BAD_QOS;
     if (rc != MQTTASYNC_SUCCESS)

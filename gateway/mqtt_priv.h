@@ -73,12 +73,13 @@ struct item {
         event; /* for the loop; of a PUBLISH with topic and body until it has gone well */
     enum up_request_type request;
     enum item_state state;
-    unsigned packet_id; /* of a spooled PUBLISH of QoS 2 inside Paho */
-    uint8_t wire_qos;   /* of a PUBLISH: with what the broker gets it, once it is given to Paho */
-    bool too_large;     /* for the broker */
-    bool refused;       /* for want of room or a connection, when it was submitted */
-    size_t cost;        /* octets of topic and body, charged to the queue or the inbox */
-    char text[];        /* topic, filter or reason; terminated */
+    unsigned packet_id;    /* of a spooled PUBLISH of QoS 2 inside Paho */
+    uint32_t subscription; /* of a SUBSCRIBE: its identifier */
+    uint8_t wire_qos; /* of a PUBLISH: with what the broker gets it, once it is given to Paho */
+    bool too_large;   /* for the broker */
+    bool refused;     /* for want of room or a connection, when it was submitted */
+    size_t cost;      /* octets of topic and body, charged to the queue or the inbox */
+    char text[];      /* topic, filter or reason; terminated */
 };
 
 /* What Paho's callbacks have to tell the worker. */

@@ -9,6 +9,7 @@
 enum {
     PACKET_MAX = 268435460, /* of any MQTT packet */
     FIRST_ERROR = 0x80,
+    IDENTIFIER_MAX = 268435455,
 };
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -53,6 +54,8 @@ void v5_take_limits(struct mqtt *m, const MQTTProperties *connack)
         l->max_packet_bytes = number(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
     if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS))
         l->max_qos = (uint8_t)(number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1);
+    l->no_identifiers = has(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) &&
+                        number(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) == 0;
     l->no_retain = has(connack, MQTTPROPERTY_CODE_RETAIN_AVAILABLE) &&
                    number(connack, MQTTPROPERTY_CODE_RETAIN_AVAILABLE) == 0;
 }
@@ -71,6 +74,29 @@ uint32_t v5_expiry_s(const MQTTProperties *message)
         return 0;
     const uint32_t s = number(message, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL);
     return s > 0 ? s : 1; /* it has just come: give it its last second */
+}
+
+void v5_take_identifiers(const MQTTProperties *message, struct up_event *event)
+{
+    MQTTProperties *const p = (MQTTProperties *)(uintptr_t)message;
+    const int n = MQTTProperties_propertyCount(p, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER);
+    if (n <= 0 || n > UP_SUBSCRIPTIONS_MAX)
+        return;
+    for (int i = 0; i < n; i++) {
+        event->subscriptions[i] = (uint32_t)MQTTProperties_getNumericValueAt(
+            p, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, i);
+    }
+    event->n_subscriptions = (uint8_t)n;
+}
+
+void v5_identify(const struct mqtt *m, uint32_t id, MQTTProperties *properties)
+{
+    MQTTProperty one = {.identifier = MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER};
+    if (m->dial.version != MQTTVERSION_5 || m->limits.no_identifiers || id == 0 ||
+        id > IDENTIFIER_MAX)
+        return;
+    one.value.integer4 = id;
+    MQTTProperties_add(properties, &one);
 }
 
 /* ---- reasons --------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ struct limits {
     uint32_t max_packet_bytes;
     uint8_t max_qos;
     bool no_retain;
+    bool no_identifiers; /* of subscriptions */
 };
 
 /* Everything that MQTT and our options allow. */
@@ -31,6 +32,10 @@ unsigned v5_keepalive_s(const MQTTProperties *connack, unsigned ours);
 
 /* Seconds until the message is not worth delivering any more; 0: it always is. */
 uint32_t v5_expiry_s(const MQTTProperties *message);
+/* Which subscriptions the copy is for. */
+void v5_take_identifiers(const MQTTProperties *message, struct up_event *event);
+/* Adds the identifier of a subscription, if the broker has such. */
+void v5_identify(const struct mqtt *m, uint32_t id, MQTTProperties *properties);
 
 /* Why a CONNECT was refused, or a connection ended by a DISCONNECT; NULL: no such code. */
 const char *v5_refusal(int reason);

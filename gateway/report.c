@@ -181,6 +181,7 @@ static void put_shared(struct page *page, const struct shared_gauges *s)
     page_put(page, "filters", s->filters);
     page_put(page, "covered", s->covered);
     page_put(page, "unmatched", s->unmatched);
+    page_put(page, "copies", s->copies);
     page_put(page, "wills", s->wills);
     page_put(page, "wills_refused", s->wills_refused);
     page_put(page, "wills_dropped", s->wills_dropped);

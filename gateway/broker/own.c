@@ -291,6 +291,8 @@ static void on_message(struct own *o, const struct up_event *event)
         o->unasked++;
         return;
     }
+    if (event->n_subscriptions > 0 && !up_is_first_copy(event, own_first_match(o, event->topic)))
+        return;
     o->recipient =
         (struct sn_recipient){.client = o->client, .qos = event->qos, .retain = event->retain};
     o->has_message = true;

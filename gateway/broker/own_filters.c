@@ -36,6 +36,7 @@ static struct own_filter *filter_new(struct own *o, struct bytes text)
         memcpy(f->text, text.data, text.len);
     f->replay_ms = INT64_MIN;
     list_init(&f->link);
+    f->id = ++o->next_filter;
     list_push_back(&o->filters, &f->link);
     o->n_filters++;
     return f;
@@ -94,6 +95,7 @@ static bool call_new(struct own *o, struct own_filter *f, enum own_call_type typ
         .token = call->id,
         .topic = own_filter_text(f),
         .qos = qos,
+        .subscription = f->id,
     };
     if (!own_ask(o, &request)) {
         own_release(o, call, sizeof *call);
@@ -321,6 +323,18 @@ void own_filters_clear(struct own *o, bool session_stays)
             own_record(o, SN_REC_SUBSCRIPTION_GONE, own_filter_text(f), 0);
         filter_free(o, f);
     }
+}
+
+uint32_t own_first_match(const struct own *o, struct bytes topic)
+{
+    uint32_t first = 0;
+    list_foreach (link, &o->filters) {
+        const struct own_filter *f = filter_at(link);
+        if (f->held && !f->leaving && (first == 0 || f->id < first) &&
+            topics_match(own_filter_text(f), topic))
+            first = f->id;
+    }
+    return first;
 }
 
 bool own_wants_retained(struct own *o, struct bytes topic)

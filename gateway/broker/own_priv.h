@@ -78,6 +78,7 @@ struct own_filter {
     bool owed;    /* granted while the broker was away: its retained messages are wanted */
     bool refused; /* by the broker, in this connection */
     uint8_t granted;
+    uint32_t id; /* subscription identifier */
     uint32_t n_calls;
     int64_t replay_ms; /* retained messages are for the node until then ... */
     int64_t opened_ms; /* ... as it has asked then */
@@ -112,6 +113,8 @@ void own_resubscribe_missed(struct own *o);
 void own_filters_clear(struct own *o, bool session_stays);
 /* Calls that will not be answered. */
 void own_calls_over(struct own *o);
+/* Of the filters that match, the lowest id that the broker has; 0: none. */
+uint32_t own_first_match(const struct own *o, struct bytes topic);
 /* Has the node asked for retained messages that this is one of? */
 bool own_wants_retained(struct own *o, struct bytes topic);
 
@@ -192,6 +195,7 @@ struct own {
     struct list publishes; /* struct own_publish */
     struct list wills;     /* struct own_due_will */
     uint32_t next_call;
+    uint32_t next_filter;
     uint16_t next_will_token;
     struct list *told; /* of filters recorded whole: the next one, or NULL */
 

@@ -92,7 +92,9 @@ bool own_peek_upstream(struct own *o, struct up_request *out)
 
 void own_done_upstream(struct own *o)
 {
-    body_unref(first_of(&o->requests)->request.body);
+    struct own_item *item = first_of(&o->requests);
+    assert(item != NULL);
+    body_unref(item->request.body);
     drop_first(o, &o->requests);
 }
 

@@ -318,6 +318,10 @@ static void on_message(struct shared *s, const struct up_event *event)
 {
     assert(!s->has_message); /* the previous one must have been taken */
     collect_recipients(s, event->topic, event->qos, event->retain);
+    if (!up_is_first_copy(event, s->match_first)) {
+        s->copies++;
+        return;
+    }
     if (s->n_recipients == 0) {
         s->unmatched++;
         return;
@@ -372,6 +376,7 @@ struct shared_gauges shared_gauges(const struct shared *s)
         .filters = s->n_filters,
         .covered = s->n_covered,
         .unmatched = s->unmatched,
+        .copies = s->copies,
         .wills = s->wills_published,
         .wills_refused = s->wills_refused,
         .wills_dropped = s->wills_dropped,

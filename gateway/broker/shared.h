@@ -83,6 +83,7 @@ struct shared_gauges {
     uint32_t filters;       /* distinct filters of all sessions */
     uint32_t covered;       /* of these, the ones that the broker need not have */
     uint64_t unmatched;     /* messages from the broker that nobody wanted, since start */
+    uint64_t copies;        /* for another subscription, of messages that one copy is enough of */
     uint64_t wills;         /* published for lost nodes, since start */
     uint64_t wills_refused; /* by the broker */
     uint64_t wills_dropped; /* for want of memory */

@@ -271,6 +271,7 @@ struct shared {
     size_t n_recipients, cap_recipients;
     uint32_t match; /* number of the message being matched, never 0 */
     uint8_t match_qos;
+    uint32_t match_first; /* the lowest id of the filters that matched and that the broker has */
     bool match_retained;
     uint64_t match_hash;
     bool has_message; /* `message` is waiting to be taken */
@@ -287,6 +288,7 @@ struct shared {
     bool accepting; /* what is published is taken without it */
     uint64_t memory_bytes;
     uint64_t unmatched;
+    uint64_t copies;
     uint64_t wills_published;
     uint64_t wills_refused;
     uint64_t wills_dropped;

@@ -98,8 +98,11 @@ static void reckon_qos(struct sub *sub)
 
 bool send_subscribe(struct shared *s, struct filter *f)
 {
-    const struct up_request request = {
-        .type = UP_SUBSCRIBE, .token = f->id, .topic = filter_text(f), .qos = UPSTREAM_QOS};
+    const struct up_request request = {.type = UP_SUBSCRIBE,
+                                       .token = f->id,
+                                       .topic = filter_text(f),
+                                       .qos = UPSTREAM_QOS,
+                                       .subscription = f->id};
     if (!ask_upstream(s, &request))
         return false;
     f->in_flight = true;
@@ -368,6 +371,8 @@ static struct sn_recipient *recipient_of(struct shared *s, struct session *n)
  * gets one copy at the highest QoS that its matching filters were granted. */
 static void match_filter(struct shared *s, struct filter *f)
 {
+    if (f->held == HELD_YES && (s->match_first == 0 || f->id < s->match_first))
+        s->match_first = f->id;
     list_foreach (link, &f->subs) {
         struct sub *sub = sub_at_filter(link);
         if (s->match_retained && !replay_wants(s, sub, s->match_hash))
@@ -384,6 +389,7 @@ void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool 
     s->n_recipients = 0;
     if (++s->match == 0)
         s->match = 1;
+    s->match_first = 0;
     s->match_qos = qos;
     s->match_retained = retained;
     s->match_hash = retained ? hash_bytes(&s->config.hash_seed, topic) : 0;

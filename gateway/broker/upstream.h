@@ -21,6 +21,9 @@
  * (token 0) or wills. */
 enum { UP_TOKEN_BITS = 16 };
 
+/* Of one copy of a message; one with more counts as one without. */
+enum { UP_SUBSCRIPTIONS_MAX = 8 };
+
 /* ---- session -> connection ------------------------------------------------------------------- */
 
 enum up_request_type { UP_PUBLISH, UP_SUBSCRIBE, UP_UNSUBSCRIBE };
@@ -28,14 +31,15 @@ enum up_request_type { UP_PUBLISH, UP_SUBSCRIBE, UP_UNSUBSCRIBE };
 /* Borrowed until done; the connection copies the topic and references the body. */
 struct up_request {
     enum up_request_type type;
-    uint64_t token;     /* comes back with the answer */
-    struct bytes topic; /* name or filter */
-    struct body *body;  /* PUBLISH; NULL = empty */
-    uint8_t qos;        /* PUBLISH, SUBSCRIBE */
-    bool retain;        /* PUBLISH */
-    uint64_t spooled;   /* PUBLISH: its number in the spool, which comes back; 0: it is live */
-    uint64_t client;    /* PUBLISH: whose it is, for the order (port.h); 0: nobody's */
-    bool will;          /* PUBLISH: the client's will */
+    uint64_t token;        /* comes back with the answer */
+    struct bytes topic;    /* name or filter */
+    struct body *body;     /* PUBLISH; NULL = empty */
+    uint8_t qos;           /* PUBLISH, SUBSCRIBE */
+    bool retain;           /* PUBLISH */
+    uint64_t spooled;      /* PUBLISH: its number in the spool, which comes back; 0: it is live */
+    uint64_t client;       /* PUBLISH: whose it is, for the order (port.h); 0: nobody's */
+    bool will;             /* PUBLISH: the client's will */
+    uint32_t subscription; /* SUBSCRIBE: its identifier, where MQTT 5 is spoken; 0: none */
 };
 
 /* ---- connection -> session ------------------------------------------------------------------- */
@@ -69,13 +73,27 @@ struct up_event {
     struct bytes topic;    /* the same: the message comes back with it, unless it is `spooled` */
     struct body *body;     /* the same; NULL = empty */
     uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
-    uint32_t expiry_s;     /* MESSAGE: not worth delivering after so long; 0: it always is */
-    const char *why;       /* DISCONNECTED */
-    bool refused;          /* the same: the broker has answered, and its answer was no, ... */
-    uint8_t code;          /* ... with this CONNACK return code (MQTT 5: reason code) */
-    bool taken_over;       /* DISCONNECTED: another client has come with our client id */
-    const char *address;   /* CONNECTED, DISCONNECTED: of which of the broker's addresses; or NULL */
-    uint8_t version;       /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
+    /* MESSAGE: the identifiers of the subscriptions that this copy is for. 0 of them: not known. */
+    uint32_t subscriptions[UP_SUBSCRIPTIONS_MAX];
+    uint8_t n_subscriptions;
+    uint32_t expiry_s;   /* MESSAGE: not worth delivering after so long; 0: it always is */
+    const char *why;     /* DISCONNECTED */
+    bool refused;        /* the same: the broker has answered, and its answer was no, ... */
+    uint8_t code;        /* ... with this CONNACK return code (MQTT 5: reason code) */
+    bool taken_over;     /* DISCONNECTED: another client has come with our client id */
+    const char *address; /* CONNECTED, DISCONNECTED: of which of the broker's addresses; or NULL */
+    uint8_t version;     /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
 };
+
+/* Several subscriptions of one session that match a topic may bring a copy each (brokers of MQTT 5 do
+ * that). Does this one stand for all? `first`: the identifier of one of them that the broker is known to
+ * have, chosen in the same way each time; 0: there is none. */
+static inline bool up_is_first_copy(const struct up_event *message, uint32_t first)
+{
+    bool is_first = message->n_subscriptions == 0 || message->retain || first == 0;
+    for (unsigned i = 0; i < message->n_subscriptions; i++)
+        is_first |= message->subscriptions[i] == first;
+    return is_first;
+}
 
 #endif
