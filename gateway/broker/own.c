@@ -125,6 +125,7 @@ static void on_open(struct own *o, const struct sn_request *request)
     o->opening = true;
     o->barred = false;
     o->deciding = false;
+    o->settled = false;
     o->strikes = 0;
     deadline_disarm(&o->deadlines, &o->timers[DL_DECIDE]);
     body_unref(o->id);

@@ -14,6 +14,7 @@ enum {
     RENEW_EVERY_MS = 10000, /* and not more often than that */
     DECIDE_MS = 1000,
     STRIKES_MAX = 2,
+    STRIKES_OF_NEWCOMER = 3,
 };
 
 bool own_is_busy(const struct own *o)
@@ -188,7 +189,8 @@ static void on_refused(struct own *o, const struct up_event *event)
 }
 
 /* Another gateway that speaks for the client and this one would end each other's connections for
- * ever: so would a broker that is in trouble, but then others are lost, too. */
+ * ever: so would a broker that is in trouble, but then others are lost, too. Both count; the client is
+ * with the one that it came to last, so that one has more patience. */
 static void on_lost(struct own *o)
 {
     const bool lasted = o->now_ms - o->connack_ms > OWN_TAKEN_OVER_MS;
@@ -196,8 +198,9 @@ static void on_lost(struct own *o)
     deadline_disarm(&o->deadlines, &o->timers[DL_RENEW]);
     if (o->now_ms < o->trouble_ms)
         return;
+    o->settled = o->settled || lasted;
     o->strikes = lasted ? 0 : (uint8_t)(o->strikes + 1);
-    if (o->strikes < STRIKES_MAX)
+    if (o->strikes < (o->settled ? STRIKES_MAX : STRIKES_OF_NEWCOMER))
         return;
     own_link_end(o, OWN_DISCONNECT);
     o->deciding = true;

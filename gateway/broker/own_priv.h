@@ -183,6 +183,7 @@ struct own {
     uint8_t link;          /* enum own_link */
     bool link_clean;       /* as it was asked for */
     bool deciding;         /* was somebody else, or the broker itself, that ended it? */
+    bool settled;          /* a connection has lasted since the client came */
     uint8_t strikes;       /* connections in a row that did not last */
     struct will will;      /* the client's */
     struct will link_will; /* the connection's */

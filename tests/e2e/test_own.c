@@ -309,7 +309,7 @@ START_TEST(a_client_that_somebody_else_speaks_for_is_let_go)
     start(OWN);
     node_connect(&node, "dev");
     snprintf(command, sizeof command,
-             "timeout 3 mosquitto_sub -V 5 -p %u -i dev -t nothing >/dev/null 2>&1", broker.port);
+             "timeout 10 mosquitto_sub -V 5 -p %u -i dev -t nothing >/dev/null 2>&1", broker.port);
     ck_assert_int_ne(system(command), -1);
     node_expect(&node, "02 18");
     stop();

@@ -475,6 +475,34 @@ START_TEST(two_connections_in_a_row_that_did_not_last_were_ended_by_somebody_els
 
 END_TEST
 
+/* Each ends the other's connection. The node is with the one that it came to last. */
+START_TEST(of_two_that_speak_for_a_client_the_elder_gives_way)
+{
+    struct own_life elder = own_opened(false, NULL);
+    struct own_life newcomer = own_begin();
+    own_opens(&newcomer, OWN_KEY, false, NULL);
+    own_connects(&newcomer, false);
+    own_said(&newcomer);
+    own_loses(&elder);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_str_eq(own_said(&elder), "");
+        own_connects(&elder, true);
+        own_loses(&newcomer);
+        ck_assert_str_eq(own_said(&newcomer), "");
+        own_connects(&newcomer, true);
+        own_loses(&elder);
+    }
+    ck_assert_str_eq(own_said(&elder), "disconnect");
+    own_pass_time(&elder, 1000);
+    ck_assert_str_eq(own_said(&elder), "closed");
+    own_pass_time(&newcomer, 600000);
+    ck_assert_str_eq(own_said(&newcomer), "");
+    own_end(&elder);
+    own_end(&newcomer);
+}
+
+END_TEST
+
 START_TEST(connections_that_lasted_in_between_are_no_sign)
 {
     struct own_life l = own_opened(false, NULL);
@@ -564,6 +592,7 @@ int main(void)
     TCase *others = tcase_create("others");
     tcase_add_test(others, taken_over_says_the_broker_and_it_is_not_taken_back);
     tcase_add_test(others, two_connections_in_a_row_that_did_not_last_were_ended_by_somebody_else);
+    tcase_add_test(others, of_two_that_speak_for_a_client_the_elder_gives_way);
     tcase_add_test(others, connections_that_lasted_in_between_are_no_sign);
     tcase_add_test(others, a_broker_in_trouble_is_no_sign);
     tcase_add_test(others, the_client_itself_may_come_back_at_any_time);
