@@ -249,12 +249,10 @@ static int connects(const struct addrinfo *to)
     return error;
 }
 
-static void examine_broker(struct doctor *d)
+static void examine_address(struct doctor *d, const char *address)
 {
-    const char *address = d->config->brokers[0].address;
     char host[256];
     char port[8];
-    fprintf(d->out, "[broker]\n");
     if (!split(address, host, port))
         return;
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -277,6 +275,18 @@ static void examine_broker(struct doctor *d)
                    address);
     else
         doctor_bad(d, "%s: %s.", address, strerror(error));
+}
+
+/* Each of a list: the second is of no use if it is not there when the first is gone. */
+static void examine_broker(struct doctor *d)
+{
+    fprintf(d->out, "[broker]\n");
+    char *const list = strdup(d->config->brokers[0].address);
+    char *rest = NULL;
+    for (char *one = list != NULL ? strtok_r(list, ", ", &rest) : NULL; one != NULL;
+         one = strtok_r(NULL, ", ", &rest))
+        examine_address(d, one);
+    free(list);
 }
 
 /* ---- all of it --------------------------------------------------------------------------------- */
