@@ -344,8 +344,10 @@ void app_own_over(void *owner, struct sink *sink)
     struct app *a = owner;
     if (sink->mqtt != NULL)
         mqtt_close(sink->mqtt, false);
-    if (a->pump.store != NULL)
+    if (a->pump.store != NULL) { /* the next one of that number begins with nothing */
+        store_packets_clear(a->pump.store, sink->number);
         store_sink_gone(a->pump.store, sink->number);
+    }
     let_go(a, container_of(sink, struct own_sink, sink));
 }
 
