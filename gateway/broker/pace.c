@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/pace.h"
+
+#include "base/clock.h"
+
+enum { WHOLE = 1000 /* thousandths */, MINUTE_MS = 60000 };
+
+/* ---- buckets --------------------------------------------------------------------------------- */
+
+static int64_t capacity(const struct pace_bucket *b)
+{
+    return b->per_ms * WHOLE;
+}
+
+static void fill(struct pace_bucket *b, int64_t passed_ms)
+{
+    if (b->per_ms == 0)
+        return;
+    const int64_t missing = capacity(b) - b->level;
+    if (passed_ms > missing / b->per_ms)
+        b->level = capacity(b);
+    else
+        b->level += passed_ms * b->per_ms;
+}
+
+/* Milliseconds until it has enough. */
+static int64_t wait_ms(const struct pace_bucket *b, int64_t wanted)
+{
+    if (b->per_ms == 0)
+        return 0;
+    const int64_t enough = wanted < capacity(b) ? wanted : capacity(b);
+    return b->level >= enough ? 0 : (enough - b->level + b->per_ms - 1) / b->per_ms;
+}
+
+static void spend(struct pace_bucket *b, int64_t amount)
+{
+    if (b->per_ms > 0)
+        b->level -= amount;
+}
+
+static int64_t octets(size_t bytes)
+{
+    return (int64_t)(bytes + PACE_OVERHEAD) * WHOLE;
+}
+
+/* ---- the time of day ------------------------------------------------------------------------- */
+
+bool pace_is_limited(const struct pace_config *config)
+{
+    return config->messages > 0 || config->bytes > 0 || config->collect_ms > 0 ||
+           config->n_quiet > 0;
+}
+
+bool pace_is_quiet_at(const struct pace_config *config, unsigned minute)
+{
+    for (unsigned i = 0; i < config->n_quiet; i++) {
+        const struct pace_hours h = config->quiet[i];
+        const bool behind = minute >= h.from;
+        const bool before = minute < h.to;
+        if (h.from < h.to ? behind && before : behind || before)
+            return true;
+    }
+    return false;
+}
+
+static void become_quiet(struct pace *p)
+{
+    p->quiet = true;
+    p->opened = false;
+    if (p->config.collect_ms > 0)
+        p->open = false;
+}
+
+/* From that minute on. */
+static int64_t until_quiet_ms(const struct pace_config *config, unsigned minute)
+{
+    unsigned n = 0;
+    while (n < PACE_DAY && !pace_is_quiet_at(config, (minute + n) % PACE_DAY))
+        n++;
+    return (int64_t)n * MINUTE_MS;
+}
+
+/* The time in between may be shorter than the interval of windows: it has one all the same, and early
+ * enough. */
+static void end_quiet(struct pace *p, unsigned minute)
+{
+    const bool collects = p->config.collect_ms > 0;
+    const int64_t spread_ms = time_min(collects ? p->config.collect_ms : PACE_BEGIN_MS,
+                                       until_quiet_ms(&p->config, minute) / 2);
+    const int64_t at_ms = time_add(p->now_ms, (int64_t)rng_below(&p->rng, (uint64_t)spread_ms));
+    p->quiet = false;
+    if (collects)
+        p->open_ms = time_add(at_ms, 1);
+    else if (p->told)
+        p->begin_ms = at_ms;
+}
+
+void pace_wall(struct pace *p, int64_t now_ms, unsigned minute)
+{
+    pace_advance(p, now_ms);
+    const bool quiet = pace_is_quiet_at(&p->config, minute);
+    if (quiet && !p->quiet)
+        become_quiet(p);
+    else if (!quiet && p->quiet)
+        end_quiet(p, minute);
+    p->told = true;
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+void pace_init(struct pace *p, const struct pace_config *config, int64_t now_ms)
+{
+    *p = (struct pace){.config = *config,
+                       .now_ms = now_ms,
+                       .messages = {.per_ms = config->messages},
+                       .bytes = {.per_ms = (int64_t)config->bytes},
+                       .open_ms = TIME_NEVER,
+                       .begin_ms = now_ms,
+                       .open = config->collect_ms == 0,
+                       .quiet = config->n_quiet > 0};
+    rng_seed(&p->rng, config->seed);
+    p->messages.level = capacity(&p->messages);
+    p->bytes.level = capacity(&p->bytes);
+    if (config->collect_ms > 0)
+        p->open_ms =
+            time_add(now_ms + 1, (int64_t)rng_below(&p->rng, (uint64_t)config->collect_ms));
+}
+
+void pace_advance(struct pace *p, int64_t now_ms)
+{
+    if (now_ms > p->now_ms) {
+        fill(&p->messages, now_ms - p->now_ms);
+        fill(&p->bytes, now_ms - p->now_ms);
+        p->now_ms = now_ms;
+    }
+    if (p->open || p->quiet || p->now_ms < p->open_ms)
+        return;
+    p->open = true;
+    p->opened = true;
+}
+
+bool pace_has_opened(struct pace *p)
+{
+    const bool opened = p->opened;
+    p->opened = false;
+    return opened;
+}
+
+/* Windows that nobody could use are left out, and the others stay where they are. */
+static void skip_windows(struct pace *p)
+{
+    const int64_t every_ms = p->config.collect_ms;
+    if (every_ms > 0 && p->open_ms <= p->now_ms)
+        p->open_ms += ((p->now_ms - p->open_ms) / every_ms + 1) * every_ms;
+}
+
+void pace_collected(struct pace *p)
+{
+    if (p->config.collect_ms == 0)
+        return;
+    p->open = false;
+    skip_windows(p);
+}
+
+/* ---- leaving --------------------------------------------------------------------------------- */
+
+int64_t pace_when(const struct pace *p, size_t bytes)
+{
+    if (p->quiet)
+        return TIME_NEVER;
+    const int64_t bucket_ms =
+        time_max(wait_ms(&p->messages, WHOLE), wait_ms(&p->bytes, octets(bytes)));
+    int64_t when_ms = time_max(time_add(p->now_ms, bucket_ms), p->begin_ms);
+    if (!p->open)
+        when_ms = time_max(when_ms, p->open_ms);
+    return when_ms;
+}
+
+void pace_take(struct pace *p, size_t bytes)
+{
+    spend(&p->messages, WHOLE);
+    spend(&p->bytes, octets(bytes));
+}
+
+int64_t pace_next_deadline(const struct pace *p)
+{
+    return p->open || p->quiet ? TIME_NEVER : p->open_ms;
+}
