@@ -201,6 +201,8 @@ static void put_spool(struct page *page, const struct spool_gauges *s)
     page_put(page, "refused", s->refused);
     page_put(page, "expired", s->expired);
     page_put(page, "dropped", s->dropped);
+    page_put(page, "paced_drops", s->paced_drops);
+    page_put(page, "paced_refused", s->paced_refused);
     page_put(page, "lost", s->lost);
     page_put(page, "memory_bytes", s->memory_bytes);
     page_end(page);

@@ -79,9 +79,22 @@ static void pass_live(struct spool *s, const struct up_request *r)
     owner_settle(s, o);
 }
 
+/* Nobody waits for a word about QoS 0, and its node need not stop sending. */
+static void refuse_paced(struct spool *s, const struct up_request *r)
+{
+    if (r->qos == 0 && !r->will) {
+        s->gauges.paced_drops++;
+        return;
+    }
+    s->gauges.paced_refused++;
+    refuse(s, r);
+}
+
 static void pass(struct spool *s, const struct up_request *r)
 {
-    if (r->qos > 0)
+    if (!meter_lets_pass(s, r))
+        refuse_paced(s, r);
+    else if (r->qos > 0)
         pass_live(s, r);
     else if (!pass_on(s, r))
         refuse_away(s, r);
@@ -99,12 +112,13 @@ static void submit_publish(struct spool *s, const struct up_request *r)
 {
     const struct owner *o = owner_find(s, r->client);
     const bool queues = o != NULL && o->spooled > 0 && !is_beyond_reach(s, o);
-    /* QoS 0 keeps its place behind what its client has sent before, if there is room for it. */
-    const bool in_place = queues && s->up && s->usable;
+    /* QoS 0 keeps its place behind what its client has sent before, if there is room for it: not for
+     * the hours that limits make of it. */
+    const bool in_place = queues && s->up && s->usable && !s->metered;
     const bool worth = is_worth(s, r->qos, r->will) || in_place;
     const bool behind = worth && queues;
     /* A will is repeated by nobody: its session, which has ended, is not stored any more. */
-    const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up);
+    const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up || s->metered);
     if (!wanted && s->up) {
         pass(s, r);
         return;
@@ -367,6 +381,10 @@ struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
     s->pause_until = INT64_MIN;
     s->fetch_retry = INT64_MIN;
     s->unreadable_ms = TIME_NEVER;
+    s->metered = pace_is_limited(&config->pace);
+    pace_init(&s->pace, &config->pace, now_ms);
+    if (s->metered)
+        s->config.hold_ms = 0; /* the pace is not the nodes' to keep */
     hmap_init(&s->owners);
     hmap_init(&s->messages);
     hmap_init(&s->live);
@@ -407,6 +425,7 @@ void spool_advance(struct spool *s, int64_t now_ms)
 {
     if (now_ms > s->now_ms)
         s->now_ms = now_ms;
+    meter_advance(s);
     answer_overdue(s);
 }
 
@@ -414,7 +433,7 @@ void spool_advance(struct spool *s, int64_t now_ms)
  * again. */
 int64_t spool_next_deadline(const struct spool *s)
 {
-    const int64_t times[] = {s->accepting_until, s->pause_until, s->fetch_retry};
+    const int64_t times[] = {s->accepting_until, s->pause_until, s->fetch_retry, meter_next(s)};
     int64_t next = next_overdue(s);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         if (times[i] > s->now_ms)

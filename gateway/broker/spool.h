@@ -52,6 +52,14 @@
  * hears nothing repeats. Behind a broker that does not even take one message per client in that time,
  * the spool grows, as without a broker.
  *
+ * Limits. With a rate, windows or quiet hours (`pace`), QoS 1 and 2 and wills always go through the
+ * spool, and are answered when they are committed: no node waits for the pace. They leave when it lets
+ * them, in the order above. QoS 0 is spooled like them (`qos_0`), or has what the others leave over:
+ * it passes when the pace lets it and nothing that could be sent waits, and is dropped otherwise,
+ * without a word to its node. While the store is not usable, QoS 1 and 2 pass in the same way, or are
+ * refused. What has once been given to the connection is not held up any more, and goes again after it
+ * was lost. Messages to nodes, SUBSCRIBE and UNSUBSCRIBE are not limited.
+ *
  * What comes back from the connection is kept in memory whatever `max_memory_bytes` says: it was in
  * the connection's queue before, whose bounds hold for it.
  *
@@ -67,6 +75,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 
+#include "broker/pace.h"
 #include "broker/upstream.h"
 #include "mqttsn/record.h"
 
@@ -86,7 +95,8 @@ struct spool_config {
     unsigned window;       /* spooled messages given to the connection at once; default 128 */
     size_t max_memory_bytes; /* of spooled messages kept in memory too; default 4 MiB */
     int64_t hold_ms; /* how long an answer is held back at most, well below the nodes' T_retry;
-                                  default 5 s, 0: not at all */
+                                  default 5 s, 0: not at all; with limits never */
+    struct pace_config pace; /* of what leaves for the broker; default none */
 };
 
 struct spool_config spool_defaults(void);
@@ -124,6 +134,9 @@ void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch);
  * are passed on live, or refused: so are those of a client whose earlier messages are in the spool,
  * until nothing could be read from the store for a minute. Then these must wait, and new ones pass. */
 void spool_usable(struct spool *s, int64_t now_ms, bool usable);
+
+/* It is that minute of the day (pace.h). */
+void spool_wall(struct spool *s, int64_t now_ms, unsigned minute);
 
 struct spool_row {
     uint64_t number;
@@ -182,8 +195,10 @@ struct spool_gauges {
     uint64_t away;    /* the same: the connection is away, and the store not usable or QoS 0 */
     uint64_t refused; /* by the broker */
     uint64_t expired;
-    uint64_t dropped; /* by drop-oldest */
-    uint64_t lost;    /* the store had them no more */
+    uint64_t dropped;       /* by drop-oldest */
+    uint64_t paced_drops;   /* of QoS 0, for the limits' sake */
+    uint64_t paced_refused; /* to nodes, the same, the store not being usable */
+    uint64_t lost;          /* the store had them no more */
     uint64_t memory_bytes;
 };
 

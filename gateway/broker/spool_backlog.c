@@ -167,6 +167,7 @@ void message_done(struct spool *s, struct message *m)
     refund(s, m->bytes);
     record_gone(s, m->number);
     earn_room(s);
+    meter_gone(s, m->number);
     if (may_be_fetched(s, m))
         become_ghost(m);
     else
@@ -294,6 +295,12 @@ bool take_over(struct spool *s, const struct arrival *a)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+struct message *first_ready(const struct spool *s)
+{
+    struct list *first = list_first(&s->ready);
+    return first != NULL ? first_of(container_of(first, struct owner, ready)) : NULL;
+}
+
 struct message *next_message(struct spool *s)
 {
     if (!s->up || s->now_ms < s->pause_until)
@@ -301,9 +308,9 @@ struct message *next_message(struct spool *s)
     s->window_full =
         s->gauges.in_flight >= (s->window_full ? s->config.window / 2 + 1 : s->config.window);
     while (!s->window_full && s->gauges.in_flight < s->config.window && !list_empty(&s->ready)) {
-        struct message *m = first_of(container_of(list_first(&s->ready), struct owner, ready));
+        struct message *m = first_ready(s);
         if (!is_too_old(s, m))
-            return m;
+            return meter_allows(s, m->bytes) ? m : NULL;
         drop(s, m, DROP_EXPIRED);
     }
     return NULL;
@@ -312,6 +319,8 @@ struct message *next_message(struct spool *s)
 void message_sent(struct spool *s, struct message *m)
 {
     struct owner *o = m->owner;
+    if (s->metered)
+        pace_take(&s->pace, (size_t)m->bytes);
     leave_place(s, m);
     list_push_back(&s->sent, &m->place);
     m->in_flight = true;

@@ -221,6 +221,7 @@ static void give_up_disk(struct spool *s)
     list_foreach (link, &s->absent)
         s->gauges.bytes += container_of(link, struct message, age)->bytes;
     join_ahead(s);
+    meter_lost(s);
     count_lost(s, lost);
     tell_drained(s);
 }

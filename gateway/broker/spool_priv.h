@@ -7,6 +7,7 @@
  *   spool_fetch.c     messages on disk only, and those that come back from there
  *   spool_queue.c     what waits to be taken by the neighbours, and what waits for a commit
  *   spool_hold.c      answers that are held back, so that nodes keep the broker's pace
+ *   spool_meter.c     limits of what leaves for the broker
  *
  * Numbers. Each PUBLISH of QoS 1 and 2 gets one when it is submitted, whether it is spooled or
  * passed on. Of a client's messages those passed on have lower numbers than all that are spooled
@@ -29,6 +30,7 @@
 #include "base/list.h"
 #include "base/parcels.h"
 
+#include "broker/pace.h"
 #include "broker/spool.h"
 
 /* A client with messages in the spool, or with some passed on and not answered. */
@@ -180,6 +182,10 @@ struct spool {
     struct up_event passing; /* behind them */
     bool has_passing;
     struct promises promises;
+    struct pace pace;    /* if it is `metered` */
+    bool metered;        /* there are limits */
+    uint64_t to_collect; /* in this window, of numbers up to collect_upto; 0: no window */
+    uint64_t collect_upto;
     struct list held;    /* struct held by age */
     struct list holding; /* struct owner with held ones, in turn */
     uint64_t unanswered; /* messages of nodes that wait for their answer, held ones included */
@@ -229,6 +235,8 @@ void tell_dropped(struct spool *s, enum drop kind, uint64_t total);
 bool take_over(struct spool *s, const struct arrival *a);
 /* The message whose turn it is, or NULL. */
 struct message *next_message(struct spool *s);
+/* The same, if it could be sent at any time. */
+struct message *first_ready(const struct spool *s);
 void message_sent(struct spool *s, struct message *m);
 /* It came back. */
 void message_returned(struct spool *s, struct message *m);
@@ -264,6 +272,19 @@ int64_t next_overdue(const struct spool *s);
 /* One message less. */
 void earn_room(struct spool *s);
 void held_free(struct spool *s);
+
+/* ---- spool_meter.c --------------------------------------------------------------------------- */
+
+void meter_advance(struct spool *s);
+/* The message of that number is in the spool no more. */
+void meter_gone(struct spool *s, uint64_t number);
+/* An unknown number of them. */
+void meter_lost(struct spool *s);
+/* May a message of so many octets leave now? */
+bool meter_allows(const struct spool *s, uint64_t bytes);
+/* The same for one that is not in the spool: those that are there come first. True: it is paid for. */
+bool meter_lets_pass(struct spool *s, const struct up_request *r);
+int64_t meter_next(const struct spool *s);
 
 /* ---- spool_queue.c --------------------------------------------------------------------------- */
 

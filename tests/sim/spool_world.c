@@ -213,6 +213,13 @@ void world_usable(struct world *w, bool usable)
     spool_usable(w->s, w->now_ms, usable);
 }
 
+void world_wall(struct world *w, unsigned minute)
+{
+    w->minute = minute;
+    TRACE("minute %u", minute);
+    spool_wall(w->s, w->now_ms, minute);
+}
+
 /* ---- life and death -------------------------------------------------------------------------- */
 
 static void begin_life(struct world *w)
@@ -220,6 +227,7 @@ static void begin_life(struct world *w)
     w->s = spool_new(&w->config, w->now_ms);
     REQUIRE(w->s != NULL, "out of memory");
     rows_restore(w);
+    world_wall(w, w->minute);
     world_usable(w, true);
 }
 

@@ -205,6 +205,7 @@ struct world {
     bool calm;       /* no faults any more */
     bool no_judging; /* of order and repeats */
     size_t payload;
+    unsigned minute; /* of the day, as every spool is told */
     uint64_t refused_by_broker, delivered, fetches;
     struct spool_gauges before; /* sums of former lives */
     size_t most_memory;
@@ -231,6 +232,7 @@ void world_come(struct world *w);
 void world_go(struct world *w);
 void world_pass(struct world *w, int64_t ms);
 void world_usable(struct world *w, bool usable);
+void world_wall(struct world *w, unsigned minute);
 void world_crash(struct world *w);
 /* The node submits; returns the attempt. */
 uint32_t world_publish(struct world *w, unsigned node, uint8_t qos, bool will);

@@ -52,6 +52,7 @@ static void trouble(struct world *w)
         world_pass(w, 1000 + pick(w, 3000));
         break;
     case 6:
+        world_wall(w, pick(w, PACE_DAY));
         world_ask(w);
         break;
     case 7:
@@ -112,11 +113,28 @@ static struct spool_config random_config(struct rng *rng)
     return config;
 }
 
+/* Half of the seeds have limits. */
+static struct pace_config random_limits(uint64_t seed)
+{
+    struct rng rng;
+    rng_seed(&rng, ~seed);
+    struct pace_config pace = {.seed = seed};
+    if (rng_below(&rng, 2) == 0)
+        return pace;
+    pace.messages = rng_below(&rng, 2) == 0 ? 1 + (uint32_t)rng_below(&rng, 200) : 0;
+    pace.bytes = rng_below(&rng, 3) == 0 ? 10 + rng_below(&rng, 5000) : 0;
+    pace.collect_ms = rng_below(&rng, 3) == 0 ? 1 + (int64_t)rng_below(&rng, 2000) : 0;
+    pace.quiet[0] = (struct pace_hours){(uint16_t)(1 + rng_below(&rng, PACE_DAY - 1)), 0};
+    pace.n_quiet = rng_below(&rng, 3) == 0;
+    return pace;
+}
+
 static void play(uint64_t seed)
 {
     struct rng rng;
     rng_seed(&rng, seed);
-    const struct spool_config config = random_config(&rng);
+    struct spool_config config = random_config(&rng);
+    config.pace = random_limits(seed);
     struct faults faults;
     bool *const all = (bool *)&faults;
     for (size_t i = 0; i < sizeof faults; i++)
@@ -130,6 +148,7 @@ static void play(uint64_t seed)
     }
     for (unsigned i = 0; i < STEPS; i++)
         act(w);
+    world_wall(w, 0); /* which is never quiet */
     world_end(w);
     world_free(w);
 }
