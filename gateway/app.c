@@ -26,6 +26,7 @@ void app_turn_begin(struct app *a)
 {
     uv_update_time(&a->loop);
     pump_time(&a->pump, (int64_t)uv_now(&a->loop), system_wall_ms());
+    app_tell_minute(a);
 }
 
 static int64_t next_deadline(const struct app *a)
@@ -34,6 +35,7 @@ static int64_t next_deadline(const struct app *a)
     for (size_t i = 0; i < a->config->n_brokers; i++)
         next = time_min(next, broker_watch_next_deadline(&a->brokers[i].watch));
     next = time_min(next, a->ready_ms);
+    next = time_min(next, a->minute_ms);
     if (a->stop.why != NULL)
         next = time_min(next, a->stop.step_ms);
     return next;

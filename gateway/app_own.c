@@ -272,9 +272,10 @@ static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client
     o->sink.own = own_new(&config, client, a->pump.now_ms);
     const char *name = config_broker_name(&a->config->brokers[broker]);
     bool ok = o->client_id != NULL && o->sink.own != NULL;
-    if (ok && stored) {
+    if (ok && stored)
         ok = store_sink(a->pump.store, name, client_id, &o->sink.number) == 0;
-        o->sink.spool = ok ? app_new_spool(a, &a->own_seed, OWN_MEMORY) : NULL;
+    if (ok && app_wants_spool(a, broker)) {
+        o->sink.spool = app_new_spool(a, broker, &a->own_seed, OWN_MEMORY);
         ok = o->sink.spool != NULL;
     }
     if (!ok || pump_add(&a->pump, &o->sink) != 0) {

@@ -60,6 +60,8 @@ struct app {
     struct stopping stop;
     int64_t started_ms;
     int64_t watchdog_ms; /* next beat */
+    int64_t minute;      /* since 1970, as told to the pump */
+    int64_t minute_ms;   /* when the next one begins; TIME_NEVER: nobody wants to know */
     int64_t ready_ms;    /* when links start at the latest; TIME_NEVER once they have */
     int64_t armed_ms;    /* what the timer is set to */
     bool in_batch;
@@ -94,8 +96,17 @@ void app_say_status(struct app *a);
 void app_foreign_wake(void *arg);
 /* What every connection to that broker has in common; strings are borrowed. */
 struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b);
+/* ---- app_spool.c ------------------------------------------------------------------------------- */
+
+/* Do messages for that broker go through spools? */
+bool app_wants_spool(const struct app *a, unsigned broker);
 /* NULL when out of memory. `memory`: octets of messages that it keeps in memory, 0: the default. */
-struct spool *app_new_spool(const struct app *a, const struct hash_seed *seed, size_t memory);
+struct spool *app_new_spool(const struct app *a, unsigned broker, const struct hash_seed *seed,
+                            size_t memory);
+/* From now on the pump knows the time of day, if it is of interest. */
+void app_begin_minutes(struct app *a);
+/* In every turn, so that a clock that was set shows at once. */
+void app_tell_minute(struct app *a);
 
 /* ---- app_own.c: pump.own and its like ---------------------------------------------------------- */
 

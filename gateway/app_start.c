@@ -89,24 +89,6 @@ static int start_store(struct app *a)
     return 0;
 }
 
-struct spool *app_new_spool(const struct app *a, const struct hash_seed *seed, size_t memory)
-{
-    const struct config_store *s = &a->config->store;
-    struct spool_config config = spool_defaults();
-    config.hash_seed = *seed;
-    config.log_level = a->config->gateway.log_level;
-    config.max_messages = s->spool_messages;
-    config.max_bytes = s->spool_bytes;
-    config.full = (enum spool_full)(s->spool_full - 1);
-    config.max_age_ms = s->spool_age_ms;
-    config.qos_0 = s->spool_qos_0 == SN_YES;
-    config.window = s->spool_window;
-    config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);
-    if (memory > 0)
-        config.max_memory_bytes = memory;
-    return spool_new(&config, a->pump.now_ms);
-}
-
 static int restore(struct app *a)
 {
     if (a->pump.store == NULL)
@@ -196,9 +178,10 @@ static int start_sink(struct app *a, unsigned broker, const struct hash_seed see
         rc = store_sink(a->pump.store, config_broker_name(&a->config->brokers[broker]),
                         bytes_of(NULL, 0), &s->number);
     s->shared = shared_new(&config, a->pump.now_ms);
-    if (stored)
-        s->spool = app_new_spool(a, &seeds[2], 0);
-    if (rc != 0 || s->shared == NULL || (stored && s->spool == NULL))
+    const bool spooled = app_wants_spool(a, broker);
+    if (spooled)
+        s->spool = app_new_spool(a, broker, &seeds[2], 0);
+    if (rc != 0 || s->shared == NULL || (spooled && s->spool == NULL))
         return -ENOMEM;
     return pump_add(&a->pump, s);
 }
@@ -426,6 +409,8 @@ static int start(struct app *a)
     if (rc == 0)
         rc = restore(a);
     if (rc == 0)
+        app_begin_minutes(a);
+    if (rc == 0)
         rc = start_links(a);
     if (rc == 0)
         rc = start_capture(a);
@@ -576,6 +561,7 @@ int app_run(const struct config *config)
     a->armed_ms = TIME_NEVER;
     a->ready_ms = TIME_NEVER;
     a->watchdog_ms = TIME_NEVER;
+    a->minute_ms = TIME_NEVER;
     a->notify.fd = -1;
     a->pump.sink = &a->sink;
     a->pump.log = &a->log;

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 
+#include "broker/pace.h"
 #include "broker/router.h"
 #include "broker/spool.h"
 #include "mqttsn/engine.h"
@@ -36,6 +37,14 @@ struct config_broker {
     uint64_t max_queued_bytes;
     int64_t reconnect_min_ms;
     int64_t reconnect_max_ms;
+
+    /* What leaves for it. */
+    uint32_t rate_messages; /* per second; 0: any number */
+    uint64_t rate_bytes;
+    uint32_t collect_s; /* 0: messages leave at any time */
+    char *quiet;        /* as written; NULL: none */
+    struct pace_hours quiet_hours[PACE_HOURS_MAX];
+    unsigned n_quiet;
 
     /* Of TLS; NULL = not given. The files are read by the connection, each time anew. */
     char *ca_file;
@@ -216,6 +225,9 @@ struct tls_options config_tls_options(const struct config_broker *broker);
  * `out` points to. Seeds are the caller's. */
 void config_radio(const struct config *c, size_t index, struct link_config *out,
                   struct stick_config *stick);
+
+/* Those limits as the spool has them; the seed is the caller's. */
+struct pace_config config_pace(const struct config_broker *broker);
 
 /* A route as the router has it, borrowing every string. */
 void config_route(const struct config_route *from, struct route *out);

@@ -152,6 +152,7 @@ void config_check_brokers(struct config_builder *b)
         check_address(b, i);
         check_reconnect(b, i);
         check_window(b, i);
+        config_check_pace(b, i);
         check_password(b, i);
         config_check_tls(b, i);
         if (c->brokers[i].client_id == NULL && c->gateway.name != NULL)

@@ -6,6 +6,7 @@
  *     config_build.c   those -> struct config, by way of the table in config_schema.c
  *     config_check.c   what only the whole shows: missing keys, addresses, doubles, files
  *     config_broker.c  the same for brokers
+ *     config_pace.c    the same for limits of what leaves for them
  *     config_route.c   the same for routes and prefixes
  *     config_link.c    the same for links, and what their drivers say
  *     config_tls.c     the same for TLS, and certificates
@@ -113,6 +114,9 @@ enum config_message {
     SAY_TLS_MODE,
     SAY_RECONNECT_ORDER,
     SAY_WINDOW_QOS2,
+    SAY_QUIET,
+    SAY_PACE_STORE,
+    SAY_PACE_AGE,
     SAY_RETRY_ORDER,
     SAY_RETRY_ABOVE_MAX,
     SAY_RETRY_MIN_IDLE,
@@ -389,6 +393,9 @@ char *config_copy(struct config_report *r, struct bytes text);
 
 /* Everything about brokers that one line alone does not show. */
 void config_check_brokers(struct config_builder *b);
+
+/* The same about limits of what leaves for broker `i`. */
+void config_check_pace(struct config_builder *b, size_t i);
 
 /* Says what stands nowhere, at the beginning of the file. */
 struct config_place config_somewhere(struct config_place at);

@@ -130,6 +130,18 @@ void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms)
     p->wall_ms = wall_ms;
 }
 
+void pump_minute(struct pump *p, unsigned minute)
+{
+    p->minute = (int)minute;
+    list_foreach (at, &p->sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        if (s->spool == NULL)
+            continue;
+        pump_touch(p, s);
+        spool_wall(s->spool, p->now_ms, minute);
+    }
+}
+
 void pump_packet(struct pump *p, const struct peer *from, struct bytes packet)
 {
     capture(p, false, from, packet);

@@ -95,6 +95,7 @@ struct pump {
     bool stopping;        /* nothing more of the spools is given to the connections */
     int64_t now_ms;
     int64_t wall_ms;
+    int minute;            /* of the day; -1: not known */
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
@@ -103,6 +104,10 @@ struct pump {
 
 /* The time of this turn, monotonic (never decreasing) and since 1970. Call first in every turn. */
 void pump_time(struct pump *p, int64_t now_ms, int64_t wall_ms);
+
+/* It is that minute of the day (broker/pace.h). What follows from it is carried with the next input, or
+ * by pump_advance(), which is then due. */
+void pump_minute(struct pump *p, unsigned minute);
 
 /* Once, before anything else; then each sink; and when all are gone. */
 void pump_init(struct pump *p);

@@ -84,6 +84,8 @@ int pump_add(struct pump *p, struct sink *s)
         return 0;
     if (s->own != NULL && p->usable)
         spool_usable(s->spool, p->now_ms, true);
+    if (p->minute >= 0)
+        spool_wall(s->spool, p->now_ms, (unsigned)p->minute);
     pump_touch(p, s);
     return spool_restore(s->spool, SN_NO_CLIENT, 0, 0, store_sink_base(s->number));
 }

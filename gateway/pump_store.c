@@ -463,6 +463,7 @@ void pump_init(struct pump *p)
     deadlines_init(&p->due);
     parcels_init(&p->held, HELD_MAX);
     p->committed = UINT64_MAX;
+    p->minute = -1;
 }
 
 void pump_deinit(struct pump *p)

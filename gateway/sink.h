@@ -30,7 +30,7 @@ struct sink {
     struct shared *shared; /* either this, ... */
     struct own *own;       /* ... or this */
     uint64_t client;       /* of `own`: the key of its client now */
-    struct spool *spool;   /* NULL without a store */
+    struct spool *spool;   /* NULL without a store, unless there are limits */
     struct mqtt *mqtt;     /* NULL while there is none */
 
     /* The pump's. */

@@ -20,6 +20,15 @@ int64_t system_wall_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+unsigned system_minute(int64_t wall_ms)
+{
+    const time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm local = {0};
+    tzset(); /* localtime_r() alone goes on with the time zone of the start */
+    localtime_r(&seconds, &local);
+    return (unsigned)(local.tm_hour * 60 + local.tm_min);
+}
+
 int system_standard_streams(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {

@@ -9,6 +9,9 @@
 /* Milliseconds since 1970, for logs only: this clock jumps. */
 int64_t system_wall_ms(void);
 
+/* The minute of the day, 0 to 1439, in local time: of the time zone as it is now. */
+unsigned system_minute(int64_t wall_ms);
+
 /* Opens /dev/null in place of standard streams that the parent closed: otherwise the next socket
  * would take their number, and log lines would go into it. 0 or -errno. */
 int system_standard_streams(void);

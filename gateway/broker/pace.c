@@ -2,6 +2,7 @@
 #include "broker/pace.h"
 
 #include "base/clock.h"
+#include "base/rng.h"
 
 enum { WHOLE = 1000 /* thousandths */, MINUTE_MS = 60000 };
 
@@ -41,6 +42,22 @@ static void spend(struct pace_bucket *b, int64_t amount)
 static int64_t octets(size_t bytes)
 {
     return (int64_t)(bytes + PACE_OVERHEAD) * WHOLE;
+}
+
+/* ---- chance ---------------------------------------------------------------------------------- */
+
+/* 0 to `below` - 1, always the same. */
+static int64_t draw(const struct pace *p, int64_t below)
+{
+    return (int64_t)(p->chance % (uint64_t)below);
+}
+
+/* They stand at fixed times, so that those who begin later keep them, too. */
+static int64_t next_window(const struct pace *p)
+{
+    const int64_t every_ms = p->config.collect_ms;
+    const int64_t since_ms = (p->now_ms % every_ms + every_ms - draw(p, every_ms)) % every_ms;
+    return time_add(p->now_ms, every_ms - since_ms);
 }
 
 /* ---- the time of day ------------------------------------------------------------------------- */
@@ -84,15 +101,15 @@ static int64_t until_quiet_ms(const struct pace_config *config, unsigned minute)
  * enough. */
 static void end_quiet(struct pace *p, unsigned minute)
 {
-    const bool collects = p->config.collect_ms > 0;
-    const int64_t spread_ms = time_min(collects ? p->config.collect_ms : PACE_BEGIN_MS,
-                                       until_quiet_ms(&p->config, minute) / 2);
-    const int64_t at_ms = time_add(p->now_ms, (int64_t)rng_below(&p->rng, (uint64_t)spread_ms));
+    const int64_t every_ms = p->config.collect_ms;
+    const int64_t half_ms = until_quiet_ms(&p->config, minute) / 2;
     p->quiet = false;
-    if (collects)
-        p->open_ms = time_add(at_ms, 1);
-    else if (p->told)
-        p->begin_ms = at_ms;
+    if (every_ms == 0 && p->told)
+        p->begin_ms = time_add(p->now_ms, draw(p, time_min(PACE_BEGIN_MS, half_ms)));
+    else if (every_ms > half_ms)
+        p->open_ms = time_add(p->now_ms + 1, draw(p, half_ms));
+    else if (every_ms > 0)
+        p->open_ms = next_window(p);
 }
 
 void pace_wall(struct pace *p, int64_t now_ms, unsigned minute)
@@ -118,12 +135,13 @@ void pace_init(struct pace *p, const struct pace_config *config, int64_t now_ms)
                        .begin_ms = now_ms,
                        .open = config->collect_ms == 0,
                        .quiet = config->n_quiet > 0};
-    rng_seed(&p->rng, config->seed);
+    struct rng rng;
+    rng_seed(&rng, config->seed);
+    p->chance = rng_next(&rng);
     p->messages.level = capacity(&p->messages);
     p->bytes.level = capacity(&p->bytes);
     if (config->collect_ms > 0)
-        p->open_ms =
-            time_add(now_ms + 1, (int64_t)rng_below(&p->rng, (uint64_t)config->collect_ms));
+        p->open_ms = next_window(p);
 }
 
 void pace_advance(struct pace *p, int64_t now_ms)
@@ -146,20 +164,12 @@ bool pace_has_opened(struct pace *p)
     return opened;
 }
 
-/* Windows that nobody could use are left out, and the others stay where they are. */
-static void skip_windows(struct pace *p)
-{
-    const int64_t every_ms = p->config.collect_ms;
-    if (every_ms > 0 && p->open_ms <= p->now_ms)
-        p->open_ms += ((p->now_ms - p->open_ms) / every_ms + 1) * every_ms;
-}
-
 void pace_collected(struct pace *p)
 {
     if (p->config.collect_ms == 0)
         return;
     p->open = false;
-    skip_windows(p);
+    p->open_ms = next_window(p);
 }
 
 /* ---- leaving --------------------------------------------------------------------------------- */

@@ -6,16 +6,14 @@
  *     messages, bytes   per second: a bucket each, which holds what one second brings. A message that
  *                       is larger than a bucket needs a full one, and leaves it in debt: so in any
  *                       stretch of t seconds no more leaves than t + 1 seconds bring, and one message.
- *     collect           messages leave while a window is open. One opens every so often, the first one
- *                       at a point of that interval that chance has chosen, so that gateways which
- *                       were started together do not come together. It is open until who has the
- *                       messages says that all which waited then are done with (pace_collected()),
- *                       through outages, too.
+ *     collect           messages leave while a window is open. One opens every so often, at times
+ *                       that chance has chosen, so that gateways do not come together. It is open
+ *                       until who has the messages says that all which waited then are done with
+ *                       (pace_collected()), through outages, too.
  *     quiet             hours of the day in which nothing leaves, in whatever time pace_wall() goes by.
- *                       They close a window. When they end, the next one opens when chance says, for
- *                       the same reason: within one interval, and in the first half of the time until
- *                       it is quiet again. Without `collect` the first message leaves at random, too,
- *                       up to a minute later. While the time of day is not known, it is quiet.
+ *                       They close a window. If the time until they come again is short, one opens in
+ *                       its first half. Without `collect` the first message leaves up to a minute
+ *                       later, by chance, too. While the time of day is not known, it is quiet.
  */
 #ifndef SENNET_BROKER_PACE_H
 #define SENNET_BROKER_PACE_H
@@ -23,8 +21,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/rng.h"
 
 enum {
     PACE_HOURS_MAX = 8,
@@ -45,7 +41,7 @@ struct pace_config {
     int64_t collect_ms; /* 0: always open */
     struct pace_hours quiet[PACE_HOURS_MAX];
     unsigned n_quiet;
-    uint64_t seed;
+    uint64_t seed; /* paces of one seed go together */
 };
 
 /* In thousandths, so that a millisecond brings a whole number. */
@@ -56,7 +52,7 @@ struct pace_bucket {
 
 struct pace {
     struct pace_config config;
-    struct rng rng;
+    uint64_t chance;
     int64_t now_ms;
     struct pace_bucket messages, bytes;
     int64_t open_ms;  /* when the next window opens */

@@ -4,6 +4,7 @@
 #include <check.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 
 #include "broker/pace.h"
 #include "unit/suite.h"
@@ -315,6 +316,21 @@ START_TEST(windows_come_regularly_however_long_they_are_open)
 
 END_TEST
 
+START_TEST(paces_of_one_seed_keep_one_time)
+{
+    begin(quarters);
+    const int64_t at_ms = pace_next_deadline(&p);
+    for (int64_t later_ms = 0; later_ms < HOUR; later_ms += 7 * MINUTE) {
+        struct pace other;
+        pace_init(&other, &quarters, START + later_ms);
+        ck_assert_int_eq((pace_next_deadline(&other) - at_ms) % (15 * MINUTE), 0);
+        ck_assert_int_gt(pace_next_deadline(&other), START + later_ms);
+        ck_assert_int_le(pace_next_deadline(&other), START + later_ms + 15 * MINUTE);
+    }
+}
+
+END_TEST
+
 START_TEST(a_window_keeps_the_rate)
 {
     struct pace_config config = quarters;
@@ -390,6 +406,7 @@ int main(void)
     TCase *windows = tcase_create("windows");
     tcase_add_test(windows, the_first_window_opens_when_chance_says);
     tcase_add_test(windows, windows_come_regularly_however_long_they_are_open);
+    tcase_add_test(windows, paces_of_one_seed_keep_one_time);
     tcase_add_test(windows, a_window_keeps_the_rate);
     tcase_add_test(windows, quiet_hours_close_a_window_and_another_one_opens_after_them);
     tcase_add_test(windows, a_short_time_between_quiet_hours_has_a_window);
