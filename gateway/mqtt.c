@@ -168,6 +168,7 @@ static struct mqtt *new_connection(const struct mqtt_options *options)
     pthread_mutex_init(&m->lock, NULL);
     deadline_init(&m->worker.due, 0);
     m->worker.slot_since_ms = TIME_NEVER;
+    m->worker.tail = -1;
     const bool copied = copy_options(m, options);
     keep_init(m, options->store); /* by the number of the sink */
     if (copied)

@@ -141,7 +141,7 @@ void mqtt_connect(struct mqtt *m);
 
 /* Loop thread. Ends the connection and forgets it: `m` must not be used any more, no event of it comes.
  * Without `abort`, what was submitted has two seconds to be answered, and DISCONNECT is sent: the broker
- * drops the will. With it the TCP connection is closed as it is, and the broker publishes the will. Does
+ * drops the will, unless it does not read for five seconds. With it the TCP connection is closed as it is, and the broker publishes the will. Does
  * not block: the host does the rest, and another connection of the same host with the same address and
  * client id begins when that is done. Only for connections that share a host. */
 void mqtt_close(struct mqtt *m, bool abort);

@@ -426,6 +426,7 @@ bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
     if (h == NULL)
         return true;
     drain_ms = drain_ms > 0 ? drain_ms : 0;
+    atomic_store(&h->hurry, true);
     struct list ending;
     list_init(&ending);
     for (struct list *link; (link = list_pop_front(&h->all)) != NULL;) {
@@ -455,6 +456,7 @@ void mqtt_close(struct mqtt *m, bool abort)
 {
     struct mqtt_host *const h = m->host;
 
+    m->unwatched = true;
     mqtt_begin_stop(m, abort ? 0 : CLOSE_DRAIN_MS, abort);
     pthread_mutex_lock(&h->lock);
     forsake(m);

@@ -105,6 +105,7 @@ enum phase {
     ONLINE,
     CLOSING, /* at the end: DISCONNECT is under way, ... */
     CUTTING, /* ... or has not left in time, and the socket is shut down */
+    LEAVING, /* it has: until the broker closes, too */
     ENDED,
 };
 
@@ -125,6 +126,9 @@ struct worker {
     struct backoff backoff;
     struct list place; /* lobby or slots */
     int64_t slot_since_ms;
+    int64_t close_by_ms;
+    int64_t leave_ms;      /* between two looks */
+    int tail;              /* a duplicate of the socket, while CLOSING and LEAVING; -1 = none */
     struct hmap_node name; /* mqtt_names.c */
     struct mqtt *elder, *heir;
     bool purged;
@@ -202,8 +206,14 @@ struct mqtt {
     bool wanted;           /* mqtt_connect() */
     bool stopping;
     bool aborting;
+    bool unwatched; /* ended by mqtt_close() */
     int64_t stop_at_ms;
 };
+
+static inline struct mqtt *connection_of(struct worker *w)
+{
+    return container_of(w, struct mqtt, worker);
+}
 
 struct mqtt_host {
     struct mqtt_host_options options; /* constant, as are these */
@@ -230,6 +240,7 @@ struct mqtt_host {
     int64_t pace_us; /* how far the attempts granted reach, at the rate that is allowed */
 
     atomic_int_fast64_t heartbeat_ms;
+    atomic_bool hurry; /* mqtt_host_free() */
 
     pthread_mutex_t lock; /* the innermost */
     pthread_cond_t work_came;
@@ -360,6 +371,18 @@ void mqtt_hand_over(struct mqtt *m);
 
 /* Lock held: the item leaves the queue. */
 void mqtt_discharge(struct mqtt *m, struct item *it);
+
+/* ---- mqtt_end.c ------------------------------------------------------------------------------ */
+
+/* Worker. It shall end, and nothing that it has to do first is left; `is_up`: Paho is connected. */
+void end_begin(struct worker *w, int64_t now_ms, bool is_up);
+/* Of what follows. */
+void end_hear(struct worker *w, struct notes notes);
+void end_go_on(struct worker *w, int64_t now_ms);
+/* Stopping: mqtt_host_free() waits for those, too, that nobody waited for. */
+bool end_is_hurried(struct worker *w);
+/* ENDED: the connection may be gone after this. */
+void end_for_good(struct worker *w);
 
 /* ---- mqtt_worker.c --------------------------------------------------------------------------- */
 

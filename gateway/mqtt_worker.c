@@ -6,7 +6,7 @@
  *        ^                                 |                       |            |
  *        +---------------------------------+------- failed --------+--- lost ---+
  *
- *     any --stop--> (CLOSING --> CUTTING) --> ENDED
+ *     any --stop--> mqtt_end.c
  *
  * The first connection is a clean one and only wipes what somebody else left at the broker: an earlier
  * process, if there is no store. After that the session is kept (cleansession 0), so that QoS 1 and
@@ -29,18 +29,11 @@ enum {
     CONNECT_LOST_MS = 30000,   /* Paho has forgotten us */
     LOOKUP_MS = 10000,         /* for a name server to answer */
     PURGE_CLOSE_MS = 5000,     /* for the DISCONNECT after the purge */
-    STOP_CLOSE_MS = 300,       /* for the DISCONNECT at the end, ... */
-    STOP_CUT_MS = 300,         /* ... and for Paho to notice that there is no connection any more */
     INBOX_FULL_RETRY_MS = 100, /* no connection while the inbox is over its bounds */
     STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
     BUSY_PAUSE_MS = 500, /* when the broker refuses a message for now */
 };
-
-static struct mqtt *connection_of(struct worker *w)
-{
-    return container_of(w, struct mqtt, worker);
-}
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
 
@@ -337,9 +330,8 @@ static void after_purge(struct worker *w)
 
 static void handle_notes(struct worker *w, struct notes notes, const char *why, uint8_t refusal)
 {
-    if (w->phase == CLOSING || w->phase == CUTTING) {
-        if (notes.closed || notes.lost || notes.failed)
-            w->phase = ENDED;
+    if (w->phase >= CLOSING) {
+        end_hear(w, notes);
         return;
     }
     if (notes.connected)
@@ -371,17 +363,6 @@ static void start_over(struct worker *w, int64_t now_ms)
     w->due_ms = TIME_NEVER;
     if (host_admit(m, now_ms))
         start_connecting(w, has_to_purge(m));
-}
-
-/* Paho finds the connection lost, and has no DISCONNECT left to send. */
-static void cut_at_end(struct worker *w, int64_t now_ms)
-{
-    struct mqtt *const m = connection_of(w);
-
-    pthread_mutex_lock(&m->lock);
-    w->phase = mqtt_cut(m, "stopping") ? CUTTING : ENDED;
-    pthread_mutex_unlock(&m->lock);
-    w->due_ms = now_ms + STOP_CUT_MS;
 }
 
 static void handle_due(struct worker *w, int64_t now_ms)
@@ -422,24 +403,11 @@ static void handle_due(struct worker *w, int64_t now_ms)
         close_connection(w);
         failed(w, "no answer from the Paho library: starting over", 0);
         break;
-    case CLOSING: /* a broker that does not read keeps Paho from closing */
-        cut_at_end(w, now_ms);
-        break;
+    case CLOSING:
     case CUTTING:
-        w->phase = ENDED;
+    case LEAVING:
+        end_go_on(w, now_ms);
         break;
-    }
-}
-
-/* The connection shall end, and nothing that it has to do first is left. */
-static void begin_end(struct worker *w, int64_t now_ms, bool is_up)
-{
-    if (is_up && connection_of(w)->aborting) {
-        cut_at_end(w, now_ms);
-    } else {
-        const bool closes = is_up && close_connection(w) == MQTTASYNC_SUCCESS;
-        w->phase = closes ? CLOSING : ENDED;
-        w->due_ms = now_ms + STOP_CLOSE_MS;
     }
 }
 
@@ -450,8 +418,12 @@ static void look_for_end(struct worker *w, int64_t now_ms)
     pthread_mutex_lock(&m->lock);
     /* The loop may have heard of the connection before we do. */
     const bool is_up = w->phase == ONLINE || (m->notes.connected && !m->purging);
+    /* Whose CONNECT has left may leave a will behind, if DISCONNECT does not follow. */
+    const bool may_leave_will =
+        w->phase == CONNECTING && m->unwatched && !m->aborting && m->will_topic != NULL;
     const bool drained = atomic_load(&m->in_flight_count) == 0 && !mqtt_is_queued(m);
-    const bool end = m->stopping && (!is_up || drained || now_ms >= m->stop_at_ms);
+    const bool end = m->stopping && ((!is_up && !may_leave_will) || (is_up && drained) ||
+                                     now_ms >= m->stop_at_ms || end_is_hurried(w));
     if (m->wanted && (w->phase == IDLE || w->phase == WAITING)) {
         w->phase = WAITING;
         w->due_ms = now_ms;
@@ -463,17 +435,7 @@ static void look_for_end(struct worker *w, int64_t now_ms)
         refuse_queue(m); /* submitted before the loop saw that the connection is away */
     pthread_mutex_unlock(&m->lock);
     if (end)
-        begin_end(w, now_ms, is_up);
-}
-
-/* After destroy Paho calls nothing of ours any more. */
-static void end(struct worker *w)
-{
-    dial_forget_lookup(connection_of(w));
-    primary_end(connection_of(w));
-    if (w->handle != NULL)
-        MQTTAsync_destroy(&w->handle);
-    host_finish(connection_of(w));
+        end_begin(w, now_ms, is_up);
 }
 
 static void begin(struct worker *w, int64_t now_ms)
@@ -509,10 +471,10 @@ static void settle_down(struct worker *w, int64_t now_ms)
         mqtt_hand_over(connection_of(w));
     if (w->busy_until_ms != 0)
         w->due_ms = time_min(w->due_ms, w->busy_until_ms);
-    if (w->phase != CLOSING && w->phase != CUTTING && w->phase != ENDED)
+    if (w->phase < CLOSING)
         look_for_end(w, now_ms);
     if (w->phase == ENDED) {
-        end(w);
+        end_for_good(w);
         return;
     }
     if (!is_connecting(w->phase))
