@@ -213,6 +213,37 @@ START_TEST(qos_0_has_what_the_others_leave)
 
 END_TEST
 
+/* The second has passed, and it is the message that tells the spool so. */
+START_TEST(qos_0_does_not_overtake_who_waits_for_a_turn)
+{
+    limit((struct pace_config){.messages = 1});
+    world_come(w);
+    publish_many(A, 1, 3);
+    pass(0);
+    w->now_ms += SECOND;
+    const uint32_t ahead = publish(B, 0);
+    world_settle(w);
+    ck_assert_uint_eq(deliveries(ahead), 0);
+    ck_assert_uint_eq(w->delivered, 2);
+    ck_assert_uint_eq(gauges().paced_drops, 1);
+    world_end(w);
+}
+
+END_TEST
+
+START_TEST(qos_0_is_not_kept_because_its_client_has_a_backlog)
+{
+    limit((struct pace_config){.messages = 1});
+    world_come(w);
+    publish_many(A, 1, 5);
+    publish_many(A, 0, 5);
+    ck_assert_uint_eq(gauges().spooled, 5);
+    ck_assert_uint_eq(gauges().paced_drops, 5);
+    world_end(w);
+}
+
+END_TEST
+
 START_TEST(qos_0_is_spooled_if_that_is_wanted)
 {
     struct spool_config config = spool_defaults();
@@ -480,6 +511,29 @@ START_TEST(quiet_hours_interrupt_a_backlog)
 
 END_TEST
 
+/* Ten minutes a day; the answer to what left in one of them comes in the next. */
+START_TEST(a_window_that_quiet_hours_closed_stays_closed)
+{
+    limit((struct pace_config){
+        .collect_ms = 60 * MINUTE, .quiet = {{12 * 60 + 10, 12 * 60}}, .n_quiet = 1});
+    world_wall(w, 12 * 60);
+    world_come(w);
+    publish(A, 1);
+    pass_to_window();
+    ck_assert_uint_eq(gauges().in_flight, 1);
+    world_wall(w, 12 * 60 + 10);
+    world_pass(w, 23 * 60 * MINUTE);
+    world_wall(w, 12 * 60);
+    const int64_t next_ms = spool_next_deadline(w->s);
+    ck_assert_int_lt(next_ms, w->now_ms + 5 * MINUTE);
+    world_settle(w);
+    ck_assert_uint_eq(w->delivered, 1);
+    ck_assert_int_eq(spool_next_deadline(w->s), next_ms);
+    world_end(w);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("spool_meter");
@@ -493,6 +547,8 @@ int main(void)
     tcase_add_test(meter, what_is_sent_again_after_a_lost_connection_is_paid_for_again);
     tcase_add_test(meter, a_will_keeps_the_pace);
     tcase_add_test(meter, qos_0_has_what_the_others_leave);
+    tcase_add_test(meter, qos_0_does_not_overtake_who_waits_for_a_turn);
+    tcase_add_test(meter, qos_0_is_not_kept_because_its_client_has_a_backlog);
     tcase_add_test(meter, qos_0_is_spooled_if_that_is_wanted);
     tcase_add_test(meter, without_a_store_nodes_are_refused_beyond_the_rate);
     tcase_add_test(meter, what_is_no_publish_passes);
@@ -504,6 +560,7 @@ int main(void)
     tcase_add_test(meter, what_is_dropped_in_a_window_does_not_keep_it_open);
     tcase_add_test(meter, in_quiet_hours_nothing_leaves_and_all_is_taken);
     tcase_add_test(meter, quiet_hours_interrupt_a_backlog);
+    tcase_add_test(meter, a_window_that_quiet_hours_closed_stays_closed);
     suite_add_tcase(suite, meter);
     return run_suite(suite);
 }

@@ -190,6 +190,24 @@ START_TEST(connections_that_end_at_once_again_and_again_come_with_a_hint)
 
 END_TEST
 
+START_TEST(the_minute_of_the_day_is_that_of_the_time_zone_as_it_is_now)
+{
+    static const int64_t spring_s = 1774746000; /* 2026-03-29 01:00 UTC, from 02:00 to 03:00 */
+    static const int64_t autumn_s = 1792890000; /* 2026-10-25 01:00 UTC, from 03:00 to 02:00 */
+    setenv("TZ", "UTC0", 1);
+    ck_assert_uint_eq(system_minute(0), 0);
+    ck_assert_uint_eq(system_minute(INT64_C(86399999)), 24 * 60 - 1);
+    ck_assert_uint_eq(system_minute(spring_s * 1000), 60);
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    ck_assert_uint_eq(system_minute(spring_s * 1000 - 1), 119);
+    ck_assert_uint_eq(system_minute(spring_s * 1000), 180);
+    ck_assert_uint_eq(system_minute(autumn_s * 1000 - 1), 179);
+    ck_assert_uint_eq(system_minute(autumn_s * 1000), 120);
+    unsetenv("TZ");
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("system");
@@ -198,6 +216,7 @@ int main(void)
     tcase_add_test(t, a_state_directory_that_cannot_be_is_explained);
     tcase_add_test(t, closed_standard_streams_are_replaced);
     tcase_add_test(t, random_numbers_differ);
+    tcase_add_test(t, the_minute_of_the_day_is_that_of_the_time_zone_as_it_is_now);
     tcase_add_test(t, the_file_limit_rises_within_the_hard_one);
     tcase_add_test(t, each_failed_attempt_is_told_and_the_outage_now_and_then);
     tcase_add_test(t, coming_and_going_are_told_with_how_long_it_lasted);
