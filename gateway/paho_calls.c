@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "paho_ahead.h"
+#include "paho_inner.h"
 #include "paho_poll.h"
 #include "resolver.h"
 
@@ -20,6 +21,11 @@ static _Thread_local struct paho_calls last = {.receive_error = -1, .socket = -1
 struct paho_calls paho_last_calls(void)
 {
     return last;
+}
+
+int paho_last_socket(void)
+{
+    return last.socket;
 }
 
 void paho_note_tls(const char *why, int receive_error)
@@ -213,46 +219,9 @@ int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     has_polled = timeout_ms > 0;
     if (count > 0 && fds[0].events == POLLOUT) /* the first of a cycle: nothing is in hand */
         bury();
+    else /* the second, for which Paho lets go of all its locks */
+        paho_complete_writes();
     return paho_poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
-}
-
-/* ---- one session is not another's business --------------------------------------------------------
- *
- * When a session is resumed, Paho sends again what is open in *every* session, also those whose
- * connections are well: MQTTProtocol_retry() knows no client, and "regardless" holds for all. It goes
- * past a client whose socket has writes pending, so that is what it is told of all but one. It also
- * walks along all clients for each packet, only to look for one marked as broken.
- */
-
-void __real_MQTTProtocol_retry(struct timespec now, int retry, int regardless)
-    __attribute__((weak));
-void __wrap_MQTTProtocol_retry(struct timespec now, int retry, int regardless);
-int __real_Socket_noPendingWrites(int fd) __attribute__((weak));
-int __wrap_Socket_noPendingWrites(int fd);
-
-static _Thread_local bool resumes_one;
-
-void __wrap_MQTTProtocol_retry(struct timespec now, int retry, int regardless)
-{
-    enum { LOOK_MS = 100 };
-
-    static int64_t looked_ms; /* under Paho's lock */
-
-    const int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    if (!retry && now_ms >= looked_ms && now_ms - looked_ms < LOOK_MS)
-        return;
-    if (!regardless)
-        looked_ms = now_ms;
-    resumes_one = regardless != 0;
-    __real_MQTTProtocol_retry(now, retry, regardless);
-    resumes_one = false;
-}
-
-int __wrap_Socket_noPendingWrites(int fd)
-{
-    if (resumes_one && fd != last.socket) /* where the CONNACK has come from */
-        return 0;
-    return __real_Socket_noPendingWrites(fd);
 }
 
 /* Paho means well: it sleeps because nothing came. But poll() has waited already. */

@@ -50,6 +50,7 @@ struct paho_calls {
 };
 
 struct paho_calls paho_last_calls(void);
+int paho_last_socket(void);
 
 /* From within a callback of Paho: `call(arg)` will be made right before the socket is closed, with
  * Paho's lock held. False when the descriptor is too large. */

@@ -16,6 +16,7 @@ enum {
 };
 
 struct watch {
+    bool open;
     bool watched;
     bool connecting; /* or failing to */
     bool stuck;
@@ -87,6 +88,7 @@ void paho_poll_add(int fd)
     if (poller < 0)
         poller = epoll_create1(EPOLL_CLOEXEC);
     if (is_small(fd)) {
+        watches[fd].open = true;
         watches[fd].connecting = true;
         watches[fd].stuck = false;
         watches[fd].watched = control(fd, EPOLL_CTL_ADD);
@@ -112,6 +114,14 @@ void paho_poll_remove(int fd)
         *w = (struct watch){0};
     }
     pthread_mutex_unlock(&lock);
+}
+
+bool paho_poll_knows(int fd)
+{
+    pthread_mutex_lock(&lock);
+    const bool open = is_small(fd) && watches[fd].open;
+    pthread_mutex_unlock(&lock);
+    return open;
 }
 
 void paho_poll_stuck(int fd, bool stuck)

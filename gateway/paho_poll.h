@@ -20,6 +20,9 @@
 void paho_poll_add(int fd);
 void paho_poll_remove(int fd);
 
+/* Between these two. */
+bool paho_poll_knows(int fd);
+
 /* Notes whether the latest write had to stop half way. Paho reads nothing from such a socket, so only
  * that it can be written again is of interest. */
 void paho_poll_stuck(int fd, bool stuck);
