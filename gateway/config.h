@@ -33,6 +33,7 @@ struct config_broker {
     unsigned keepalive_s;
     unsigned window;
     unsigned window_qos2; /* not above window */
+    uint8_t max_qos;      /* 1 + QoS */
     unsigned max_queued;
     uint64_t max_queued_bytes;
     int64_t reconnect_min_ms;

@@ -86,6 +86,8 @@ const struct config_key config_keys[] = {
      "messages sent to the broker before the first acknowledgement is due"},
     {BROKER(window_qos2), "window_qos2", TYPE_NUMBER, 1, 1000, "16", "",
      "messages of QoS 2 among them"},
+    {BROKER(max_qos), "max_qos", TYPE_QOS, 0, 0, "2", "",
+     "highest QoS of messages to the broker"},
     {BROKER(max_queued), "max_queued", TYPE_NUMBER, 1, 16777216, "65536", "",
      "messages waiting for that window"},
     {BROKER(max_queued_bytes), "max_queued_bytes", TYPE_SIZE, 64 * KIB, GIB, "64MiB", "octets",

@@ -60,7 +60,10 @@ struct mqtt_options {
     unsigned window_qos2;  /* PUBLISHes of QoS 2 among them; default 16. While its
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
-    unsigned max_queued;   /* messages waiting for the window; default 65536 */
+    uint8_t max_qos; /* 1 + the highest QoS of a PUBLISH; what has a higher one goes with this one.
+                          Default 3. RabbitMQ 3.10 answers QoS 2 with PUBACK, which Paho 1.3 does
+                          not survive */
+    unsigned max_queued;       /* messages waiting for the window; default 65536 */
     size_t max_queued_bytes;   /* their topics and payloads; default 64 MiB */
     unsigned max_inbox;        /* messages from the broker not yet taken; default 65536 */
     size_t max_inbox_bytes;    /* their topics and payloads; default 32 MiB */

@@ -19,7 +19,7 @@ struct limits limits_of(const struct mqtt *m)
     return (struct limits){.window = m->options.window,
                            .window_qos2 = m->options.window_qos2,
                            .max_packet_bytes = PACKET_MAX,
-                           .max_qos = 2};
+                           .max_qos = m->options.max_qos > 0 ? m->options.max_qos - 1 : 2};
 }
 
 /* Paho's accessors take no constants. */
@@ -52,8 +52,10 @@ void v5_take_limits(struct mqtt *m, const MQTTProperties *connack)
     }
     if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE))
         l->max_packet_bytes = number(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
-    if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS))
-        l->max_qos = (uint8_t)(number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1);
+    if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS)) {
+        const uint8_t most = number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1;
+        l->max_qos = most < l->max_qos ? most : l->max_qos;
+    }
     l->no_identifiers = has(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) &&
                         number(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) == 0;
     l->no_retain = has(connack, MQTTPROPERTY_CODE_RETAIN_AVAILABLE) &&

@@ -10,6 +10,7 @@
 #   slow      one session refused, others at a broker that accepts and never answers, among NODES
 #   cost      messages per second and processor time: shared and own, plain and TLS, MQTT 3.1.1 and 5
 #   flap      a broker that goes every 3 to 20 s, with a shared session and with own ones
+#   failover  two addresses of one broker: how long until the second has it
 #   routes    two brokers, of which the second flaps, or is there and never answers
 #   foreign   another broker: RabbitMQ with its MQTT plugin, if it is installed
 #
@@ -25,7 +26,7 @@ nodes=${NODES:-1000}
 flap_seconds=${SECONDS_OF:-300}
 seed=${SEED:-1}
 p99_ms=${P99_MS:-50}
-[ $# -gt 0 ] || set -- nodes takeover slow cost flap routes
+[ $# -gt 0 ] || set -- nodes takeover slow cost flap routes failover
 ulimit -n "$(ulimit -Hn)"
 RANDOM=$seed
 
@@ -300,15 +301,23 @@ to = hole"
 
 # ---- a broker that flaps --------------------------------------------------------------------------
 
-# flap SECONDS PID: the cable is pulled and plugged in every 3 to 20 s.
+pull() { kill -USR1 "$1"; }
+plug() { kill -USR2 "$1"; }
+# A broker that ends saves its sessions. ($1: the cable, which it does not need.)
+end_broker() {
+    kill "$broker_pid"
+    wait "$broker_pid" 2>/dev/null || true
+}
+begin_broker() { run_broker 2>>"$work/mosquitto/log"; }
+
+# flap SECONDS CABLE AWAY BACK: one and the other of these functions every 3 to 20 s; BACK comes last.
 flap() {
-    local end=$(($(now_ms) + $1 * 1000)) pulled=no
-    while [ "$(now_ms)" -lt "$end" ]; do
+    local end=$(($(now_ms) + $1 * 1000)) away=no
+    while [ "$(now_ms)" -lt "$end" ] || [ "$away" = yes ]; do
         sleep $((RANDOM % 18 + 3))
-        if [ "$pulled" = no ]; then pulled=yes; kill -USR1 "$2"; else pulled=no; kill -USR2 "$2"; fi
+        if [ "$away" = no ]; then away=yes; "$3" "$2"; else away=no; "$4" "$2"; fi
         flaps=$((flaps + 1))
     done
-    kill -USR2 "$2"
 }
 
 start_cable() { # sets cable_pid and cable_port
@@ -319,42 +328,44 @@ start_cable() { # sets cable_pid and cable_port
     cable_port=$(cat "$work/cable")
 }
 
-flap_with() { # shared|own NODES RATE
-    local broker_port cable_pid cable_port files kib flaps=0 grown
+flap_with() { # shared|own NODES RATE AWAY BACK
+    local broker_port cable_pid='' cable_port files kib flaps=0 grown
     talking_broker
     broker_port=$mqtt_port
-    start_cable "$broker_port"
-    mqtt_port=$cable_port
+    if [ "$1" = shared ]; then # a cable has one connection
+        start_cable "$broker_port"
+        mqtt_port=$cable_port
+    fi
     rm -rf "$work/state"
     broker_lines="sessions = $1
 reconnect_max = 2s"
     start_gateway '' ''
-    broker_lines=''
     start_nodes "flap-$1" --broker "mqtt://127.0.0.1:$broker_port" --observe-qos 1 --nodes "$2" \
-        --rate "$3" --qos 1 --downlink 0.1 --clean no --retry-interval 5 --retry-count 20 \
-        --seconds $((flap_seconds + 110)) --drain 120
+        --rate "$3" --qos 1 --clean no --retry-interval 5 --retry-count 20 \
+        --seconds $((flap_seconds + 120)) --drain 120
     sleep 10
-    flap 60 "$cable_pid" # buffers have their size now
+    flap 40 "$cable_pid" "$4" "$5" # buffers have their size now
     sleep 5
     kib=$(resident) files=$(files_open) flaps=0
-    flap "$flap_seconds" "$cable_pid"
+    flap "$flap_seconds" "$cable_pid" "$4" "$5"
     sleep 5
     grown=$(($(resident) - kib)) files=$(($(files_open) - files))
+    kill -INT "$sim_pid"
     end_nodes "flap-$1"
     row "$flaps flaps in $flap_seconds s, $2 nodes, $1: memory, open files" \
         "$kib KiB and $grown, $files more"
-    row "... messages up and down, lost, PUBLISH answered p99" \
-        "$(total up arrived "flap-$1"), $(total down arrived "flap-$1"), \
-$(($(total up lost "flap-$1") + $(total down lost "flap-$1"))), $(said publish_us p99 "flap-$1") us"
+    row "... messages up, lost; PUBLISH answered p99" \
+        "$(total up arrived "flap-$1"), $(total up lost "flap-$1"); $(said publish_us p99 "flap-$1") us"
     require "growth in KiB" "$grown" -le 5120
     require "more open files" "$files" -le 4
     require "nodes did not notice" "$(said counters disconnected_by_gateway "flap-$1")" -eq 0
-    end_all "$cable_pid"
+    # shellcheck disable=SC2086 # or none
+    end_all $cable_pid
 }
 
 part_flap() {
-    flap_with shared 100 2
-    flap_with own 100 2
+    flap_with shared 100 2 pull plug
+    flap_with own 100 2 end_broker begin_broker
 }
 
 # ---- two brokers -----------------------------------------------------------------------------------
@@ -410,19 +421,18 @@ to = default, cloud"
 }
 
 calm() { sleep "$2"; }
-flapping() { local flaps=0; flap "$2" "$1"; }
+flapping() { local flaps=0; flap "$2" "$1" pull plug; }
 stopped() { kill -STOP "$1"; sleep "$2"; }
-dropped() { kill -USR1 "$1"; sleep "$2"; }
+pull_for() { pull "$1"; sleep "$2"; }
 nothing() { :; }
 going_on() { kill -CONT "$1"; }
-plugged() { kill -USR2 "$1"; }
 
 part_routes() {
     local calm_p99=0 # a machine that is busy otherwise has its own
     routes_with 'is there' calm nothing
-    routes_with 'flaps' flapping plugged
+    routes_with 'flaps' flapping plug
     routes_with 'is there and silent' stopped going_on
-    routes_with 'drops all connections' dropped plugged
+    routes_with 'drops all connections' pull_for plug
 }
 
 # ---- what it costs ---------------------------------------------------------------------------------
@@ -503,6 +513,50 @@ cost_rows() {
         }' "$work/cost.jsonl"
 }
 
+# ---- a list of addresses ---------------------------------------------------------------------------
+
+connected_to() { # COUNT PORT
+    [ "$(grep -a broker.connected "$work/log" | grep -ac ":$2 \|:$2$")" -ge "$1" ]
+}
+
+part_failover() {
+    local first_port second_port second_pid begun took round slowest=0
+    start_broker ''
+    second_port=$mqtt_port second_pid=$broker_pid
+    mv "$work/mosquitto.conf" "$work/second.conf"
+    start_broker ''
+    first_port=$mqtt_port
+    rm -rf "$work/state"
+    broker_more_addresses=", mqtt://127.0.0.1:$second_port"
+    broker_lines='primary_check = 1s'
+    start_gateway '' ''
+    broker_more_addresses='' broker_lines=''
+    start_nodes failover --nodes 100 --rate 5 --qos 1 --retry-interval 2 --seconds 1000
+    for round in 1 2 3 4 5; do
+        sleep 2
+        begun=$(now_ms)
+        kill -KILL "$broker_pid"
+        wait "$broker_pid" 2>/dev/null || true
+        until_true 60 connected_to "$round" "$second_port" ||
+            require "the second address, round $round" 1 -eq 0
+        took=$(($(now_ms) - begun))
+        [ "$took" -le "$slowest" ] || slowest=$took
+        sleep 2
+        run_broker
+        until_true 60 connected_to $((round + 1)) "$first_port" ||
+            require "back to the first, round $round" 1 -eq 0
+    done
+    kill -INT "$sim_pid"
+    end_nodes failover
+    row "the first of two addresses dies, five times: connected to the second after, at most" \
+        "$slowest ms"
+    row "... PUBLISH answered p50, p99; nodes thrown out" \
+        "$(said publish_us p50 failover) us, $(said publish_us p99 failover) us; \
+$(said counters disconnected_by_gateway failover)"
+    require "nodes did not notice" "$(said counters disconnected_by_gateway failover)" -eq 0
+    end_all "$second_pid"
+}
+
 # ---- another broker --------------------------------------------------------------------------------
 
 start_rabbitmq() { # sets mqtt_port and broker_pid
@@ -529,7 +583,7 @@ CONF
     }
 }
 
-# QoS 0, 1 and 2 up, 0 and 1 down (more it does not deliver), wills; one session and own ones.
+# QoS 0, 1 and 2 of nodes, commands, wills; one session and own ones.
 part_foreign() {
     local kind seconds=${SECONDS_OF:-60}
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || {
@@ -569,7 +623,10 @@ retry-interval = 1
 at 10s group mortal vanish
 at 30s group mortal reconnect
 SCENARIO
-        broker_lines="sessions = $kind" start_gateway '' ''
+        broker_lines="sessions = $kind
+max_qos = 1" # it answers QoS 2 with PUBACK
+        start_gateway '' ''
+        broker_lines=''
         start_nodes "foreign-$kind" --broker "mqtt://127.0.0.1:$mqtt_port" --observe-qos 1 \
             --scenario "$work/foreign.scn"
         end_nodes "foreign-$kind"

@@ -60,7 +60,7 @@ run_broker() {
 
 # start_gateway GATEWAY_LINES MORE_LINES: sets udp_port; returns when the broker is reached, because
 # nodes are refused before. $log_level may say more than notice, $broker_lines more of [broker], and
-# $broker_scheme that its address is one of mqtts://.
+# $broker_scheme that its address is one of mqtts://, $broker_more_addresses (", ...") follow it.
 start_gateway() {
     configure_gateway "$1" "$2"
     run_gateway
@@ -85,7 +85,7 @@ state_dir = $work/state
 log_level = ${log_level:-notice}
 $1
 [broker]
-address = ${broker_scheme:-mqtt}://$broker_host:$mqtt_port
+address = ${broker_scheme:-mqtt}://$broker_host:$mqtt_port${broker_more_addresses:-}
 ${broker_lines:-}
 [link udp]
 driver = udp

@@ -47,6 +47,31 @@ START_TEST(publishes_are_answered_and_arrive_once)
 
 END_TEST
 
+START_TEST(a_publish_goes_with_the_highest_qos_that_is_allowed)
+{
+    struct probe listener;
+    connect_probe(&listener, "listener");
+    struct mqtt_options o = probe_options(&probe, broker.port);
+    o.client_id = "publisher";
+    o.max_qos = 1 + 1;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    probe_subscribe(&listener, 1, "t/#", 2);
+    PROBE_UNTIL(&listener, listener.subscribed == 1, SOON_MS);
+
+    for (uint8_t qos = 0; qos <= 2; qos++) {
+        probe_publish(&probe, qos, "t/a", qos, 20);
+        mqtt_flush(probe.m);
+        PROBE_UNTIL(&listener, listener.messages == qos + 1U, SOON_MS);
+        ck_assert_uint_eq(listener.last.qos, qos > 1 ? 1 : qos);
+    }
+    PROBE_UNTIL(&probe, probe.ok == 2, SOON_MS);
+    probe_stop(&probe, 100);
+    probe_stop(&listener, 100);
+}
+
+END_TEST
+
 START_TEST(retained_messages_come_with_the_subscription)
 {
     connect_probe(&probe, "retain");
@@ -458,6 +483,7 @@ int main(void)
 {
     Suite *s = suite_create("mqtt");
     ADD(s, publishes_are_answered_and_arrive_once);
+    ADD(s, a_publish_goes_with_the_highest_qos_that_is_allowed);
     ADD(s, retained_messages_come_with_the_subscription);
     ADD(s, topics_that_would_cost_the_connection_are_refused);
     ADD(s, a_hundred_thousand_qos1_messages_lose_none);

@@ -369,10 +369,8 @@ START_TEST(of_two_that_speak_for_a_client_the_elder_gives_way)
     own_said(&newcomer);
     own_loses(&elder);
     for (int i = 0; i < 2; i++) {
-        ck_assert_str_eq(own_said(&elder), "");
         own_connects(&elder, true);
         own_loses(&newcomer);
-        ck_assert_str_eq(own_said(&newcomer), "");
         own_connects(&newcomer, true);
         own_loses(&elder);
     }
