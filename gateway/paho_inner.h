@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls within Paho that go through us, by the linker's --wrap: faults that show with many handles, or
- * with handles that come and go (docs/adr/0016). A function that Paho does not have is not called.
+ * with handles that come and go (docs/adr/0017). A function that Paho does not have is not called.
  *
  *  - MQTTProtocol_retry: when one session is resumed, it sends again what is open in *every* session.
  *    It also walks along all clients for each packet.
