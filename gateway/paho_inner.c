@@ -10,6 +10,8 @@
 #include "paho_calls.h"
 #include "paho_poll.h"
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names */
+
 /* Theirs, if they are there. */
 #define THEIRS __attribute__((weak))
 
@@ -26,6 +28,8 @@ void __wrap_MQTTAsync_writeContinue(int fd);
 void __wrap_MQTTProtocol_writeAvailable(int fd);
 void __wrap_MQTTAsync_writeComplete(int fd, int rc);
 void __wrap_setRetryLoopInterval(int keepalive_s);
+
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* ---- repetition ------------------------------------------------------------------------------ */
 
