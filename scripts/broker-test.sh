@@ -559,9 +559,9 @@ $(said counters disconnected_by_gateway failover)"
 
 # ---- another broker --------------------------------------------------------------------------------
 
-start_rabbitmq() { # sets mqtt_port and broker_pid
+start_rabbitmq() { # sets mqtt_port, epmd_port and broker_pid
     local dir=$work/rabbitmq
-    mqtt_port=$(free_port)
+    mqtt_port=$(free_port) epmd_port=$(free_port)
     mkdir -p "$dir"
     echo '[rabbitmq_mqtt].' >"$dir/plugins"
     cat >"$dir/rabbitmq.conf" <<CONF
@@ -572,20 +572,23 @@ CONF
     env HOME="$dir" RABBITMQ_BASE="$dir" RABBITMQ_MNESIA_BASE="$dir" RABBITMQ_LOG_BASE="$dir" \
         RABBITMQ_PID_FILE="$dir/pid" RABBITMQ_NODENAME=sennet@localhost \
         RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$(free_port)" \
-        RABBITMQ_DIST_PORT="$(free_port)" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$(free_port)" \
+        RABBITMQ_DIST_PORT="$(free_port)" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" \
         RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
         RABBITMQ_ENABLED_PLUGINS_FILE="$dir/plugins" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
         /usr/lib/rabbitmq/bin/rabbitmq-server >"$dir/out" 2>&1 &
     broker_pid=$!
-    until_true 90 grep -q completed "$dir/out" || {
+    until_true 90 grep -qs completed "$dir/out" || {
         tail -20 "$dir/out" >&2
         return 1
     }
 }
 
+# Refuses while it knows of a program that runs.
+end_epmd() { epmd -port "$1" -kill | grep -qx Killed; }
+
 # QoS 0, 1 and 2 of nodes, commands, wills; one session and own ones.
 part_foreign() {
-    local kind seconds=${SECONDS_OF:-60}
+    local kind epmd_port seconds=${SECONDS_OF:-60}
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || {
         row "RabbitMQ" "is not installed"
         return
@@ -640,6 +643,7 @@ $(said counters wills_expected "foreign-$kind"), $(said counters wills_seen "for
     done
     kill "$(cat "$work/rabbitmq/pid")"
     wait "$broker_pid" 2>/dev/null || true
+    until_true 10 end_epmd "$epmd_port" || true # which it has started and left
     broker_pid=''
 }
 
