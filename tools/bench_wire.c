@@ -34,7 +34,8 @@ enum {
     DISCONNECT = 0xE0,
     TYPE_MASK = 0xF0,
     CLEAN_SESSION = 0x02,
-    PROTOCOL_LEVEL = 4,
+    MQTT_3_1_1 = 4, /* protocol levels */
+    MQTT_5 = 5,
     REFUSED_FILTER = 0x80,
 };
 
@@ -132,6 +133,35 @@ static void put_string(struct writer *w, struct bytes text)
     wr_bytes(w, text);
 }
 
+/* MQTT 5 has a list of properties where MQTT 3 has nothing. */
+static size_t no_properties(const struct wire *w)
+{
+    return w->is_v5 ? 1 : 0;
+}
+
+static void put_no_properties(const struct wire *w, struct writer *out)
+{
+    if (w->is_v5)
+        wr_u8(out, 0);
+}
+
+static size_t get_length(struct reader *r)
+{
+    size_t length = 0;
+    uint8_t octet = 0x80;
+    for (unsigned i = 0; i < LENGTH_OCTETS_MAX && (octet & 0x80) != 0; i++) {
+        octet = rd_u8(r);
+        length |= (size_t)(octet & 127) << (7 * i);
+    }
+    return (octet & 0x80) == 0 ? length : SIZE_MAX;
+}
+
+static void skip_properties(const struct wire *w, struct reader *r)
+{
+    if (w->is_v5)
+        rd_bytes(r, get_length(r));
+}
+
 static void answer(struct wire *w, unsigned type, uint16_t id)
 {
     struct writer out = out_begin(w, HEADER_MAX);
@@ -146,7 +176,7 @@ void wire_connect(struct wire *w, const char *client_id)
     struct writer out = out_begin(w, HEADER_MAX + 12 + id.len);
     put_header(&out, CONNECT, 12 + id.len);
     put_string(&out, bytes_str("MQTT"));
-    wr_u8(&out, PROTOCOL_LEVEL);
+    wr_u8(&out, MQTT_3_1_1);
     wr_u8(&out, CLEAN_SESSION);
     wr_u16(&out, 0); /* no keep alive */
     put_string(&out, id);
@@ -174,7 +204,7 @@ void wire_subscribe(struct wire *w, const char *filter, int qos)
 void wire_publish(struct wire *w, struct bytes topic, struct bytes payload, int qos,
                   uint32_t stream)
 {
-    const size_t length = 2 + topic.len + (qos > 0 ? 2 : 0) + payload.len;
+    const size_t length = 2 + topic.len + (qos > 0 ? 2 : 0) + no_properties(w) + payload.len;
     struct writer out = out_begin(w, HEADER_MAX + length);
     put_header(&out, PUBLISH | (unsigned)qos << 1, length);
     put_string(&out, topic);
@@ -184,6 +214,7 @@ void wire_publish(struct wire *w, struct bytes topic, struct bytes payload, int 
         w->streams[id] = stream;
         w->unacknowledged++;
     }
+    put_no_properties(w, &out);
     wr_bytes(&out, payload);
     out_end(w, &out);
 }
@@ -231,13 +262,8 @@ static bool next_packet(struct wire *w, uint8_t *type, struct bytes *body)
 {
     struct reader r = rd_of(bytes_of(w->in + w->in_at, w->in_end - w->in_at));
     *type = rd_u8(&r);
-    size_t length = 0;
-    uint8_t octet = 0x80;
-    for (unsigned i = 0; i < LENGTH_OCTETS_MAX && (octet & 0x80) != 0; i++) {
-        octet = rd_u8(&r);
-        length |= (size_t)(octet & 127) << (7 * i);
-    }
-    if (!r.failed && ((octet & 0x80) != 0 || length > IN_BYTES - HEADER_MAX))
+    const size_t length = get_length(&r);
+    if (!r.failed && length > IN_BYTES - HEADER_MAX)
         give_up(w, "an MQTT packet too long");
     *body = rd_bytes(&r, length);
     if (r.failed || w->is_broken)
@@ -251,19 +277,22 @@ static void acknowledge_filters(struct wire *w, struct reader *r, bool subscribe
     uint8_t granted[256];
     unsigned n = 0;
     const uint16_t id = rd_u16(r);
+    skip_properties(w, r);
     while (rd_left(r) > 0 && n < sizeof granted) {
         rd_bytes(r, rd_u16(r));
         granted[n++] = subscribes ? rd_u8(r) : 0;
     }
     if (!rd_close(r))
         give_up(w, NOT_MQTT);
-    if (!subscribes) {
+    if (!subscribes && !w->is_v5) {
         answer(w, UNSUBACK, id);
         return;
     }
-    struct writer out = out_begin(w, HEADER_MAX + 2 + n);
-    put_header(&out, SUBACK, 2 + n);
+    const size_t length = 2 + no_properties(w) + n;
+    struct writer out = out_begin(w, HEADER_MAX + length);
+    put_header(&out, subscribes ? SUBACK : UNSUBACK, length);
     wr_u16(&out, id);
+    put_no_properties(w, &out);
     wr_bytes(&out, bytes_of(granted, n));
     out_end(w, &out);
 }
@@ -274,6 +303,7 @@ static enum wire_event_type take_publish(struct wire *w, uint8_t flags, struct r
     const unsigned qos = flags >> 1 & 3;
     rd_bytes(r, rd_u16(r)); /* the topic: the payload says whose it is */
     const uint16_t id = qos > 0 ? rd_u16(r) : 0;
+    skip_properties(w, r);
     *out = (struct wire_event){.type = WIRE_MESSAGE, .payload = rd_rest(r)};
     if (r->failed || qos > 2) {
         give_up(w, NOT_MQTT);
@@ -288,6 +318,8 @@ static enum wire_event_type settled(struct wire *w, struct reader *r, struct wir
 {
     const uint16_t id = rd_u16(r);
     *out = (struct wire_event){.type = WIRE_SETTLED, .stream = w->streams[id]};
+    if (w->is_v5)
+        rd_rest(r); /* a reason */
     if (!rd_close(r) || w->unacknowledged == 0) {
         give_up(w, "an MQTT acknowledgement of nothing");
         return WIRE_NOTHING;
@@ -296,11 +328,14 @@ static enum wire_event_type settled(struct wire *w, struct reader *r, struct wir
     return WIRE_SETTLED;
 }
 
-static void take_connect(struct wire *w)
+static void take_connect(struct wire *w, struct reader *r)
 {
-    static const uint8_t accepted[] = {CONNACK, 2, 0, 0};
-    struct writer out = out_begin(w, sizeof accepted);
-    wr_bytes(&out, bytes_of(accepted, sizeof accepted));
+    rd_bytes(r, rd_u16(r)); /* "MQTT" */
+    w->is_v5 = rd_u8(r) == MQTT_5;
+    struct writer out = out_begin(w, HEADER_MAX + 3);
+    put_header(&out, CONNACK, 2 + no_properties(w));
+    wr_u16(&out, 0); /* accepted */
+    put_no_properties(w, &out);
     out_end(w, &out);
     w->is_up = true;
 }
@@ -321,7 +356,7 @@ static enum wire_event_type handle(struct wire *w, uint8_t type, struct reader *
         answer(w, PUBCOMP, rd_u16(r));
         break;
     case CONNECT:
-        take_connect(w);
+        take_connect(w, r);
         break;
     case CONNACK:
         w->is_up = (rd_u16(r) & 0xFF) == 0;

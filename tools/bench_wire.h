@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One raw MQTT 3.1.1 connection over TCP, as client or as the broker's end of it: just what it takes
- * to publish and receive at QoS 0, 1 and 2 at the highest rate. Packets that can be answered at once
+ * One raw MQTT connection over TCP, as client (of version 3.1.1) or as the broker's end of it (of
+ * 3.1.1 or 5, as the client says): just what it takes to publish and receive at QoS 0, 1 and 2 at the highest rate. Packets that can be answered at once
  * (PUBLISH, PUBREC, PUBREL, SUBSCRIBE, UNSUBSCRIBE, PINGREQ) are; nothing is repeated, for TCP is whole
  * until it breaks, and then the measurement is over.
  */
@@ -17,6 +17,7 @@
 struct wire {
     int fd;
     bool is_broker;
+    bool is_v5;
     bool is_up; /* CONNECT and CONNACK are through */
     bool is_broken;
     const char *why; /* it is broken */

@@ -207,6 +207,52 @@ START_TEST(packets_may_come_in_any_slices)
 
 END_TEST
 
+/* What the broker's end answers to these octets. */
+static struct bytes answer_to(const uint8_t *octets, size_t len, struct wire_event *e)
+{
+    static uint8_t answer[64];
+    ck_assert_int_eq(write(client->fd, octets, len), (ssize_t)len);
+    wire_read(broker);
+    e->type = wire_next(broker, e);
+    ck_assert(wire_flush(broker));
+    const ssize_t n = read(client->fd, answer, sizeof answer);
+    return bytes_of(answer, n > 0 ? (size_t)n : 0);
+}
+
+START_TEST(the_broker_s_end_speaks_version_5_to_whoever_does)
+{
+    static const uint8_t hello[] = {0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 0, 0, 0, 1, 'a'};
+    static const uint8_t accepted[] = {0x20, 3, 0, 0, 0};
+    static const uint8_t subscribe[] = {0x82, 9, 0, 7, 2, 0x0B, 1, 0, 1, '#', 1};
+    static const uint8_t subscribed[] = {0x90, 4, 0, 7, 0, 1};
+    static const uint8_t unsubscribe[] = {0xA2, 6, 0, 8, 0, 0, 1, '#'};
+    static const uint8_t unsubscribed[] = {0xB0, 4, 0, 8, 0, 0};
+    static const uint8_t publish[] = {0x32, 12, 0, 1, 't', 0, 9, 5, 2, 0, 0, 0, 60, '!'};
+    static const uint8_t published[] = {0x40, 2, 0, 9};
+    static const uint8_t message[] = {0x32, 7, 0, 1, 't', 0, 1, 0, '?'};
+    static const uint8_t settled[] = {0x40, 4, 0, 1, 0x10, 0}; /* nobody has subscribed */
+
+    struct wire_event e;
+    ck_assert(bytes_equal(answer_to(hello, sizeof hello, &e), bytes_of(accepted, sizeof accepted)));
+    ck_assert(broker->is_up);
+    ck_assert(bytes_equal(answer_to(subscribe, sizeof subscribe, &e),
+                          bytes_of(subscribed, sizeof subscribed)));
+    ck_assert(bytes_equal(answer_to(unsubscribe, sizeof unsubscribe, &e),
+                          bytes_of(unsubscribed, sizeof unsubscribed)));
+    ck_assert(
+        bytes_equal(answer_to(publish, sizeof publish, &e), bytes_of(published, sizeof published)));
+    ck_assert_int_eq(e.type, WIRE_MESSAGE);
+    ck_assert(bytes_equal(e.payload, bytes_str("!")));
+    wire_publish(broker, bytes_str("t"), bytes_str("?"), 1, 3);
+    ck_assert(bytes_equal(answer_to(NULL, 0, &e), bytes_of(message, sizeof message)));
+    ck_assert_uint_eq(answer_to(settled, sizeof settled, &e).len, 0);
+    ck_assert_int_eq(e.type, WIRE_SETTLED);
+    ck_assert_uint_eq(e.stream, 3);
+    ck_assert(!broker->is_broken);
+}
+
+END_TEST
+
 static void assert_broken(const void *octets, size_t len)
 {
     struct wire_event e;
@@ -269,6 +315,7 @@ int main(void)
     tcase_add_test(mqtt, a_client_connects_and_subscribes);
     tcase_add_test(mqtt, each_publish_arrives_and_is_settled_once);
     tcase_add_test(mqtt, packets_may_come_in_any_slices);
+    tcase_add_test(mqtt, the_broker_s_end_speaks_version_5_to_whoever_does);
     tcase_add_test(mqtt, what_is_not_mqtt_breaks_the_connection);
     tcase_add_test(mqtt, a_closed_connection_is_broken);
     suite_add_tcase(s, mqtt);
