@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "paho_ahead.h"
-#include "paho_behind.h"
 #include "paho_inner.h"
 #include "paho_poll.h"
 #include "resolver.h"
@@ -46,16 +44,14 @@ static _Thread_local bool is_receiver;
 
 enum {
     DESCRIPTORS = 65536,
-    LOOK_S = 3,      /* how often Paho's sending thread looks after timeouts */
-    SLEEP_US = 25000 /* of a thread that waits for Paho's to end */
+    POLL_MS = 100,   /* how long Paho's end may take */
+    SLEEP_US = 25000 /* while there is no socket at all */
 };
 
 static bool transient(int error)
 {
     return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
-
-/* ---- writing and reading --------------------------------------------------------------------- */
 
 static size_t total_of(const struct iovec *parts, int count)
 {
@@ -65,24 +61,52 @@ static size_t total_of(const struct iovec *parts, int count)
     return total;
 }
 
-/* A write that was stuck is complete: Paho's sending thread does not notice by itself. */
-static void note_stuck(int fd, bool stuck)
+/* Paho's sending thread writes one packet after the other, and waits when there is none left. What it
+ * has written meanwhile leaves in one go, or as segments become full. */
+static _Thread_local bool is_sender;
+static _Thread_local int corked = -1;
+
+void paho_push_written(void)
 {
-    if (paho_poll_stuck(fd, stuck) && !stuck)
-        paho_wake_sender();
+    const int on = 1;
+    if (corked >= 0)
+        (void)setsockopt(corked, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* pushes */
+    corked = -1;
+}
+
+static ssize_t write_parts(int fd, const struct iovec *parts, int count)
+{
+    if (!is_sender)
+        return writev(fd, parts, count);
+    if (corked != fd)
+        paho_push_written();
+    corked = fd;
+    const struct msghdr message = {
+        .msg_iov = (struct iovec *)(uintptr_t)parts, /* only read from */
+        .msg_iovlen = (size_t)count,
+    };
+    return sendmsg(fd, &message, MSG_MORE | MSG_NOSIGNAL);
 }
 
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 {
-    const ssize_t written = paho_behind_write(fd, parts, count);
-    note_stuck(fd, written < (ssize_t)total_of(parts, count));
-    return written;
+    const ssize_t written = write_parts(fd, parts, count);
+    paho_poll_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
+    if (written >= 0)
+        return written;
+    if (!transient(errno))
+        shutdown(fd, SHUT_RDWR); /* so that poll() reports the end to the reading side */
+    errno = EAGAIN;
+    return -1;
 }
 
-int sennet_paho_shutdown(int fd, int how)
+/* A broker that uses Nagle's algorithm (mosquitto, by default) holds its second answer back until
+ * the first is acknowledged, which the kernel would put off for up to 40 ms. The option does not
+ * last, so it is set each time that the kernel gave something. */
+void paho_acknowledge_now(int fd)
 {
-    paho_behind_end(fd);
-    return shutdown(fd, how);
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
@@ -92,7 +116,7 @@ ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
     if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
         return got;
     if (got > 0 && asked)
-        paho_behind_heard(fd);
+        paho_acknowledge_now(fd);
     last.socket = fd;
     last.tls[0] = '\0';
     last.receive_error = got > 0 ? -1 : 0;
@@ -107,7 +131,6 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     paho_ahead_reset(fd);
-    paho_behind_begin(fd);
     const int rc = connect(fd, address, len);
     paho_poll_add(fd);
     last.tls[0] = '\0';
@@ -162,10 +185,7 @@ int sennet_paho_close(int fd)
         closings[fd].call(closings[fd].arg);
         closings[fd].call = NULL;
     }
-    if (!keep_number(fd))
-        return close(fd);
-    paho_poll_wake();
-    return 0;
+    return keep_number(fd) ? 0 : close(fd);
 }
 
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -195,19 +215,16 @@ char *sennet_paho_getenv(const char *name)
 
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    if (!is_receiver)
-        paho_behind_i_am(PAHO_RECEIVER);
     is_receiver = true;
     has_polled = timeout_ms > 0;
     if (count > 0 && fds[0].events == POLLOUT) /* the first of a cycle: nothing is in hand */
         bury();
     else /* the second, for which Paho lets go of all its locks */
         paho_complete_writes();
-    return paho_poll(fds, count);
+    return paho_poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
 }
 
-/* Paho means well: it sleeps because nothing came. But poll() has waited already. Its receiving thread
- * also sleeps when there is no socket, and other threads while they wait for the end of that one. */
+/* Paho means well: it sleeps because nothing came. But poll() has waited already. */
 int sennet_paho_usleep(useconds_t us)
 {
     if (is_receiver) /* without a socket it does not poll */
@@ -216,28 +233,19 @@ int sennet_paho_usleep(useconds_t us)
         has_polled = false;
         return 0;
     }
-    if (is_receiver) {
-        paho_poll_nothing();
-        return 0;
-    }
-    paho_poll_wake();
     return usleep(us < SLEEP_US ? us : SLEEP_US);
 }
 
-/* Paho asks for the time of day only to say until when it waits. Now is the time to write, too: soon
- * it holds a lock that others need to wake it. */
+/* Paho asks for the time of day only to say until when it waits. */
 int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
 {
-    if (clock == CLOCK_REALTIME)
-        paho_behind_flush();
+    (void)clock;
     return clock_gettime(CLOCK_MONOTONIC, t);
 }
 
 /* Paho has one condition variable and holds its mutex around both calls; this belongs to them. By
  * which clock is waited the waiting says, for the variable was made without one. */
 static bool signalled;
-static pthread_cond_t *send_cond;
-static _Atomic(pthread_mutex_t *) send_mutex; /* once the sending thread has waited */
 
 /* Of a thread that has more to tell: woken is nobody before it is done. */
 static _Thread_local bool holds_signals;
@@ -267,26 +275,12 @@ int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
     return pthread_cond_signal(cond);
 }
 
-void paho_wake_sender(void)
-{
-    pthread_mutex_t *const mutex = atomic_load(&send_mutex);
-    if (mutex == NULL)
-        return;
-    pthread_mutex_lock(mutex);
-    signalled = true;
-    pthread_cond_signal(send_cond);
-    pthread_mutex_unlock(mutex);
-}
-
-/* By itself Paho waits for a second, to look after timeouts each three. */
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until)
 {
-    const struct timespec later = {.tv_sec = until->tv_sec + LOOK_S - 1, .tv_nsec = until->tv_nsec};
-    paho_behind_i_am(PAHO_SENDER);
-    send_cond = cond;
-    atomic_store(&send_mutex, mutex);
-    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &later);
+    is_sender = true;
+    paho_push_written();
+    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
     signalled = false;
     return rc;
 }
@@ -333,14 +327,6 @@ void StackTrace_exit(const char *name, int line, void *rc, int level)
     (void)line;
     (void)rc;
     (void)level;
-}
-
-/* Paho makes a text of each packet, for a table that nobody reads. */
-void Log(int level, int number, const char *format, ...)
-{
-    (void)level;
-    (void)number;
-    (void)format;
 }
 
 /* Paho 1.3.12 calls this when a handle is destroyed, and so forgets topics and payloads of what was

@@ -2,8 +2,8 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which thirteen undefined symbols (writev, recv,
- * connect, shutdown, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
+ * The build makes a copy of Paho's static archive in which twelve undefined symbols (writev, recv,
+ * connect, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
  * pthread_cond_timedwait, clock_gettime) are renamed to the functions below, and some of OpenSSL's to
  * those of paho_tls.h; nothing else in the process is affected. That gives what Paho's API does not:
  *
@@ -20,7 +20,7 @@
  *    nobody sets.
  *  - Fewer system calls: what arrives is read ahead (paho_ahead.h), a packet does not cost two polls of
  *    all sockets (paho_poll.h), many messages wake Paho's sending thread once, and what that writes
- *    leaves together (paho_behind.h).
+ *    until there is nothing more leaves together.
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
  *    and the definitions here take their place.
@@ -59,20 +59,19 @@ bool paho_on_close(int fd, void (*call)(void *arg), void *arg);
 /* Of paho_tls.c, which reads in place of recv(). */
 void paho_note_tls(const char *why, int receive_error);
 void paho_note_socket(int fd);
+void paho_acknowledge_now(int fd);
 
 /* Between these two, what the calling thread gives to Paho lies there; then it is sent. */
 void paho_hold_signals(void);
 void paho_release_signals(void);
 
-/* Any thread: Paho's sending one looks whether it can go on, which it does not notice by itself when
- * a write that was stuck is complete, or a connection established. */
-void paho_wake_sender(void);
+/* In Paho's sending thread, before it has to wait for something else: what it has written leaves. */
+void paho_push_written(void);
 
 /* Called by Paho only. */
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags);
 int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
-int sennet_paho_shutdown(int fd, int how);
 int sennet_paho_close(int fd);
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -91,7 +90,6 @@ void *myrealloc(char *file, int line, void *block, size_t size);
 void myfree(char *file, int line, void *block);
 void StackTrace_entry(const char *name, int line, int level);
 void StackTrace_exit(const char *name, int line, void *rc, int level);
-void Log(int level, int number, const char *format, ...);
 void MQTTAsync_NULLPublishCommands(void *client);
 
 #endif

@@ -13,7 +13,6 @@
 
 #include "base/list.h"
 
-#include "paho_behind.h"
 #include "paho_calls.h"
 #include "paho_poll.h"
 
@@ -177,7 +176,7 @@ int sennet_paho_SSL_read(SSL *ssl, void *buffer, int len)
     errno = 0;
     const int got = SSL_read(ssl, buffer, len);
     if (got > 0 && asks)
-        paho_behind_acknowledge(fd);
+        paho_acknowledge_now(fd);
     paho_note_socket(fd);
     if (got > 0)
         paho_note_tls("", -1);
@@ -195,8 +194,7 @@ int sennet_paho_SSL_write(SSL *ssl, const void *buffer, int len)
     broken = NULL;
     ERR_clear_error();
     const int written = SSL_write(ssl, buffer, len);
-    if (paho_poll_stuck(fd, written <= 0) && written > 0)
-        paho_wake_sender();
+    paho_poll_stuck(fd, written <= 0);
     if (written > 0)
         return written;
     const int error = SSL_get_error(ssl, written);
