@@ -21,4 +21,11 @@ static inline struct rng seeded_rng(void)
     return rng;
 }
 
+/* How many: `usual` in every test run; `full` with SENNET_FULL=1 in the environment, after a change of
+ * what is tested. */
+static inline unsigned sample_of(unsigned usual, unsigned full)
+{
+    return getenv("SENNET_FULL") != NULL ? full : usual;
+}
+
 #endif

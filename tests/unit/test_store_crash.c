@@ -11,7 +11,7 @@
  * `process` with an intent log: a killed process leaves it as it is at that moment. A power cut leaves
  * the log of another start of the machine, rubbish, or nothing.
  *
- *     test_store_crash                  a sample: all kinds of moments of 10,000 messages
+ *     test_store_crash                  a sample: all kinds of moments of 4,000 messages
  *     test_store_crash MESSAGES EVERY   every EVERYth moment (1: all; 10,000 take some ten minutes)
  */
 #include <stdatomic.h>
@@ -36,7 +36,7 @@ enum {
     LOG_BYTES = 256 * 1024,
 };
 
-static unsigned messages = 10000;
+static unsigned messages = 4000;
 static unsigned every = 1500;
 
 static struct {
@@ -450,7 +450,7 @@ int main(int argc, char **argv)
     }
     Suite *const suite = suite_create("store: crashes");
     TCase *const all = tcase_create("crashes");
-    tcase_set_timeout(all, argc == 3 ? 0 : 60);
+    tcase_set_timeout(all, argc == 3 ? 0 : 120);
     tcase_add_test(all, power_survives_crashes_and_power_cuts);
     tcase_add_test(all, process_survives_crashes_and_is_whole_after_power_cuts);
     tcase_add_test(all, an_intent_log_promises_and_survives_crashes);
