@@ -4,9 +4,16 @@
 
 #include "broker/own_priv.h"
 
+/* Of one that is not empty. */
+static struct own_item *front_of(const struct list *queue)
+{
+    assert(!list_empty(queue));
+    return container_of(queue->next, struct own_item, link);
+}
+
 static struct own_item *first_of(const struct list *queue)
 {
-    return list_empty(queue) ? NULL : container_of(queue->next, struct own_item, link);
+    return list_empty(queue) ? NULL : front_of(queue);
 }
 
 /* With room for the text; NULL: out of memory. */
@@ -25,8 +32,7 @@ static struct own_item *add(struct own *o, struct list *queue, size_t text_len, 
 
 static void drop_first(struct own *o, struct list *queue)
 {
-    struct own_item *item = first_of(queue);
-    assert(item != NULL);
+    struct own_item *item = front_of(queue);
     list_unlink(&item->link);
     own_release(o, item, item->size);
 }
@@ -92,9 +98,7 @@ bool own_peek_upstream(struct own *o, struct up_request *out)
 
 void own_done_upstream(struct own *o)
 {
-    struct own_item *item = first_of(&o->requests);
-    assert(item != NULL);
-    body_unref(item->request.body);
+    body_unref(front_of(&o->requests)->request.body);
     drop_first(o, &o->requests);
 }
 
@@ -119,7 +123,7 @@ bool own_peek_command(struct own *o, struct own_command *out)
 
 void own_done_command(struct own *o)
 {
-    body_unref(first_of(&o->commands)->command.will.body);
+    body_unref(front_of(&o->commands)->command.will.body);
     drop_first(o, &o->commands);
 }
 

@@ -106,7 +106,7 @@ void answer_held(struct spool *s)
 {
     while (!list_empty(&s->holding) && claim(s)) {
         struct owner *o = container_of(list_first(&s->holding), struct owner, holding);
-        let_go(s, container_of(list_first(&o->held), struct held, place));
+        let_go(s, container_of(o->held.next, struct held, place)); /* who holds, has some */
     }
 }
 
