@@ -20,8 +20,6 @@
 
 #include "store_priv.h"
 
-enum { WARM_BYTES = 32 * 1024 };
-
 /* ---- words that are read while they may be written -------------------------------------------- */
 
 static void store_length(uint8_t *at, uint32_t value)
@@ -217,17 +215,4 @@ void intent_done(struct intent *log, const struct intent_point *upto, bool marke
     store_word(log->map + INTENT_AT_TAIL, log->tail);
     if (marked)
         store_word(log->map + INTENT_AT_MARKED, upto->mark.seq);
-}
-
-void intent_warm(const struct intent *log, size_t at)
-{
-#ifdef MADV_POPULATE_WRITE
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t from = at / page * page;
-    const size_t n = log->size - from < WARM_BYTES ? log->size - from : (size_t)WARM_BYTES;
-    if (log->map != NULL)
-        (void)madvise(log->map + from, n, MADV_POPULATE_WRITE);
-#else
-    (void)log, (void)at;
-#endif
 }

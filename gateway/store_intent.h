@@ -94,9 +94,6 @@ void intent_done(struct intent *log, const struct intent_point *upto, bool marke
 /* Octets of entries that are not committed. */
 size_t intent_used(const struct intent *log);
 size_t intent_room(const struct intent *log);
-/* Makes the pages writable that will be written next, so that whoever appends does not wait where the
- * file system makes them so. Any thread; only the mapping is looked at. */
-void intent_warm(const struct intent *log, size_t at);
 
 /* ---- what is there when the store is opened --------------------------------------------------- */
 
