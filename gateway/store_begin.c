@@ -82,15 +82,18 @@ static bool begin_blind(struct store *s)
 }
 
 /* With what the log holds beyond the database: that goes there when there is room for it. */
-static bool begin_reading(struct store *s)
+static bool open_to_read(struct store *s)
 {
     store_db_close(&s->db, true);
     intent_close(&s->intent);
+    return store_db_open_to_read(&s->db) == SQLITE_OK && store_log_preview(s) == SQLITE_OK;
+}
+
+static bool begin_reading(struct store *s)
+{
     store_packets_forget(s);
-    if (store_db_open_to_read(&s->db) != SQLITE_OK)
-        return false;
-    s->reading = store_log_preview(s) == SQLITE_OK && store_packets_open(s) == SQLITE_OK &&
-                 store_sinks_open(s) == SQLITE_OK;
+    s->reading =
+        open_to_read(s) && store_packets_open(s) == SQLITE_OK && store_sinks_open(s) == SQLITE_OK;
     if (!s->reading)
         store_packets_forget(s);
     return s->reading;
@@ -98,7 +101,7 @@ static bool begin_reading(struct store *s)
 
 static void say_failing(struct store *s, const char *why, bool reads)
 {
-    char said[STORE_WHY_MAX];
+    char said[2 * STORE_WHY_MAX]; /* cut by who says it */
     /* SQLite says which of its files it missed, not that it can't make one. */
     if (s->dir != NULL && access(s->dir, W_OK) != 0 && errno == EROFS)
         why = strerror(EROFS);
@@ -199,11 +202,9 @@ static int set_aside(struct store *s, char *notice, size_t notice_size, char *wh
     return rc;
 }
 
-int store_open_again(struct store *s, char *notice, size_t notice_size, char *why, size_t why_size)
+static int open_to_write(struct store *s, char *notice, size_t notice_size, char *why,
+                         size_t why_size)
 {
-    pthread_mutex_lock(&s->lock);
-    s->reading = false;
-    pthread_mutex_unlock(&s->lock);
     int rc = lock_again(s, why, why_size);
     if (rc != SQLITE_OK)
         return rc;
@@ -220,6 +221,20 @@ int store_open_again(struct store *s, char *notice, size_t notice_size, char *wh
         s->log_later = rc != SQLITE_OK;
         if (rc != SQLITE_OK)
             store_db_why(s->db.sql, rc, why, why_size);
+    }
+    return rc;
+}
+
+/* While that fails, what was there at the start can be read as before: it may not have been loaded yet,
+ * nor the packets been asked for. */
+int store_open_again(struct store *s, char *notice, size_t notice_size, char *why, size_t why_size)
+{
+    const int rc = open_to_write(s, notice, notice_size, why, why_size);
+    if (rc != SQLITE_OK && s->reading) {
+        const bool reads = open_to_read(s);
+        pthread_mutex_lock(&s->lock);
+        s->reading = reads;
+        pthread_mutex_unlock(&s->lock);
     }
     return rc;
 }

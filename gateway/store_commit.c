@@ -295,6 +295,7 @@ static void succeeded(struct store *s, struct attempt *a)
     atomic_fetch_add_explicit(&s->commits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->records, a->written, memory_order_relaxed);
     s->committed_at_ms = store_now_ms();
+    s->reading = false;
     s->reopen = false;
     s->condemned = false;
     note_wal(s);

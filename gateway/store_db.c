@@ -13,6 +13,7 @@
  *                            that is appended to meanwhile is not safe where flash tears a block
  *     temp_store 2           nothing but the database is written
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -491,7 +492,9 @@ void store_db_close(struct store_db *db, bool failing)
     }
     if (db->sql != NULL && failing)
         sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_close(db->sql);
+    const int rc = sqlite3_close(db->sql);
+    assert(rc == SQLITE_OK); /* else it keeps its locks, and nobody can open the file again */
+    (void)rc;
     db->sql = NULL;
     db->wal_frames = 0;
 }

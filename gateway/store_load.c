@@ -527,10 +527,10 @@ int store_load(struct store *s, const struct store_visitor *visitor)
     store_take_db(s);
     pthread_mutex_unlock(&s->lock);
     const int rc = load(&l);
+    end(&l); /* before somebody else closes the database: it would stay open with a statement of ours */
     pthread_mutex_lock(&s->lock);
     memcpy(s->left_out, l.left_out, sizeof s->left_out);
     store_release_db(s);
     pthread_mutex_unlock(&s->lock);
-    end(&l);
     return rc;
 }

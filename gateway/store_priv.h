@@ -386,8 +386,8 @@ struct store {
     bool log_later;      /* the log is still as it was found */
     char *log_notice;    /* where the log's notices go; NULL: `notice` */
     bool unread;         /* the file was not loaded, and must not be written to */
-    bool reading; /* the file is open as it was at the start, though nothing can be written; changed
-                          under `lock` or before the thread runs, by who is `busy` */
+    bool reading; /* the file holds what it held at the start, and nothing could be written since;
+                          changed under `lock` or before the thread runs, by who is `busy` */
     uint64_t left_out[STORE_TABLES]; /* rows that store_load() could make nothing of */
 };
 

@@ -181,6 +181,10 @@ int store_sink(struct store *s, const char *broker, struct bytes client_id, uint
         free(op);
         return -ENOMEM;
     }
+    /* What its last owner's connection may have left at its very end. Number 0 may be that of a database
+     * from before there were several: what is there is its own. */
+    if (given != 0)
+        store_packets_clear(s, given);
     store_stage(s, op);
     *number = given;
     return 0;

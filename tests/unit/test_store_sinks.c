@@ -424,6 +424,28 @@ START_TEST(a_broker_that_forgot_everything_is_one_of_several)
 
 END_TEST
 
+START_TEST(who_gets_a_number_again_gets_nothing_of_its_last_owner)
+{
+    ck_assert_uint_eq(sink("home", ""), 0);
+    ck_assert_uint_eq(sink("cloud", "a"), 1);
+    world_commit(&from);
+    store_sink_gone(from.s, 1);
+    world_commit(&from);
+    /* The connection comes to its end a little later. */
+    store_spool_sending(from.s, store_sink_base(1) + 7, 5);
+    put_packet(1, "s-5", "of a");
+    put_packet(0, "s-5", "of all");
+    ck_assert_uint_eq(sink("cloud", "b"), 1);
+    for (int again = 0; again < 2; again++) {
+        ck_assert_str_eq(keys(1), "");
+        ck_assert_str_eq(keys(0), "s-5 ");
+        ck_assert_uint_eq(store_spool_sent_as(from.s, 1, 5), 0);
+        world_reopen(&from);
+    }
+}
+
+END_TEST
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 START_TEST(a_message_comes_back_with_the_sink_it_came_to)
@@ -523,6 +545,7 @@ int main(void)
     tcase_add_test(all, packets_of_the_same_name_are_each_sinks_own);
     tcase_add_test(all, a_packet_id_means_each_sinks_own_message);
     tcase_add_loop_test(all, a_broker_that_forgot_everything_is_one_of_several, 0, 3);
+    tcase_add_test(all, who_gets_a_number_again_gets_nothing_of_its_last_owner);
     tcase_add_test(all, a_message_comes_back_with_the_sink_it_came_to);
     tcase_add_test(all, a_state_that_moves_takes_its_sinks_along);
     tcase_add_test(all, all_that_a_database_of_version_2_has_is_of_number_0);
