@@ -123,6 +123,7 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
         return NULL;
     e->config = *config;
     e->now_ms = now_ms;
+    sn_expiry_init(e);
     limit_u32(&e->config.max_client_id, CLIENT_ID_OCTETS_MAX);
     limit_u32(&e->config.max_clients, MAX_CLIENTS);
     limit_u32(&e->config.defaults.max_inflight, MAX_INFLIGHT);

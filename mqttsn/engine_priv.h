@@ -185,6 +185,10 @@ struct sn_up {
     struct sn_up_entry entries[];
 };
 
+/* Seconds of eight and a half years in which the engine was started in the middle. There may be a
+ * million messages, and each of them has a time and the rest in one word. */
+enum { SN_EXPIRES_BITS = 28, SN_EXPIRES_MAX = (1 << SN_EXPIRES_BITS) - 1 };
+
 /* A message waiting for the node (publish_down.c). */
 struct sn_message {
     struct list link;
@@ -193,9 +197,10 @@ struct sn_message {
     uint64_t number;  /* of its row in the store; 0: it has none */
     uint64_t journal; /* number under which the broker side has stored it, or 0 */
     uint32_t delivery_id;
-    uint8_t qos;
-    bool retain;
-    bool restored; /* an earlier process may have sent it, for all we know */
+    uint32_t expires_s : SN_EXPIRES_BITS; /* of sn_expires_s() */
+    uint8_t qos : 2;
+    bool retain : 1;
+    bool restored : 1; /* an earlier process may have sent it, for all we know */
 };
 
 /* What the head of the queue is waiting for. */
@@ -210,6 +215,7 @@ struct sn_down {
     struct list queue;
     uint32_t n_queued;
     uint32_t queued_bytes;
+    uint32_t first_expires_s; /* nothing that waits expires before; 0: nothing expires */
 
     enum sn_down_phase phase;
 
@@ -355,6 +361,7 @@ struct sn_engine {
     struct log_ring log;
     uint64_t memory_bytes;
     uint64_t queued;
+    int64_t expiry_base_ms; /* when messages expired whose `expires_s` is 0 */
     uint32_t connected;
     bool upstream_up;
     bool accepting; /* sessions may be opened: the broker is there, or a spool in its stead */
@@ -487,6 +494,15 @@ struct sn_message *sn_queue_at(struct list *link);
 /* The head has reached the node, or is given up: counted, reported, removed. */
 void sn_queue_delivered(struct sn_engine *e, struct sn_down *d);
 void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why);
+/* The head is not worth delivering any more: dropped, unless the node may have received half of it. */
+bool sn_queue_drop_expired(struct sn_engine *e, struct sn_down *d);
+bool sn_queue_has_expired(const struct sn_engine *e, const struct sn_down *d);
+/* A time of the records, and as it is kept: in seconds, rounded up. 0: never. */
+void sn_expiry_init(struct sn_engine *e);
+uint32_t sn_expires_s(const struct sn_engine *e, int64_t expires_ms);
+/* That is worth delivering for so long from now on; 0: for ever. */
+uint32_t sn_expires_after(const struct sn_engine *e, uint32_t expiry_s);
+int64_t sn_expires_ms(const struct sn_engine *e, uint32_t expires_s);
 /* Tells the broker side, if it wants to know. */
 void sn_report_done(struct sn_engine *e, const struct sn_client *c, uint32_t delivery_id,
                     bool dropped);

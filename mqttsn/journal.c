@@ -269,6 +269,7 @@ static void put_message(struct sn_engine *e, const struct sn_client *c, const st
                      .journal = m->journal,
                      .topic = sn_name_bytes(m->name),
                      .body = m->body,
+                     .expires_ms = sn_expires_ms(e, m->expires_s),
                      .qos = m->qos,
                      .retain = m->retain,
                      .phase = phase,

@@ -164,8 +164,9 @@ struct sn_event {
 
         struct {
             struct bytes topic;
-            struct body *body;                     /* NULL = empty */
-            uint64_t journal;                      /* number under which it is stored, or 0 */
+            struct body *body; /* NULL = empty */
+            uint64_t journal;  /* number under which it is stored, or 0 */
+            uint32_t expiry_s; /* not worth delivering after so long; 0: it always is */
             const struct sn_recipient *recipients; /* all borrowed for the call */
             size_t n_recipients;
         } message;

@@ -14,7 +14,6 @@
  * upstream like a delivery, so that nothing waits for it.
  */
 #include <assert.h>
-#include <stdlib.h>
 
 #include "mqttsn/engine_priv.h"
 
@@ -200,6 +199,8 @@ static enum sn_stat obstacle(struct sn_engine *e, struct sn_client *c, const str
 /* Starts on the head; false when it was finished or dropped at once. */
 static bool start_head(struct sn_engine *e, struct sn_down *d)
 {
+    if (sn_queue_drop_expired(e, d))
+        return false;
     struct sn_client *c = d->client;
     struct sn_message *m = sn_queue_head(d);
     enum sn_stat why = obstacle(e, c, m);
@@ -267,9 +268,14 @@ void sn_down_resume(struct sn_engine *e, struct sn_client *c)
     struct sn_down *d = c->down;
     if (d == NULL || !d->stalled || !reachable(c))
         return;
+    if (sn_queue_has_expired(e, d))
+        sn_down_pause(e, c);
     d->stalled = false;
     d->tries = 0;
-    again(e, d);
+    if (d->phase == SN_DN_IDLE)
+        sn_down_run(e, c);
+    else
+        again(e, d);
 }
 
 /* Asked for by the node itself: it counts as no try of ours. */
@@ -352,6 +358,7 @@ struct sn_arrival {
     struct sn_name *name;
     struct body *body;
     uint64_t journal;
+    uint32_t expires_s : SN_EXPIRES_BITS;
 };
 
 /* The common case costs no queueing: QoS 0 to a node that listens and knows the topic. */
@@ -389,8 +396,9 @@ static bool queue(struct sn_engine *e, struct sn_client *c, const struct sn_arri
     const struct sn_message as = {.name = a->name,
                                   .body = a->body,
                                   .journal = a->journal,
+                                  .expires_s = a->expires_s,
                                   .delivery_id = r->delivery_id,
-                                  .qos = r->qos,
+                                  .qos = r->qos & 3U,
                                   .retain = r->retain};
     struct sn_message *m = sn_queue_add(e, c, &as, why);
     if (m != NULL)
@@ -426,8 +434,11 @@ static void deliver(struct sn_engine *e, const struct sn_arrival *a,
 void sn_on_message(struct sn_engine *e, const struct sn_event *event)
 {
     struct sn_name *name = sn_name_get(e, event->message.topic);
-    const struct sn_arrival arrival = {
-        .name = name, .body = event->message.body, .journal = event->message.journal};
+    const struct sn_arrival arrival = {.name = name,
+                                       .body = event->message.body,
+                                       .journal = event->message.journal,
+                                       .expires_s = sn_expires_after(e, event->message.expiry_s) &
+                                                    SN_EXPIRES_MAX};
     for (size_t i = 0; i < event->message.n_recipients; i++) {
         const struct sn_recipient *r = &event->message.recipients[i];
         if (name != NULL) {

@@ -9,6 +9,9 @@
  *     latest-per-topic  an older waiting message of the same topic is replaced, full or not; a queue
  *                       full of other topics drops its oldest
  *
+ * A message whose expiry interval is over is dropped when its turn comes, or before any other when
+ * there is no room.
+ *
  * Every octet is charged to the client's quota and the engine's, and refunded with the message. Every
  * drop is counted, logged, and reported upstream like a delivery, so that nothing waits for it.
  */
@@ -115,6 +118,55 @@ void sn_queue_drop(struct sn_engine *e, struct sn_down *d, enum sn_stat why)
     message_drop(e, d, sn_queue_head(d), why);
 }
 
+/* ---- expiry ---------------------------------------------------------------------------------- */
+
+void sn_expiry_init(struct sn_engine *e)
+{
+    const int64_t second_ms = e->now_ms - e->now_ms % 1000;
+    e->expiry_base_ms = second_ms - INT64_C(1000) * (SN_EXPIRES_MAX / 2);
+}
+
+uint32_t sn_expires_s(const struct sn_engine *e, int64_t expires_ms)
+{
+    const int64_t last_ms = e->expiry_base_ms + INT64_C(1000) * SN_EXPIRES_MAX;
+    if (expires_ms == 0 || expires_ms > last_ms)
+        return 0;
+    if (expires_ms <= e->expiry_base_ms)
+        return 1;
+    return (uint32_t)((expires_ms - e->expiry_base_ms + 999) / 1000);
+}
+
+int64_t sn_expires_ms(const struct sn_engine *e, uint32_t expires_s)
+{
+    const int64_t ms = e->expiry_base_ms + INT64_C(1000) * expires_s;
+    return expires_s == 0 ? 0 : ms != 0 ? ms : -1;
+}
+
+uint32_t sn_expires_after(const struct sn_engine *e, uint32_t expiry_s)
+{
+    return expiry_s == 0 ? 0 : sn_expires_s(e, time_add(e->now_ms, INT64_C(1000) * expiry_s));
+}
+
+static bool is_past(const struct sn_engine *e, uint32_t expires_s)
+{
+    return expires_s != 0 && sn_expires_ms(e, expires_s) <= e->now_ms;
+}
+
+bool sn_queue_has_expired(const struct sn_engine *e, const struct sn_down *d)
+{
+    const struct sn_message *m = sn_queue_head(d);
+    return is_past(e, m->expires_s) && (d->publish_id == 0 || m->qos != SN_QOS_2);
+}
+
+bool sn_queue_drop_expired(struct sn_engine *e, struct sn_down *d)
+{
+    if (!sn_queue_has_expired(e, d))
+        return false;
+    sn_queue_drop(e, d, SN_STAT_DROP_EXPIRED);
+    sn_down_idle(e, d);
+    return true;
+}
+
 /* ---- the conversation's record --------------------------------------------------------------- */
 
 void sn_down_clear(struct sn_engine *e, struct sn_client *c)
@@ -219,9 +271,29 @@ static bool can_fit(const struct sn_engine *e, const struct sn_down *d, uint32_t
     return shortage(e, d, begun ? 1 : 0, stays, cost) == SN_STAT_COUNT;
 }
 
-/* Drops what the policy sacrifices for a message of this cost. */
+/* Looks at what waits only when something of it expires, or was to expire, since the last look. */
+static void drop_expired(struct sn_engine *e, struct sn_down *d)
+{
+    if (!is_past(e, d->first_expires_s))
+        return;
+    uint32_t first = 0;
+    struct list *next = NULL;
+    for (struct list *link = first_waiting(d); link != &d->queue; link = next) {
+        const struct sn_message *m = sn_queue_at(link);
+        next = link->next;
+        if (is_past(e, m->expires_s))
+            drop_waiting(e, d, link, SN_STAT_DROP_EXPIRED);
+        else if (m->expires_s != 0 && (first == 0 || m->expires_s < first))
+            first = m->expires_s;
+    }
+    d->first_expires_s = first;
+}
+
+/* Drops what has expired, then what the policy sacrifices for a message of this cost. */
 static void make_room(struct sn_engine *e, struct sn_down *d, uint32_t cost)
 {
+    if (shortage_now(e, d, cost) != SN_STAT_COUNT)
+        drop_expired(e, d);
     if (d->client->profile->options.overflow == SN_DROP_NEWEST)
         return;
     for (enum sn_stat why = shortage_now(e, d, cost); why != SN_STAT_COUNT;
@@ -261,5 +333,7 @@ struct sn_message *sn_queue_add(struct sn_engine *e, struct sn_client *c,
     d->n_queued++;
     d->queued_bytes += cost;
     e->queued++;
+    if (m->expires_s != 0 && (d->first_expires_s == 0 || m->expires_s < d->first_expires_s))
+        d->first_expires_s = m->expires_s;
     return m;
 }

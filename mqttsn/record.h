@@ -104,7 +104,8 @@ struct sn_record {
             uint64_t journal; /* of the stored message, or 0: then the row brings its own copy */
             struct bytes topic;
             struct body *body;
-            uint8_t qos; /* 1, 2 */
+            int64_t expires_ms; /* of the engine's clock: not worth delivering any more; 0: never */
+            uint8_t qos;        /* 1, 2 */
             bool retain;
             enum sn_kept_phase phase;
             uint16_t msg_id; /* of SENT and RECEIVED */

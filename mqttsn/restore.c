@@ -270,7 +270,9 @@ static int restore_delivery(struct sn_engine *e, struct sn_client *c, const stru
                                   .body = row->delivery.body,
                                   .number = row->delivery.number,
                                   .journal = row->delivery.journal,
-                                  .qos = row->delivery.qos,
+                                  .expires_s =
+                                      sn_expires_s(e, row->delivery.expires_ms) & SN_EXPIRES_MAX,
+                                  .qos = row->delivery.qos & 3U,
                                   .retain = row->delivery.retain,
                                   .restored = sn_client_connected(c)};
     enum sn_stat why = SN_STAT_COUNT;

@@ -64,6 +64,7 @@
     X(DROP_UNKNOWN_TOPIC, "drop.unknown_topic")                                                    \
     X(DROP_QUEUE_FULL, "drop.queue_full")                                                          \
     X(DROP_SUPERSEDED, "drop.superseded")                                                          \
+    X(DROP_EXPIRED, "drop.expired")                                                                \
     X(DROP_TOPIC_LIMIT, "drop.topic_limit")                                                          \
     X(DROP_TOO_LARGE, "drop.too_large")                                                            \
     X(DROP_REFUSED_BY_CLIENT, "drop.refused_by_client")                                            \

@@ -302,6 +302,7 @@ static void on_message(struct own *o, const struct up_event *event)
         .message = {.topic = event->topic,
                     .body = event->body,
                     .journal = event->journal,
+                    .expiry_s = event->expiry_s,
                     .recipients = &o->recipient,
                     .n_recipients = 1},
     };

@@ -332,6 +332,7 @@ static void on_message(struct shared *s, const struct up_event *event)
         .message = {.topic = event->topic,
                     .body = event->body,
                     .journal = event->journal,
+                    .expiry_s = event->expiry_s,
                     .recipients = s->recipients,
                     .n_recipients = s->n_recipients},
     };

@@ -347,6 +347,7 @@ struct told {
     struct bytes topic;
     struct body *data;
     uint64_t journal;
+    int64_t expiry_ms;
     struct sn_recipient to[MOST_RECIPIENTS];
     unsigned n_to;
 };
@@ -365,6 +366,8 @@ static void told_field(struct story *s, const struct story_word *w, struct told 
         set_filler(s, &d->data, w);
     } else if (strcmp(w->key, "journal") == 0) {
         story_number(s, w, UINT32_MAX, &d->journal);
+    } else if (strcmp(w->key, "expiry") == 0) {
+        story_duration(s, w, &d->expiry_ms);
     } else if (strcmp(w->key, "qos") == 0 && story_number(s, w, 2, &n)) {
         d->qos = (uint8_t)n;
         d->says_qos = true;
@@ -463,6 +466,7 @@ static void tell_engine(struct story *s, const struct told *d, enum sn_event_typ
         event.message.topic = d->topic;
         event.message.body = d->data;
         event.message.journal = d->journal;
+        event.message.expiry_s = (uint32_t)(d->expiry_ms / 1000);
         event.message.recipients = d->to;
         event.message.n_recipients = d->n_to;
     }
@@ -477,7 +481,8 @@ static void tell_session(struct story *s, const struct told *d, enum up_event_ty
                                                .qos = d->qos,
                                                .retain = d->retain,
                                                .topic = d->topic,
-                                               .body = d->data});
+                                               .body = d->data,
+                                               .expiry_s = (uint32_t)(d->expiry_ms / 1000)});
 }
 
 void story_tell(struct story *s, const struct story_line *line)

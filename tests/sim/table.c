@@ -452,6 +452,8 @@ static void print_row(const struct sn_record *r, char *out, size_t size)
         text_dec(&t, r->delivery.phase);
         text_word(&t, " msg id ");
         text_dec(&t, r->delivery.msg_id);
+        text_word(&t, " expires ");
+        text_dec(&t, (uint64_t)r->delivery.expires_ms);
     } else if (k.kind == SUBSCRIPTION) {
         text_word(&t, " to ");
         text_escaped(&t, r->subscription.filter);
@@ -493,6 +495,7 @@ static bool same_row(const struct sn_record *a, const struct sn_record *b)
         return a->delivery.journal == b->delivery.journal &&
                bytes_equal(a->delivery.topic, b->delivery.topic) &&
                bytes_equal(body_bytes(a->delivery.body), body_bytes(b->delivery.body)) &&
+               a->delivery.expires_ms == b->delivery.expires_ms &&
                a->delivery.qos == b->delivery.qos && a->delivery.retain == b->delivery.retain &&
                a->delivery.phase == b->delivery.phase && a->delivery.msg_id == b->delivery.msg_id;
     case SUBSCRIPTION:

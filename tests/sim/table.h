@@ -61,6 +61,7 @@ struct sim_message {
     struct body *body;
     uint8_t qos;
     bool retain;
+    int64_t expires_ms; /* 0: never */
 };
 
 uint64_t table_message(struct sim_table *t, const struct sim_message *m);

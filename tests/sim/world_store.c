@@ -107,7 +107,11 @@ void sim_record(struct sim_world *w)
 uint64_t sim_store_message(struct sim_world *w, const struct up_event *event)
 {
     const struct sim_message m = {
-        .topic = event->topic, .body = event->body, .qos = event->qos, .retain = event->retain};
+        .topic = event->topic,
+        .body = event->body,
+        .qos = event->qos,
+        .retain = event->retain,
+        .expires_ms = event->expiry_s > 0 ? w->now_ms + INT64_C(1000) * event->expiry_s : 0};
     w->routed = w->failing ? 0 : table_message(&w->table, &m);
     return w->routed;
 }
@@ -260,6 +264,13 @@ void sim_kill(struct sim_world *w)
     w->routed = 0;
 }
 
+static uint32_t still_s(const struct sim_world *w, int64_t expires_ms)
+{
+    if (expires_ms == 0)
+        return 0;
+    return expires_ms - w->now_ms > 1000 ? (uint32_t)((expires_ms - w->now_ms + 999) / 1000) : 1;
+}
+
 /* Messages that were stored, but not with all who get them, come again. */
 static void route_again(struct sim_world *w)
 {
@@ -272,6 +283,7 @@ static void route_again(struct sim_world *w)
                                                 .body = m.body,
                                                 .qos = m.qos,
                                                 .retain = m.retain,
+                                                .expiry_s = still_s(w, m.expires_ms),
                                                 .journal = m.journal});
         sim_pump(w);
     }
