@@ -22,6 +22,13 @@
 #include "store.h"
 #include "tls.h"
 
+/* What a new value of a key takes, in a process that goes on (config_change.h). */
+enum config_effect {
+    CONFIG_NEEDS_RESTART,
+    CONFIG_TAKES_EFFECT,     /* at once */
+    CONFIG_NEEDS_CONNECTION, /* the same, with another connection to the broker, in the same session */
+};
+
 /* The first one is where everything goes that no route sends elsewhere. */
 struct config_broker {
     char *name;      /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */

@@ -68,6 +68,7 @@ enum config_message {
     SAY_BAD_ROUTE_NAME,
     SAY_ROUTE_NEEDS,
     SAY_ROUTE_TO,
+    SAY_ROUTE_TWICE,
     SAY_ROUTE_FAULT,
     SAY_ROUTES_TOO_MANY,
     SAY_BROKERS_TOO_MANY,
@@ -273,6 +274,7 @@ struct config_key {
     const char *fallback; /* as one would write it; NULL: none, `help` says what then */
     const char *unit;     /* what the field counts */
     const char *help;     /* one line */
+    enum config_effect effect;
 };
 
 extern const struct config_key config_keys[];

@@ -53,6 +53,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
         ERROR("'{}' can't name a route: take 1 to 32 letters, digits, '.', '-' and '_'"),
     [SAY_ROUTE_NEEDS] = ERROR("[route {}] needs 'to': the names of one or more brokers"),
     [SAY_ROUTE_TO] = ERROR("there is no [broker {}]; this configuration has {}"),
+    [SAY_ROUTE_TWICE] = ERROR("[broker {}] stands twice in this list: write it once"),
     [SAY_ROUTE_FAULT] = ERROR("[route {}] can't work: {}"),
     [SAY_ROUTES_TOO_MANY] = ERROR("more than {} routes"),
     [SAY_BROKERS_TOO_MANY] = ERROR("more than {} brokers"),

@@ -50,9 +50,14 @@ static void check_to(struct config_builder *b, size_t i)
     const char *rest = route->to;
     while (rest != NULL && next_name(&rest, &name)) {
         unsigned broker = 0;
-        if (find_broker(c, name, &broker)) {
-            if (broker < ROUTER_BROKERS_MAX)
-                route->brokers |= UINT32_C(1) << broker;
+        const bool known_name = find_broker(c, name, &broker);
+        const uint32_t bit = broker < ROUTER_BROKERS_MAX ? UINT32_C(1) << broker : 0;
+        if (known_name && (route->brokers & bit) != 0) {
+            config_say1(&b->report, at, SAY_ROUTE_TWICE, config_broker_name(&c->brokers[broker]));
+            return;
+        }
+        if (known_name) {
+            route->brokers |= bit;
             continue;
         }
         char text[CONFIG_TEXT_ROOM];

@@ -36,6 +36,7 @@ static const char *const event_names[SN_CE_COUNT] = {
     [SN_CE_SILENCE] = "silence",
     [SN_CE_REPLACED] = "replaced",
     [SN_CE_CLOSED] = "closed_by_broker",
+    [SN_CE_DENIED] = "not_allowed",
 };
 
 enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
@@ -50,6 +51,7 @@ enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
         return state == SN_ST_CONNECTING ? SN_ST_DISCONNECTED : state;
     case SN_CE_DISCONNECT:
     case SN_CE_CLOSED:
+    case SN_CE_DENIED:
         return SN_ST_DISCONNECTED;
     case SN_CE_SLEEP:
         return connected ? SN_ST_ASLEEP : state;
@@ -362,15 +364,20 @@ void sn_client_trust(struct sn_engine *e, struct sn_client *c)
     sn_client_supervise(e, c);
 }
 
+/* On the broker side as well. */
+static void end_stored(struct sn_engine *e, struct sn_client *c)
+{
+    ask_close(e, c, SN_CLOSE_NORMAL, true);
+    sn_client_free(e, c);
+}
+
 static void expire(struct sn_engine *e, struct sn_client *c)
 {
     if (log_begin(&e->log, LOG_INFO, "client.expired")) {
         log_str(&e->log, "client", sn_client_id(c));
         log_end(&e->log);
     }
-    /* The stored session ends on the broker side as well. */
-    ask_close(e, c, SN_CLOSE_NORMAL, true);
-    sn_client_free(e, c);
+    end_stored(e, c);
 }
 
 /* Packets only note the time; the deadline is moved when it fires, so that a busy node costs no
@@ -470,6 +477,15 @@ bool sn_client_apply(struct sn_engine *e, struct sn_client *c, enum sn_client_ev
     c->heard_ms = e->now_ms;
     sn_client_supervise(e, c);
     return true;
+}
+
+void sn_client_deny(struct sn_engine *e, struct sn_client *c)
+{
+    /* A sleeper does not hear: it gets DISCONNECT, like any stranger, when it says something. */
+    if (c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE)
+        sn_reply(e, c, &(struct sn_packet){.type = SN_DISCONNECT});
+    if (sn_client_apply(e, c, SN_CE_DENIED))
+        end_stored(e, c);
 }
 
 void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from)

@@ -24,6 +24,12 @@ enum {
     CONFLICT_EVERY_MS = 60 * 1000,
 };
 
+static uint16_t advertise_s(const struct sn_engine *e, const struct sn_beacon *b)
+{
+    const uint32_t s = e->links[b->link].advertise_s;
+    return s < ADVERTISE_S_MAX ? (uint16_t)s : (uint16_t)ADVERTISE_S_MAX;
+}
+
 int sn_discover_init(struct sn_engine *e)
 {
     struct sn_discover *d = &e->discover;
@@ -33,6 +39,7 @@ int sn_discover_init(struct sn_engine *e)
     for (size_t i = 0; i < e->config.n_links; i++) {
         struct sn_beacon *b = &d->beacons[i];
         b->link = (uint16_t)i;
+        b->advertise_s = advertise_s(e, b);
         deadline_init(&b->advertise, SN_DL_ADVERTISE);
         deadline_init(&b->answer, SN_DL_GWINFO);
     }
@@ -58,12 +65,6 @@ void sn_discover_deinit(struct sn_engine *e)
 /* ---- ADVERTISE ---------------------------------------------------------------------------------
  */
 
-static uint16_t advertise_s(const struct sn_engine *e, const struct sn_beacon *b)
-{
-    const uint32_t s = e->links[b->link].advertise_s;
-    return s < ADVERTISE_S_MAX ? (uint16_t)s : (uint16_t)ADVERTISE_S_MAX;
-}
-
 /* Starts or stops what may only be said while we are of use and can be heard. */
 static void refresh(struct sn_engine *e, struct sn_beacon *b)
 {
@@ -82,6 +83,19 @@ void sn_discover_refresh(struct sn_engine *e)
 {
     for (size_t i = 0; i < e->config.n_links; i++)
         refresh(e, &e->discover.beacons[i]);
+}
+
+/* The next ADVERTISE comes by the new time, soon. */
+void sn_discover_reschedule(struct sn_engine *e)
+{
+    for (size_t i = 0; i < e->config.n_links; i++) {
+        struct sn_beacon *b = &e->discover.beacons[i];
+        if (b->advertise_s == advertise_s(e, b))
+            continue;
+        b->advertise_s = advertise_s(e, b);
+        deadline_disarm(&e->deadlines, &b->advertise);
+        refresh(e, b);
+    }
 }
 
 void sn_discover_group(struct sn_engine *e, uint16_t link, bool joined)

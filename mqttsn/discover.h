@@ -20,7 +20,8 @@ struct sn_beacon {
     struct deadline advertise;
     struct deadline answer; /* GWINFO for the searches heard so far */
     uint16_t link;
-    uint8_t radius; /* of the answer */
+    uint16_t advertise_s; /* as it was scheduled */
+    uint8_t radius;       /* of the answer */
     bool joined;
 };
 
@@ -47,6 +48,8 @@ int sn_discover_init(struct sn_engine *e);
 void sn_discover_deinit(struct sn_engine *e);
 /* The broker came or went. */
 void sn_discover_refresh(struct sn_engine *e);
+/* The links' times of ADVERTISE may have changed. */
+void sn_discover_reschedule(struct sn_engine *e);
 void sn_discover_group(struct sn_engine *e, uint16_t link, bool joined);
 void sn_on_searchgw(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
                     bool to_group);

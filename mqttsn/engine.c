@@ -39,80 +39,7 @@ struct sn_engine_config sn_engine_defaults(void)
     };
 }
 
-enum {
-    LOG_RECORDS = 256,
-    CLIENT_ID_OCTETS_MAX = 255,
-    MAX_CLIENTS = (1 << SN_CLIENT_SLOT_BITS) - 1,
-    MAX_INFLIGHT = 1024,
-};
-
-static void limit_u32(uint32_t *value, uint32_t most)
-{
-    if (*value > most)
-        *value = most;
-}
-
-/* Strings are borrowed for the construction and then replaced by copies in one block. */
-static char *copy_text(const char *text)
-{
-    const size_t size = strlen(text) + 1;
-    char *copy = malloc(size);
-    if (copy != NULL)
-        memcpy(copy, text, size);
-    return copy;
-}
-
-static void topics_sections_free(struct sn_engine *e)
-{
-    for (size_t i = 0; e->topics_sections != NULL && i < e->config.n_topics; i++) {
-        struct sn_topics_section *s = &e->topics_sections[i];
-        for (size_t k = 0; s->entries != NULL && k < s->n_entries; k++)
-            free((void *)(uintptr_t)s->entries[k].topic);
-        free((void *)(uintptr_t)s->entries);
-        free((void *)(uintptr_t)s->glob);
-    }
-    free(e->topics_sections);
-}
-
-static int copy_topics_section(struct sn_topics_section *to, const struct sn_topics_section *from)
-{
-    struct sn_predefined *entries = calloc(from->n_entries + 1, sizeof *entries);
-    if (entries == NULL)
-        return -ENOMEM;
-    to->entries = entries;
-    to->n_entries = from->n_entries;
-    for (size_t k = 0; k < from->n_entries; k++) {
-        entries[k].topic_id = from->entries[k].topic_id;
-        entries[k].topic = copy_text(from->entries[k].topic);
-        if (entries[k].topic == NULL)
-            return -ENOMEM;
-    }
-    if (from->glob != NULL && (to->glob = copy_text(from->glob)) == NULL)
-        return -ENOMEM;
-    return 0;
-}
-
-static int copy_lists(struct sn_engine *e, const struct sn_engine_config *from)
-{
-    e->links = calloc(from->n_links + 1, sizeof *e->links);
-    e->client_sections = calloc(from->n_clients + 1, sizeof *e->client_sections);
-    e->topics_sections = calloc(from->n_topics + 1, sizeof *e->topics_sections);
-    if (e->links == NULL || e->client_sections == NULL || e->topics_sections == NULL)
-        return -ENOMEM;
-    if (from->n_links > 0)
-        memcpy(e->links, from->links, from->n_links * sizeof *e->links);
-    for (size_t i = 0; i < from->n_clients; i++) {
-        e->client_sections[i].options = from->clients[i].options;
-        e->client_sections[i].glob = copy_text(from->clients[i].glob);
-        if (e->client_sections[i].glob == NULL)
-            return -ENOMEM;
-    }
-    for (size_t i = 0; i < from->n_topics; i++) {
-        if (copy_topics_section(&e->topics_sections[i], &from->topics[i]) < 0)
-            return -ENOMEM;
-    }
-    return 0;
-}
+enum { LOG_RECORDS = 256 };
 
 /* ---- life cycle ------------------------------------------------------------------------------ */
 
@@ -124,15 +51,13 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
     e->config = *config;
     e->now_ms = now_ms;
     sn_expiry_init(e);
-    limit_u32(&e->config.max_client_id, CLIENT_ID_OCTETS_MAX);
-    limit_u32(&e->config.max_clients, MAX_CLIENTS);
-    limit_u32(&e->config.defaults.max_inflight, MAX_INFLIGHT);
-    limit_u32(&e->config.defaults.max_topics, SN_TOPIC_ID_MAX);
+    sn_setup_limit(&e->config);
     deadlines_init(&e->deadlines);
     sn_outbox_init(e);
     sn_journal_init(e);
-    if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || copy_lists(e, config) < 0 ||
-        sn_profiles_init(e) < 0 || sn_discover_init(e) < 0 || sn_air_init(e) < 0) {
+    if (log_init(&e->log, LOG_RECORDS, config->log_level) < 0 || sn_setup_links(e, config) < 0 ||
+        sn_setup_sections(e, config) < 0 || sn_profiles_init(e) < 0 || sn_discover_init(e) < 0 ||
+        sn_air_init(e) < 0) {
         sn_engine_free(e);
         return NULL;
     }
@@ -165,10 +90,7 @@ void sn_engine_free(struct sn_engine *e)
     free(e->slots);
     free(e->generations);
     free(e->free_slots);
-    for (size_t i = 0; e->client_sections != NULL && i < e->config.n_clients; i++)
-        free((void *)(uintptr_t)e->client_sections[i].glob);
-    free(e->client_sections);
-    topics_sections_free(e);
+    sn_setup_sections_free(e);
     free(e->carried);
     free(e->back_ms);
     free(e->links);

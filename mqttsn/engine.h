@@ -134,6 +134,18 @@ struct sn_engine *sn_engine_new(const struct sn_engine_config *config, int64_t n
 /* Frees everything; outputs not yet taken are lost. NULL is ignored. */
 void sn_engine_free(struct sn_engine *e);
 
+/* From now on everything goes by this configuration, but for what an engine is made with (gateway id,
+ * number of links and their limits of size, seeds, journal). All that is known of nodes stays:
+ *
+ *   predefined ids   count at once. What a client has subscribed by an id that is another topic's now,
+ *                    it goes on getting, with a REGISTER
+ *   allow = no       ends sessions that there are, stored ones too; a node that listens hears DISCONNECT
+ *   limits           hold for what comes; what is above them already stays
+ *   times            hold from the next time on that they are needed; supervision at once
+ *
+ * 0, or -ENOMEM: nothing has changed. O(clients). */
+int sn_engine_configure(struct sn_engine *e, int64_t now_ms, const struct sn_engine_config *config);
+
 /* ---- after a restart ------------------------------------------------------------------------- */
 
 /* Before any input: one stored row at a time (SESSION, TOPIC, EXCHANGE, DELIVERY; the session's own

@@ -5,6 +5,7 @@
  *   engine.c        entries, dispatch by type and state     names.c     interned topic names
  *   client.c        sessions, state machine, supervision    topics.c    topic ids of a client
  *   connect.c       CONNECT and the will dialogue           profile.c   options by client id
+ *   setup.c         the configuration, and how it changes
  *   publish_up.c    PUBLISH from nodes                      outbox.c    packets and requests out
  *   publish_down.c  PUBLISH to nodes, REGISTER before it     queue.c     what waits for a node
  *   subscribe.c     REGISTER, SUBSCRIBE, UNSUBSCRIBE        limiter.c   replies to strangers
@@ -77,12 +78,22 @@ struct sn_profile {
     size_t n_aliases;
 };
 
+/* By the engine's sections, which are there already. */
 int sn_profiles_init(struct sn_engine *e);
 void sn_profiles_deinit(struct sn_engine *e);
-/* The profile for a client id, kept until the engine is freed; NULL when out of memory. */
+/* The profile for a client id, kept until the sections change; NULL when out of memory. */
 const struct sn_profile *sn_profile_get(struct sn_engine *e, struct bytes client_id);
 /* O(log aliases); NULL when the id is not predefined. */
 struct sn_name *sn_profile_alias(const struct sn_profile *p, uint16_t topic_id);
+
+/* ---- setup.c: the engine's copy of its configuration ------------------------------------------ */
+
+/* Cuts what is above all bounds. */
+void sn_setup_limit(struct sn_engine_config *config);
+/* 0 or -ENOMEM; what was copied is freed with the engine. */
+int sn_setup_links(struct sn_engine *e, const struct sn_engine_config *from);
+int sn_setup_sections(struct sn_engine *e, const struct sn_engine_config *from);
+void sn_setup_sections_free(struct sn_engine *e);
 
 /* ---- topics.c: a client's topic ids ---------------------------------------------------------- */
 
@@ -143,6 +154,7 @@ enum sn_client_event {
     SN_CE_SILENCE,    /* supervision ran out, or the will dialogue was given up */
     SN_CE_REPLACED,   /* another client id took over the address */
     SN_CE_CLOSED,     /* the broker side ended it */
+    SN_CE_DENIED,     /* the configuration does not allow it any more */
     SN_CE_COUNT
 };
 
@@ -427,6 +439,8 @@ bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer 
 /* `newcomer` (NULL: a client not known yet) speaks from the address of another client, which is not
  * there any more. A sleeper is no less well for it: it sleeps on, without address. */
 void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from);
+/* The configuration does not allow it any more: nothing of its session stays. */
+void sn_client_deny(struct sn_engine *e, struct sn_client *c);
 /* Ends its doubt, if there is any. */
 void sn_client_trust(struct sn_engine *e, struct sn_client *c);
 void sn_client_supervise(struct sn_engine *e, struct sn_client *c);

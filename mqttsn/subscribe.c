@@ -306,6 +306,13 @@ static void adopt_kind(struct sn_engine *e, struct sn_client *c, const struct sn
         sn_journal_topic(e, c, t);
 }
 
+/* A predefined id may have become another topic's since the client has subscribed by it. */
+static bool stands_for(const struct sn_client *c, const struct sn_sub *s)
+{
+    return s->kind != SN_TOPIC_PREDEFINED ||
+           sn_profile_alias(c->profile, s->topic_id) == s->topic->name;
+}
+
 /* The alias goes with its subscription; a message that still comes is registered like any other. */
 static void unsubscribed(struct sn_engine *e, struct sn_client *c, const struct sn_sub *s)
 {
@@ -328,7 +335,7 @@ static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn
         suback(e, c, s->msg_id, s->refused_id, 0, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
         return;
     }
-    if (s->topic != NULL)
+    if (s->topic != NULL && stands_for(c, s))
         adopt_kind(e, c, s);
     sn_journal_bind_to_all(e, c);
     sn_count(e, SN_STAT_SUBSCRIBES);

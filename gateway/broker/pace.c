@@ -144,6 +144,31 @@ void pace_init(struct pace *p, const struct pace_config *config, int64_t now_ms)
         p->open_ms = next_window(p);
 }
 
+bool pace_is_same(const struct pace_config *a, const struct pace_config *b)
+{
+    bool same = a->messages == b->messages && a->bytes == b->bytes &&
+                a->collect_ms == b->collect_ms && a->n_quiet == b->n_quiet && a->seed == b->seed;
+    for (unsigned i = 0; same && i < a->n_quiet; i++)
+        same = a->quiet[i].from == b->quiet[i].from && a->quiet[i].to == b->quiet[i].to;
+    return same;
+}
+
+/* What has left lately counts: nobody gets a full bucket for asking again and again. */
+static void carry_over(struct pace_bucket *to, const struct pace_bucket *from)
+{
+    if (from->per_ms > 0 && from->level < to->level)
+        to->level = from->level;
+}
+
+void pace_change(struct pace *p, const struct pace_config *config, int64_t now_ms)
+{
+    pace_advance(p, now_ms);
+    const struct pace before = *p;
+    pace_init(p, config, now_ms);
+    carry_over(&p->messages, &before.messages);
+    carry_over(&p->bytes, &before.bytes);
+}
+
 void pace_advance(struct pace *p, int64_t now_ms)
 {
     if (now_ms > p->now_ms) {

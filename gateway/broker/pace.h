@@ -70,6 +70,10 @@ bool pace_is_limited(const struct pace_config *config);
 bool pace_is_quiet_at(const struct pace_config *config, unsigned minute);
 
 void pace_init(struct pace *p, const struct pace_config *config, int64_t now_ms);
+/* The same limits? */
+bool pace_is_same(const struct pace_config *a, const struct pace_config *b);
+/* Others from now on. The time of day is not known then. */
+void pace_change(struct pace *p, const struct pace_config *config, int64_t now_ms);
 void pace_advance(struct pace *p, int64_t now_ms);
 /* It is that minute of the day, 0 to 1439: to be told when it changes, for whatever reason. */
 void pace_wall(struct pace *p, int64_t now_ms, unsigned minute);

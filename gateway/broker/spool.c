@@ -400,6 +400,25 @@ struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
     return s;
 }
 
+void spool_configure(struct spool *s, int64_t now_ms, const struct spool_config *config)
+{
+    spool_advance(s, now_ms);
+    const struct hash_seed seed = s->config.hash_seed;
+    const bool same_pace = pace_is_same(&s->config.pace, &config->pace);
+    s->config = *config;
+    s->config.hash_seed = seed;
+    s->log.level = config->log_level;
+    s->metered = pace_is_limited(&config->pace);
+    if (s->metered)
+        s->config.hold_ms = 0; /* the pace is not the nodes' to keep */
+    if (!same_pace) {
+        pace_change(&s->pace, &config->pace, s->now_ms);
+        s->to_collect = 0;
+    }
+    s->window_full = s->gauges.in_flight >= config->window;
+    answer_overdue(s);
+}
+
 void spool_free(struct spool *s)
 {
     if (s == NULL)

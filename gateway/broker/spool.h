@@ -107,6 +107,10 @@ struct spool;
 struct spool *spool_new(const struct spool_config *config, int64_t now_ms);
 void spool_free(struct spool *s);
 
+/* Other limits from now on; the seed stays. What waits above them stays, too. After a change of the pace
+ * the time of day is to be told again (spool_wall()). */
+void spool_configure(struct spool *s, int64_t now_ms, const struct spool_config *config);
+
 /* Before anything else: what is in the store (struct store_visitor). Of each client how much waits,
  * and each message that an earlier process had given to the connection, which has it still (Paho's:
  * QoS 2); these are not among the `n`. 0 or -ENOMEM. */

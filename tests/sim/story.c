@@ -464,6 +464,8 @@ static void on_action(struct story *s, const struct story_line *line)
         {"outcome",  on_outcome   },
         {"carries",  on_carries   },
         {"stick",    on_stick     },
+        {"change",   story_change },
+        {"changed",  story_changed},
         {"restart",  story_restart},
         {"written",  story_written},
     };

@@ -11,6 +11,9 @@
  *     link N key=value ...          max_packet, qos_minus_one, advertise_s
  *     node NAME [link=N] [at=NODE] [via=AA,BBCC]
  *     node NAME group [link=N] [radius=R]      everybody on that link within so many hops
+ *
+ * Later `change` begins other topics, clients, options and links, `changed` puts them into effect; what
+ * is not said of the first two is gone.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -378,8 +381,33 @@ static void on_node(struct story *s, const struct story_line *line)
     s->n_nodes++;
 }
 
+void story_change(struct story *s, const struct story_line *line)
+{
+    struct story_config *c = &s->config;
+    (void)line;
+    s->changing = true;
+    c->engine.n_clients = 0;
+    c->engine.n_topics = 0;
+    memset(c->clients, 0, sizeof c->clients);
+}
+
+void story_changed(struct story *s, const struct story_line *line)
+{
+    (void)line;
+    const bool journal = s->world.engine_config.journal;
+    s->changing = false;
+    s->world.engine_config = s->config.engine;
+    s->world.engine_config.journal = journal;
+    story_note(s, "changed");
+    if (sn_engine_configure(s->world.engine, s->world.now_ms, &s->config.engine) != 0)
+        story_fail(s, "out of memory");
+    sim_advance(&s->world, s->world.now_ms);
+}
+
 bool story_config_line(struct story *s, const struct story_line *line)
 {
+    enum { CHANGEABLE = 4 }; /* the first of these */
+
     static const struct {
         const char *word;
         void (*handle)(struct story *s, const struct story_line *line);
@@ -404,7 +432,7 @@ bool story_config_line(struct story *s, const struct story_line *line)
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (!story_word_is(&line->words[0], lines[i].word))
             continue;
-        if (s->started && !lines[i].any_time)
+        if (s->started && !lines[i].any_time && !(s->changing && i < CHANGEABLE))
             story_fail(s, "'%s' must stand before the first action", lines[i].word);
         else
             lines[i].handle(s, line);

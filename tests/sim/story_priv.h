@@ -131,6 +131,9 @@ void story_config_init(struct story_config *c);
 void story_config_deinit(struct story_config *c);
 /* True when the line belongs to the header (and was taken, or failed). */
 bool story_config_line(struct story *s, const struct story_line *line);
+/* Actions: another configuration begins, and is in effect. */
+void story_change(struct story *s, const struct story_line *line);
+void story_changed(struct story *s, const struct story_line *line);
 struct story_node *story_node(struct story *s, const struct story_word *w);
 
 /* ---- the store ------------------------------------------------------------------------------- */
@@ -162,6 +165,7 @@ struct story {
     unsigned line;
     bool failed;
     bool started;
+    bool changing; /* the configuration */
     FILE *out;
     struct story_config config;
     struct sim_world world;

@@ -33,7 +33,7 @@ void story_check_store(struct story *s, bool at_last)
     const struct sim_world *w = &s->world;
     const bool is_long = w->table.n_rows > FEW_ROWS ||
                          (s->n_loops > 0 && s->loops[s->n_loops - 1].round > FIRST_ROUNDS);
-    if (s->failed || !s->started || w->batch == 0 || (is_long && !at_last))
+    if (s->failed || !s->started || s->changing || w->batch == 0 || (is_long && !at_last))
         return;
     if (!sim_stored_well(w, why, sizeof why))
         story_fail(s, "not stored well: %s", why);

@@ -207,7 +207,7 @@ START_TEST(only_legal_arrows)
         [SN_CE_CONNECT] = "CCCCCC",  [SN_CE_ACCEPTED] = "DAASWL",   [SN_CE_REFUSED] = "DDASWL",
         [SN_CE_SLEEP] = "DCSSSL",    [SN_CE_DISCONNECT] = "DDDDDD", [SN_CE_WAKE] = "DCAWWL",
         [SN_CE_ROUSE] = "DCAAAL",    [SN_CE_DROWSE] = "DCASSL",     [SN_CE_SILENCE] = "DDLLLD",
-        [SN_CE_REPLACED] = "DDLLLD", [SN_CE_CLOSED] = "DDDDDD",
+        [SN_CE_REPLACED] = "DDLLLD", [SN_CE_CLOSED] = "DDDDDD",     [SN_CE_DENIED] = "DDDDDD",
     };
     for (int event = 0; event < SN_CE_COUNT; event++) {
         for (int state = 0; state < SN_ST_COUNT; state++)

@@ -67,6 +67,8 @@ static const char *example_section(const char *text, enum config_section s)
     char header[CONFIG_TEXT_ROOM];
     snprintf(header, sizeof header, "\n[%s", config_section_name(s));
     const char *at = strstr(text, header);
+    snprintf(header, sizeof header, "\n#[%s", config_section_name(s));
+    at = at != NULL ? at : strstr(text, header);
     ck_assert_msg(at != NULL, "the example has no [%s]", config_section_name(s));
     return at + 1;
 }
@@ -181,6 +183,80 @@ START_TEST(the_manual_page_describes_every_key)
 
 END_TEST
 
+/* ---- what needs a restart ---------------------------------------------------------------------- */
+
+static const char restart[] = "Needs a restart.";
+
+/* The comment on the line at `at` of the example: the prose above it, and above the keys in between. */
+static const char *comment_of(const char *text, const char *at, const char **end)
+{
+    *end = at;
+    while (at > text) {
+        const char *line = at - 1;
+        while (line > text && line[-1] != '\n')
+            line--;
+        const bool prose = line[0] == '#' && line[1] == ' ';
+        const bool key = line[0] != '\n' && !prose;
+        if (line[0] == '\n' || (key && *end != at))
+            break;
+        if (key)
+            *end = line;
+        at = line;
+    }
+    return at;
+}
+
+static bool stands_between(const char *at, const char *end, const char *what)
+{
+    const char *found = strstr(at, what);
+    return found != NULL && found < end;
+}
+
+START_TEST(the_example_says_what_needs_a_restart)
+{
+    char *text = document(EXAMPLE);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        const char *part = example_section(text, key->section);
+        char entry[CONFIG_TEXT_ROOM];
+        snprintf(entry, sizeof entry, "\n#%s = ", key->name);
+        const char *at = strstr(part, entry);
+        snprintf(entry, sizeof entry, "\n%s = ", key->name);
+        const char *live = strstr(part, entry);
+        at = at == NULL || (live != NULL && live < at) ? live : at;
+        ck_assert_ptr_nonnull(at);
+        const char *end = NULL;
+        const char *begin = comment_of(text, at + 1, &end);
+        ck_assert_msg(stands_between(begin, end, restart) == (key->effect == CONFIG_NEEDS_RESTART),
+                      "the example, in [%s]: does %s need a restart?",
+                      config_section_name(key->section), key->name);
+    }
+    free(text);
+}
+
+END_TEST
+
+START_TEST(the_manual_page_says_what_needs_a_restart)
+{
+    char *text = document(MANUAL);
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        char header[CONFIG_TEXT_ROOM];
+        char entry[CONFIG_TEXT_ROOM];
+        snprintf(header, sizeof header, "\n## [%s", config_section_name(key->section));
+        snprintf(entry, sizeof entry, "\n*%s* ", key->name);
+        const char *at = strstr(strstr(text, header), entry);
+        ck_assert_ptr_nonnull(at);
+        ck_assert_msg(stands_between(at, strstr(at + 1, "\n\n"), restart) ==
+                          (key->effect == CONFIG_NEEDS_RESTART),
+                      "gateway.conf(5), in [%s]: does %s need a restart?",
+                      config_section_name(key->section), key->name);
+    }
+    free(text);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("config_docs");
@@ -189,6 +265,8 @@ int main(void)
     tcase_add_test(documents, every_commented_line_of_the_example_is_good);
     tcase_add_test(documents, the_example_shows_every_key_with_its_default);
     tcase_add_test(documents, the_manual_page_describes_every_key);
+    tcase_add_test(documents, the_example_says_what_needs_a_restart);
+    tcase_add_test(documents, the_manual_page_says_what_needs_a_restart);
     suite_add_tcase(suite, documents);
     return run_suite(suite);
 }
