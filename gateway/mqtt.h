@@ -61,8 +61,8 @@ struct mqtt_options {
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
     uint8_t max_qos; /* 1 + the highest QoS of a PUBLISH; what has a higher one goes with this one.
-                          Default 3. RabbitMQ 3.10 answers QoS 2 with PUBACK, which Paho 1.3 does
-                          not survive */
+                          Default 3. RabbitMQ 3.10 answers QoS 2 with PUBACK, which ends the
+                          connection */
     unsigned max_queued;       /* messages waiting for the window; default 65536 */
     size_t max_queued_bytes;   /* their topics and payloads; default 64 MiB */
     unsigned max_inbox;        /* messages from the broker not yet taken; default 65536 */
@@ -187,6 +187,15 @@ struct mqtt_gauges {
                              inbox, at four times its bounds, could not take */
     uint64_t no_memory;   /* answers and QoS 0 messages lost because malloc() failed */
 };
+
+/* Of all connections of the process: those ended because the broker had sent what is against the rules of
+ * MQTT, and acknowledgements of nothing, which are passed over. */
+struct mqtt_rule_gauges {
+    uint64_t broken;
+    uint64_t ignored;
+};
+
+struct mqtt_rule_gauges mqtt_rule_gauges(void);
 
 struct mqtt_gauges mqtt_gauges(const struct mqtt *m);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "paho_ahead.h"
+#include "paho_guard.h"
 #include "paho_inner.h"
 #include "paho_poll.h"
 #include "resolver.h"
@@ -181,6 +182,7 @@ static bool keep_number(int fd)
 int sennet_paho_close(int fd)
 {
     paho_poll_remove(fd);
+    paho_guard_forget(fd);
     if (fd >= 0 && fd < DESCRIPTORS && closings[fd].call != NULL) {
         closings[fd].call(closings[fd].arg);
         closings[fd].call = NULL;
@@ -305,10 +307,26 @@ void *myrealloc(char *file, int line, void *block, size_t size)
     return realloc(block, size > 0 ? size : 1);
 }
 
+/* Of an acknowledgement that is an error, Paho 1.3 looks at the packet once more when it has freed it. */
+static _Thread_local const void *in_hand;
+static void *let_go; /* of the receiving thread */
+
+void paho_keep_packet(const void *packet)
+{
+    free(let_go);
+    let_go = NULL;
+    in_hand = packet;
+}
+
 void myfree(char *file, int line, void *block)
 {
     (void)file;
     (void)line;
+    if (block != NULL && block == in_hand) {
+        let_go = block;
+        in_hand = NULL;
+        return;
+    }
     free(block);
 }
 

@@ -46,7 +46,7 @@ struct paho_calls {
     int connect_error; /* errno of connect(), or SO_ERROR; 0 = connected or in progress */
     int receive_error; /* errno of recv(); 0 = the peer closed; -1 = data or nothing yet */
     int socket;        /* of recv(); -1 = none */
-    char tls[200];     /* what was wrong with TLS, for people; "" = nothing */
+    char tls[200];     /* what was wrong with TLS or a packet, for people; "" = nothing */
 };
 
 struct paho_calls paho_last_calls(void);
@@ -60,6 +60,10 @@ bool paho_on_close(int fd, void (*call)(void *arg), void *arg);
 void paho_note_tls(const char *why, int receive_error);
 void paho_note_socket(int fd);
 void paho_acknowledge_now(int fd);
+
+/* Receiving thread: the packet that Paho has in hand, or NULL; it is freed with the next call, if Paho
+ * has freed it by then. */
+void paho_keep_packet(const void *packet);
 
 /* Between these two, what the calling thread gives to Paho lies there; then it is sent. */
 void paho_hold_signals(void);

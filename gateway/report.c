@@ -313,9 +313,12 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
     if (p->router != NULL)
         put_router(lg, p->router);
     put_store(lg, p);
+    const struct mqtt_rule_gauges rules = mqtt_rule_gauges();
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
     page_put(&page, "own_echoes", p->own_echoes);
+    page_put(&page, "broker_faults", rules.broken);
+    page_put(&page, "stray_acks", rules.ignored);
     page_put(&page, "log_suppressed", p->sink->suppressed);
     page_put(&page, "log_dropped", p->sink->dropped);
     page_end(&page);
