@@ -222,6 +222,8 @@ bool host_admit(struct mqtt *m, int64_t now_ms)
 
     if (!is_paced(h))
         return true;
+    host_leave(
+        m); /* an attempt that has just failed, and is repeated without a pause, has a place */
     if (list_empty(&h->lobby) && next_entry_ms(h, now_ms) <= now_ms) {
         give_slot(h, m, now_ms);
         return true;

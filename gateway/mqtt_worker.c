@@ -342,7 +342,7 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         go_on_connecting(w, w->purge);
     } else if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
-    } else if (notes.failed && dial_other_version(connection_of(w))) {
+    } else if (notes.failed && w->phase != QUEUED && dial_other_version(connection_of(w))) {
         start_connecting(w, has_to_purge(connection_of(w)));
     } else if (w->returns && (notes.closed || notes.lost)) {
         failed(w, "the first address answers again", 0);

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "e2e/pinned.h"
+
 enum { TURN_EVENTS = 16 };
 
 static void must(bool ok, const char *what)
@@ -66,7 +68,7 @@ struct mqtt_options fleet_options(struct fleet *f, unsigned number, uint16_t por
     snprintf(f->address, sizeof f->address, "mqtt://127.0.0.1:%u", port);
     snprintf(client_id, sizeof client_id, "own-%u", number);
     o.address = f->address;
-    o.version = MQTT_3_1_1; /* the stub speaks nothing else */
+    o.version = pinned_to_5() ? MQTT_5 : MQTT_3_1_1;
     o.client_id = client_id;
     o.window = 16;
     o.window_qos2 = 8;

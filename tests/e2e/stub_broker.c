@@ -39,6 +39,7 @@ enum {
 };
 
 struct client {
+    bool is_v5;
     bool deaf;
     bool owing;
     bool is_new;
@@ -85,9 +86,10 @@ static void flush(int fd, struct client *c)
     c->out = 0;
 }
 
-static void chat(int fd)
+static void chat(int fd, bool is_v5)
 {
-    static const uint8_t message[] = {0x30, 9, 0, 3, 'b', 'l', 'a', ' ', ' ', ' ', ' '};
+    /* With MQTT 5 no properties are where the first blank is. */
+    const uint8_t message[] = {0x30, 9, 0, 3, 'b', 'l', 'a', is_v5 ? 0 : ' ', ' ', ' ', ' '};
     for (unsigned i = 0; i < CHATS; i++)
         (void)!send(fd, message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -100,11 +102,18 @@ static bool is_called(const uint8_t *id, size_t len, const char *prefix)
 /* False: close. */
 static bool on_connect(int fd, struct client *c, const uint8_t *body, size_t len)
 {
-    const size_t id_len = len >= 12 ? (size_t)body[10] << 8 | body[11] : 0;
-    const uint8_t *const id = body + 12;
+    enum { PROTOCOL_LEVEL = 6, BEFORE_PROPERTIES = 10, LONGEST_PROPERTIES = 127 };
+
+    c->is_v5 = len > PROTOCOL_LEVEL && body[PROTOCOL_LEVEL] == 5;
+    const size_t properties =
+        c->is_v5 && len > BEFORE_PROPERTIES ? 1U + body[BEFORE_PROPERTIES] : 0;
+    must(properties <= 1 + LONGEST_PROPERTIES, "CONNECT with more properties than the stub reads");
+    const size_t at = BEFORE_PROPERTIES + properties;
+    const size_t id_len = len >= at + 2 ? (size_t)body[at] << 8 | body[at + 1] : 0;
+    const uint8_t *const id = body + at + 2;
 
     atomic_fetch_add(&counts->connects, 1);
-    if (len < 12 + id_len)
+    if (len < at + 2 + id_len)
         return false;
     if (is_called(id, id_len, "mute"))
         return true;
@@ -112,12 +121,15 @@ static bool on_connect(int fd, struct client *c, const uint8_t *body, size_t len
     n_new -= c->is_new;
     c->is_new = false;
     c->owing = is_called(id, id_len, "owing");
-    say(c, (const uint8_t[]){0x20, 2, c->owing, refused ? 5 : 0}, 4);
+    if (c->is_v5)
+        say(c, (const uint8_t[]){0x20, 3, c->owing, refused ? 0x87 : 0, 0}, 5);
+    else
+        say(c, (const uint8_t[]){0x20, 2, c->owing, refused ? 5 : 0}, 4);
     c->deaf = is_called(id, id_len, "deaf") || is_called(id, id_len, "chatty");
     if (refused || c->deaf)
         flush(fd, c);
     if (is_called(id, id_len, "chatty"))
-        chat(fd);
+        chat(fd, c->is_v5);
     return !refused;
 }
 
@@ -149,10 +161,16 @@ static bool on_packet(int fd, struct client *c, uint8_t first, const uint8_t *bo
         say(c, (const uint8_t[]){0x70, 2, id[0], id[1]}, 4);
         break;
     case SUBSCRIBE:
-        say(c, (const uint8_t[]){0x90, 3, id[0], id[1], 1}, 5);
+        if (c->is_v5)
+            say(c, (const uint8_t[]){0x90, 4, id[0], id[1], 0, 1}, 6);
+        else
+            say(c, (const uint8_t[]){0x90, 3, id[0], id[1], 1}, 5);
         break;
     case UNSUBSCRIBE:
-        say(c, (const uint8_t[]){0xB0, 2, id[0], id[1]}, 4);
+        if (c->is_v5)
+            say(c, (const uint8_t[]){0xB0, 4, id[0], id[1], 0, 0}, 6);
+        else
+            say(c, (const uint8_t[]){0xB0, 2, id[0], id[1]}, 4);
         break;
     case PINGREQ:
         say(c, (const uint8_t[]){0xD0, 0}, 2);

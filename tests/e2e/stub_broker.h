@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A broker for thousands of connections, in a process of its own, so that what the gateway needs can be
- * told from what the broker needs. It acknowledges and forgets. Client ids say how each is treated:
+ * told from what the broker needs. It speaks MQTT 3.1.1 and 5, acknowledges and forgets. Client ids say how each is treated:
  *
  *     mute...    its CONNECT is never answered
  *     refused... its CONNACK says "not authorised"
