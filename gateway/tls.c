@@ -202,6 +202,7 @@ static unsigned give_psk(SSL *ssl, const char *hint, char *identity, unsigned id
         return 0;
     snprintf(identity, identity_room, "%s", psk->identity);
     memcpy(key, psk->key, psk->len);
+    tls_attempt_gave_psk(tls_attempt_of(ssl));
     return psk->len;
 }
 

@@ -86,6 +86,9 @@ SSL *tls_attempt_ssl(struct tls_attempt *a);
 /* NULL when it is none of an attempt. */
 struct tls_attempt *tls_attempt_of(const SSL *ssl);
 
+/* The broker was offered the pre-shared key: what a failure then means is another thing. */
+void tls_attempt_gave_psk(struct tls_attempt *a);
+
 /* Why a call that returned `rc` failed, from OpenSSL's error queue (left as it is) and from what was
  * noted. Empty when it was no failure of TLS but one of the socket, or nothing but waiting. */
 void tls_explain(const SSL *ssl, int rc, char *out, size_t size);

@@ -21,7 +21,8 @@ struct tls_attempt {
     SSL_CTX *ctx;
     char host[TLS_HOST_MAX];
     bool asked_for_certificate; /* and we had none */
-    char why[TLS_WHY_MAX];      /* the first thing that was wrong with the broker's certificate */
+    bool gave_psk;
+    char why[TLS_WHY_MAX]; /* the first thing that was wrong with the broker's certificate */
 };
 
 static int attempt_index(void)
@@ -140,9 +141,11 @@ static void explain_certificate(struct tls_attempt *a, const X509 *cert, int dep
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
         SAY(a, "unknown authority: ", issuer, " signed the certificate and is not trusted here");
+        break;
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        SAY(a, whose, who, " is signed by itself, and is not trusted here (ca_file)");
         break;
     case X509_V_ERR_UNABLE_TO_GET_CRL:
         SAY(a, "crl_file has no list of ", issuer, ", who signed the certificate");
@@ -250,6 +253,12 @@ struct tls_attempt *tls_attempt_of(const SSL *ssl)
     return SSL_get_ex_data(ssl, attempt_index());
 }
 
+void tls_attempt_gave_psk(struct tls_attempt *a)
+{
+    if (a != NULL)
+        a->gave_psk = true;
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 /* What the broker's alert means; NULL: nothing that we know better than OpenSSL. */
@@ -260,6 +269,11 @@ static const char *alert_text(int reason, const struct tls_attempt *a)
     case SSL_AD_CERTIFICATE_REQUIRED:
         return "the broker wants a client certificate: set cert_file and key_file";
     case SSL_AD_HANDSHAKE_FAILURE:
+        /* With TLS 1.3 a broker that does not know the key looks for a certificate of its own first. */
+        if (a != NULL && a->gave_psk)
+            return "the broker does not know our psk_identity, or found no way to speak TLS with "
+                   "us "
+                   "(ciphers, tls_min)";
         return nameless ? "the broker wants a client certificate: set cert_file and key_file"
                         : "the broker found no way to speak TLS with us (ciphers, tls_min)";
     case SSL_AD_CERTIFICATE_REVOKED:
@@ -285,6 +299,10 @@ static const char *alert_text(int reason, const struct tls_attempt *a)
     case SSL_AD_DECRYPT_ERROR:
     case SSL_AD_BAD_RECORD_MAC:
         return "the broker could not decrypt what we sent: is psk_file right?";
+    case SSL_AD_ILLEGAL_PARAMETER: /* TLS 1.3: of the key */
+        return a != NULL && a->gave_psk
+                   ? "the broker could not decrypt what we sent: is psk_file right?"
+                   : NULL;
     default:
         return NULL;
     }

@@ -27,6 +27,19 @@ static void reset(int fd)
     close(fd);
 }
 
+/* What was said before the end arrives. */
+static void take_leave(int fd)
+{
+    enum { PATIENCE_MS = 1000 };
+
+    char discard[1024];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    shutdown(fd, SHUT_WR);
+    while (poll(&p, 1, PATIENCE_MS) > 0 && recv(fd, discard, sizeof discard, 0) > 0)
+        ;
+    close(fd);
+}
+
 static bool send_all(int fd, const char *data, size_t len)
 {
     while (len > 0) {
@@ -51,8 +64,18 @@ static bool carry(int from, int to, atomic_size_t *count)
     return true;
 }
 
+static void note_first_octet(struct cable *c, int client)
+{
+    enum { TLS_HANDSHAKE = 22 };
+
+    uint8_t first;
+    if (recv(client, &first, sizeof first, MSG_PEEK) == sizeof first && first != TLS_HANDSHAKE)
+        atomic_fetch_add(&c->plain, 1);
+}
+
 static void relay(struct cable *c, int client, int broker)
 {
+    bool first = true;
     for (bool alive = true; alive && !atomic_load(&c->stop);) {
         const bool mute = atomic_load(&c->mute);
         struct pollfd fds[] = {
@@ -62,12 +85,22 @@ static void relay(struct cable *c, int client, int broker)
         poll(fds, 2, TICK_MS);
         if (atomic_exchange(&c->cut, false))
             break;
+        if (first && fds[0].revents != 0)
+            note_first_octet(c, client);
+        first &= fds[0].revents == 0;
         if (fds[0].revents != 0)
             alive = carry(client, broker, &c->upward);
         if (alive && fds[1].revents != 0)
             alive = carry(broker, client, NULL);
     }
-    reset(client);
+    if (atomic_load(&c->gentle)) {
+        struct pollfd last_words = {.fd = broker, .events = POLLIN};
+        if (poll(&last_words, 1, 0) > 0)
+            carry(broker, client, NULL);
+        take_leave(client);
+    } else {
+        reset(client);
+    }
     reset(broker);
 }
 

@@ -19,9 +19,11 @@ struct cable {
     atomic_bool mute;      /* nothing goes from the broker to the client; it is kept */
     atomic_bool cut;       /* reset both sides, once */
     atomic_bool unplugged; /* accept and drop */
+    atomic_bool gentle;    /* an end is no reset for the client */
     atomic_bool stop;
     atomic_size_t upward; /* octets carried to the broker */
     atomic_uint connections;
+    atomic_uint plain; /* of these, began with something else than a record of a TLS handshake */
 };
 
 void cable_start(struct cable *c, uint16_t broker_port);

@@ -12,6 +12,7 @@
 #   wrong-name.pem   broker.example, other.example
 #   revoked.pem      localhost; on crl.pem
 #   stranger.pem     localhost, of the other authority
+#   self-signed.pem  localhost, of nobody's
 #   client.pem       the gateway; client-*.pem: expired, revoked, stranger
 #   client-locked.key is client.key behind the password in client.password
 set -eu
@@ -82,6 +83,9 @@ future="-startdate 20990101000000Z -enddate 20990201000000Z"
     certificate wrong-name ca broker.example DNS:broker.example,DNS:other.example
     certificate revoked ca localhost $here
     certificate stranger other-ca localhost $here
+    openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+        -keyout self-signed.key -out self-signed.pem -subj /CN=localhost -config ca.cnf \
+        -addext "subjectAltName=$here"
     certificate client ca gateway DNS:gateway.example
     # shellcheck disable=SC2086
     certificate client-expired ca gateway DNS:gateway.example $past

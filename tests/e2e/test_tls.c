@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "e2e/broker.h"
+#include "e2e/cable.h"
 #include "e2e/mqtt_probe.h"
 
 enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128, CONFIG_ROOM = 900 };
@@ -54,6 +55,14 @@ static const char *file(const char *name)
     return path;
 }
 
+static void write_file(const char *name, const char *text)
+{
+    FILE *f = fopen(file(name), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
 /* A listener with this certificate; `more` lines behind. */
 static void start_broker(const char *certificate, const char *more)
 {
@@ -64,18 +73,22 @@ static void start_broker(const char *certificate, const char *more)
 }
 
 /* mosquitto can be told the oldest version only: OpenSSL's own configuration sets the newest. */
-static void start_broker_of(bool old, const char *certificate, const char *more)
+static void start_broker_up_to(const char *newest, const char *certificate, const char *more)
 {
-    FILE *f = fopen(file("old.cnf"), "w");
-    ck_assert_ptr_nonnull(f);
-    fputs("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = old\n"
-          "[old]\nMaxProtocol = TLSv1.2\n",
-          f);
-    fclose(f);
-    if (old)
-        setenv("OPENSSL_CONF", file("old.cnf"), 1);
+    char text[PATH_ROOM * 2];
+    snprintf(text, sizeof text,
+             "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = old\n"
+             "[old]\nMinProtocol = TLSv1\nMaxProtocol = %s\nCipherString = DEFAULT:@SECLEVEL=0\n",
+             newest);
+    write_file("old.cnf", text);
+    setenv("OPENSSL_CONF", file("old.cnf"), 1);
     start_broker(certificate, more);
     unsetenv("OPENSSL_CONF");
+}
+
+static void start_broker_of(bool old, const char *certificate, const char *more)
+{
+    start_broker_up_to(old ? "TLSv1.2" : "TLSv1.3", certificate, more);
 }
 
 static const char *wants_certificates(void)
@@ -106,14 +119,21 @@ static void expect_connected(const struct mqtt_options *o)
     probe_stop(&probe, 100);
 }
 
-/* Twice, as the second attempt must not be kinder. */
+/* Twice, as the second attempt must not be kinder; and nothing is said that is not TLS. */
 static void expect_refused(const struct mqtt_options *o, const char *why)
 {
+    struct cable wire;
+    cable_start(&wire, broker.port);
+    atomic_store(&wire.gentle, true);
+    *strrchr(probe.address, ':') = '\0';
+    snprintf(probe.address + strlen(probe.address), 8, ":%u", wire.port);
     probe_start(&probe, o);
     PROBE_UNTIL(&probe, probe.disconnected >= 2, SOON_MS);
     ck_assert_uint_eq(probe.connected, 0);
     ck_assert_msg(strstr(probe.why, why) != NULL, "'%s' lacks '%s'", probe.why, why);
     probe_stop(&probe, 0);
+    cable_stop(&wire);
+    ck_assert_uint_eq(wire.plain, 0);
 }
 
 static void stop_broker(void)
@@ -188,14 +208,8 @@ END_TEST
 START_TEST(a_pre_shared_key_needs_no_certificate)
 {
     char config[CONFIG_ROOM];
-    FILE *f = fopen(file("psk"), "w");
-    ck_assert_ptr_nonnull(f);
-    fputs("gateway:0123456789abcdef0123456789abcdef\n", f);
-    fclose(f);
-    f = fopen(file("psk.key"), "w");
-    ck_assert_ptr_nonnull(f);
-    fputs("0123456789ABCDEF0123456789abcdef\n", f);
-    fclose(f);
+    write_file("psk", "gateway:0123456789abcdef0123456789abcdef\n");
+    write_file("psk.key", "0123456789ABCDEF0123456789abcdef\n");
     snprintf(config, sizeof config, "psk_file %s/psk\npsk_hint hint\n", pki);
     broker_start(&broker, config);
     struct mqtt_options o = tls_options("localhost");
@@ -203,7 +217,10 @@ START_TEST(a_pre_shared_key_needs_no_certificate)
     o.tls.psk_file = file("psk.key");
     expect_connected(&o);
     o.tls.psk_identity = "nobody";
-    expect_refused(&o, "");
+    expect_refused(&o, "does not know our psk_identity");
+    o.tls.psk_identity = "gateway";
+    write_file("psk.key", "0123456789abcdef0123456789abcdee\n");
+    expect_refused(&o, "is psk_file right?");
 }
 
 END_TEST
@@ -224,14 +241,15 @@ END_TEST
 static const struct {
     const char *certificate, *host, *why;
 } bad[] = {
-    {"expired",    "localhost", "certificate of localhost expired on 2020-01-02"         },
-    {"early",      "localhost", "certificate of localhost is not valid before 2099-01-01"},
-    {"wrong-name", "localhost",
-     "certificate is for other names: broker.example, other.example (wanted localhost)"  },
-    {"wrong-name", "127.0.0.1",
-     "certificate is for other names: broker.example, other.example (wanted 127.0.0.1)"  },
-    {"stranger",   "localhost", "unknown authority: Stranger CA signed the certificate"  },
-    {"revoked",    "localhost", "certificate of localhost was revoked"                   },
+    {"expired",     "localhost", "certificate of localhost expired on 2020-01-02"         },
+    {"early",       "localhost", "certificate of localhost is not valid before 2099-01-01"},
+    {"wrong-name",  "localhost",
+     "certificate is for other names: broker.example, other.example (wanted localhost)"   },
+    {"wrong-name",  "127.0.0.1",
+     "certificate is for other names: broker.example, other.example (wanted 127.0.0.1)"   },
+    {"stranger",    "localhost", "unknown authority: Stranger CA signed the certificate"  },
+    {"revoked",     "localhost", "certificate of localhost was revoked"                   },
+    {"self-signed", "localhost", "certificate of localhost is signed by itself"           },
 };
 
 START_TEST(a_bad_certificate_is_refused_with_its_reason)
@@ -289,6 +307,15 @@ START_TEST(an_old_version_of_tls_is_refused)
     start_broker_of(true, "server", "");
     struct mqtt_options o = tls_options("localhost");
     o.tls.min = TLS_MIN_1_3;
+    expect_refused(&o, "no TLS version that tls_min allows");
+}
+
+END_TEST
+
+START_TEST(a_broker_of_weak_tls_is_refused)
+{
+    start_broker_up_to("TLSv1.1", "server", "tls_version tlsv1.1\n");
+    const struct mqtt_options o = tls_options("localhost");
     expect_refused(&o, "no TLS version that tls_min allows");
 }
 
@@ -496,6 +523,7 @@ int main(void)
     ADD(s, the_system_does_not_know_our_authority);
     LOOP(s, the_brokers_refusal_of_our_certificate_is_told, 2 * N_STRANGERS);
     ADD(s, an_old_version_of_tls_is_refused);
+    ADD(s, a_broker_of_weak_tls_is_refused);
     ADD(s, a_port_without_tls_is_recognised);
     ADD(s, files_that_do_not_fit_are_named);
     ADD(s, a_renewed_certificate_is_used_by_the_next_connection);
