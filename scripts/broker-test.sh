@@ -3,20 +3,21 @@
 # What sessions of their own, several brokers and bad brokers cost, and that nothing is lost by them.
 # Through private brokers and a release build of the gateway; prints one table in Markdown.
 #
-#   scripts/broker-test.sh [PART...]          (default: all of them but foreign)
+#   scripts/broker-test.sh [PART...]          (default: all but versions and foreign)
 #
 #   nodes     NODES nodes with a session each: connecting, memory, a restart of the broker, wills, queues
 #   takeover  another gateway process comes with the same client ids, a tenth of NODES
 #   slow      one session refused, others at a broker that accepts and never answers, among NODES
 #   cost      messages per second and processor time: shared and own, plain and TLS, MQTT 3.1.1 and 5
-#   flap      a broker that goes every 3 to 20 s, with a shared session and with own ones
+#   flap      a broker that goes every 3 to 20 s; flap_shared, then flap_own (or one of these alone)
 #   failover  two addresses of one broker: how long until the second has it
 #   routes    two brokers, of which the second flaps, or is there and never answers
+#   versions  the whole end-to-end suite, all of it with MQTT 5 and all of it with 3.1.1: half an hour
 #   foreign   another broker: RabbitMQ with its MQTT plugin, if it is installed
 #
 # Environment: NODES (1000), SECONDS_OF of flap (300; an hour is 3600) and of foreign, SEED (1),
 # SENNET_BIN (programs that are there already), P99_MS (50), the limit where nodes must be answered fast;
-# for shorter runs TAKEOVER_SECONDS (60), ROUTES_SECONDS (20), ROUTES_RATE (10 messages per second and node),
+# for shorter runs TAKEOVER_SECONDS (60), FLAP_RATE (2 messages per second and node), ROUTES_SECONDS (20), ROUTES_RATE (10 messages per second and node),
 # COST_SECONDS (1) of a measurement, COST_REPEAT (1).
 #
 # shellcheck disable=SC2317 # parts are called by their names
@@ -273,6 +274,7 @@ part_slow() {
 username = somebody
 password_file = $work/password
 [broker hole]
+$pinned
 address = mqtt://127.0.0.1:$hole
 sessions = own
 [route hole]
@@ -342,7 +344,7 @@ reconnect_max = 2s"
     start_gateway '' ''
     start_nodes "flap-$1" --broker "mqtt://127.0.0.1:$broker_port" --observe-qos 1 --nodes "$2" \
         --rate "$3" --qos 1 --clean no --retry-interval 5 --retry-count 20 \
-        --seconds $((flap_seconds + 120)) --drain 120
+        --seconds $((flap_seconds + 300)) --drain 120
     sleep 10
     flap 40 "$cable_pid" "$4" "$5" # buffers have their size now
     sleep 5
@@ -354,8 +356,10 @@ reconnect_max = 2s"
     end_nodes "flap-$1"
     row "$flaps flaps in $flap_seconds s, $2 nodes, $1: memory, open files" \
         "$kib KiB and $grown, $files more"
-    row "... messages up, lost; PUBLISH answered p99" \
-        "$(total up arrived "flap-$1"), $(total up lost "flap-$1"); $(said publish_us p99 "flap-$1") us"
+    row "... messages acknowledged to nodes, arrived, lost; PUBLISH answered p99" \
+        "$(total up acknowledged "flap-$1"), $(total up arrived "flap-$1"), $(total up lost "flap-$1"); \
+$(said publish_us p99 "flap-$1") us"
+    require "nothing is lost" "$(total up lost "flap-$1")" -eq 0
     require "growth in KiB" "$grown" -le 5120
     require "more open files" "$files" -le 4
     require "nodes did not notice" "$(said counters disconnected_by_gateway "flap-$1")" -eq 0
@@ -363,9 +367,11 @@ reconnect_max = 2s"
     end_all $cable_pid
 }
 
+part_flap_shared() { flap_with shared 100 "${FLAP_RATE:-2}" pull plug; }
+part_flap_own() { flap_with own 100 "${FLAP_RATE:-2}" end_broker begin_broker; }
 part_flap() {
-    flap_with shared 100 2 pull plug
-    flap_with own 100 2 end_broker begin_broker
+    part_flap_shared
+    part_flap_own
 }
 
 # ---- two brokers -----------------------------------------------------------------------------------
@@ -393,6 +399,7 @@ set_tcp_nodelay true"
     home_port=$mqtt_port home_pid=$broker_pid
     rm -rf "$work/state"
     start_gateway '' "[broker cloud]
+$pinned
 address = mqtt://127.0.0.1:$cable_port
 reconnect_max = 2s
 [route both]
@@ -645,6 +652,23 @@ $(said counters wills_expected "foreign-$kind"), $(said counters wills_seen "for
     wait "$broker_pid" 2>/dev/null || true
     until_true 10 end_epmd "$epmd_port" || true # which it has started and left
     broker_pid=''
+}
+
+# ---- both versions of MQTT ---------------------------------------------------------------------------
+
+part_versions() {
+    local version log status=0 build=${SENNET_BIN:-build/asan/bin}/..
+    [ -n "${SENNET_BIN:-}" ] || cmake --build --preset asan >&2
+    for version in 5 3.1.1; do
+        log=$build/versions-$version.log
+        SENNET_TEST_MQTT_VERSION=$version ctest --test-dir "$build" -L e2e -E '_with_v|e2e.broker_' \
+            --no-tests=error --output-on-failure >"$log" || status=$?
+        row "end-to-end suites with MQTT $version" "$(grep -a 'tests passed' "$log"), $(
+            grep -a 'Total Test time' "$log" | grep -oE '[0-9.]+ sec'
+        )"
+        [ "$status" -eq 0 ] || cat "$log" >&2
+        require "end-to-end suites with MQTT $version" "$status" -eq 0
+    done
 }
 
 for part; do

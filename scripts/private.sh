@@ -8,6 +8,8 @@ chmod 755 "$work" # mosquitto gives up root
 broker_pid='' daemon_pid=''
 broker_host=127.0.0.1 # as the gateway knows it
 gateway_env=()        # NAME=VALUE for the gateway alone
+# Of each [broker] of a run that is pinned to MQTT 5 or 3.1.1, as in tests/e2e/pinned.h.
+pinned=${SENNET_TEST_MQTT_VERSION:+version = $SENNET_TEST_MQTT_VERSION}
 
 # shellcheck disable=SC2317 # called by the trap
 stop_all() {
@@ -86,6 +88,7 @@ log_level = ${log_level:-notice}
 $1
 [broker]
 address = ${broker_scheme:-mqtt}://$broker_host:$mqtt_port${broker_more_addresses:-}
+$pinned
 ${broker_lines:-}
 [link udp]
 driver = udp

@@ -19,6 +19,8 @@
 
 #include <check.h>
 
+#include "e2e/pinned.h"
+
 enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000, LOG_END = 4000, WORD_ROOM = 64 };
 
 int64_t test_now_ms(void)
@@ -140,12 +142,13 @@ void daemon_start_patient(struct daemon *d, uint16_t broker_port, unsigned retry
     snprintf(path, sizeof path, "%s/gateway.conf", d->directory);
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
+    d->is_pinned = pinned_version() != NULL && strstr(more, "\nversion = ") == NULL;
     fprintf(f,
             "[gateway]\nname = e2e\nstate_dir = %s/state\nretry_interval = 400ms\n"
             "retry_count = %u\nlog_level = debug\n"
-            "[broker]\naddress = mqtt://127.0.0.1:%u\nkeepalive = 5\nreconnect_max = 1s\n"
+            "[broker]\naddress = mqtt://127.0.0.1:%u\nkeepalive = 5\nreconnect_max = 1s\n%s"
             "[link test]\ndriver = udp\nlisten = 127.0.0.1:%u\n%s",
-            d->directory, retry_count, broker_port, d->port, more);
+            d->directory, retry_count, broker_port, d->is_pinned ? pinned_line() : "", d->port, more);
     ck_assert_int_eq(fclose(f), 0);
     daemon_again(d);
 }
@@ -219,6 +222,14 @@ unsigned daemon_memory_kib(const struct daemon *d)
     return kib;
 }
 
+/* It has spoken no other version than it was to. */
+static void check_version(const struct daemon *d)
+{
+    const char *const other = pinned_to_5() ? " mqtt=3.1.1" : " mqtt=5";
+    ck_assert_msg(!d->is_pinned || strstr(d->log, other) == NULL, "not %s:\n%s", pinned_version(),
+                  daemon_log_end(d));
+}
+
 int daemon_end(struct daemon *d, int signal)
 {
     kill(d->pid, signal);
@@ -234,6 +245,7 @@ int daemon_end(struct daemon *d, int signal)
             break;
     }
     close(d->log_fd);
+    check_version(d);
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", d->directory);
     ck_assert_int_eq(system(command), 0);

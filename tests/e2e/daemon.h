@@ -16,7 +16,8 @@ struct daemon {
     char directory[64]; /* temporary; holds the configuration */
     char log[256 * 1024];
     size_t log_len;
-    uint16_t port; /* of [link test] */
+    uint16_t port;  /* of [link test] */
+    bool is_pinned; /* and has no version of its own in the configuration */
 };
 
 /* A UDP port of loopback that was free a moment ago. */

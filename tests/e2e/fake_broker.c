@@ -112,7 +112,9 @@ static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len,
 static void check_publish(struct fake_broker *f, uint8_t first, const uint8_t *body, size_t len,
                           size_t topic_len)
 {
-    const size_t start = 2 + topic_len + ((first & 6) != 0 ? 2 : 0);
+    size_t start = 2 + topic_len + ((first & 6) != 0 ? 2 : 0);
+    if (f->is_v5 && start < len)
+        start += 1U + body[start]; /* properties, less than 128 octets of them */
 
     f->publishes++;
     if ((first & 8) != 0)
@@ -172,10 +174,16 @@ static bool on_packet(struct fake_broker *f, int fd, uint8_t first, const uint8_
         say(fd, (uint8_t[]){0x70, 2, id[0], id[1]}, 4);
         break;
     case SUBSCRIBE:
-        say(fd, (uint8_t[]){0x90, 3, id[0], id[1], b.suback}, 5);
+        if (f->is_v5)
+            say(fd, (uint8_t[]){0x90, 4, id[0], id[1], 0, b.suback}, 6);
+        else
+            say(fd, (uint8_t[]){0x90, 3, id[0], id[1], b.suback}, 5);
         break;
     case UNSUBSCRIBE:
-        say(fd, (uint8_t[]){0xB0, 2, id[0], id[1]}, 4);
+        if (f->is_v5)
+            say(fd, (uint8_t[]){0xB0, 4, id[0], id[1], 0, 0}, 6);
+        else
+            say(fd, (uint8_t[]){0xB0, 2, id[0], id[1]}, 4);
         break;
     case PINGREQ:
         say(fd, (uint8_t[]){0xD0, 0}, 2);
@@ -184,6 +192,18 @@ static bool on_packet(struct fake_broker *f, int fd, uint8_t first, const uint8_
         break;
     }
     return true;
+}
+
+static void say_connack(const struct fake_broker *f, int fd, const struct fake_behaviour *b)
+{
+    static const uint8_t reasons[] = {0,    0x84, 0x85,
+                                      0x88, 0x86, 0x87}; /* of MQTT 5, by return code */
+    const bool present = b->session_present && b->connack == 0;
+
+    if (f->is_v5)
+        say(fd, (uint8_t[]){0x20, 3, present, reasons[(size_t)b->connack % sizeof reasons], 0}, 5);
+    else
+        say(fd, (uint8_t[]){0x20, 2, present, (uint8_t)b->connack}, 4);
 }
 
 static void converse(struct fake_broker *f, int fd)
@@ -197,6 +217,7 @@ static void converse(struct fake_broker *f, int fd)
     if (!read_packet(f, fd, &first, body, &len) || first >> 4 != CONNECT)
         return;
     note_connect(f, body, len, at_ms);
+    f->is_v5 = len > 6 && body[6] == 5;
     struct fake_behaviour b = behaviour(f);
     if (b.connack == FAKE_DROP)
         return;
@@ -204,7 +225,7 @@ static void converse(struct fake_broker *f, int fd)
         ignore(f, fd, true);
         return;
     }
-    say(fd, (uint8_t[]){0x20, 2, b.session_present && b.connack == 0, (uint8_t)b.connack}, 4);
+    say_connack(f, fd, &b);
     if (b.deaf) {
         ignore(f, fd, false);
         return;

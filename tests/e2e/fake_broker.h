@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A broker that misbehaves on request, for what a real one can't be made to do. It speaks just
- * enough MQTT 3.1.1, one connection at a time, in a thread of its own, and remembers what it saw.
+ * enough MQTT 3.1.1 and 5, one connection at a time, in a thread of its own, and remembers what it saw.
  */
 #ifndef SENNET_TESTS_E2E_FAKE_BROKER_H
 #define SENNET_TESTS_E2E_FAKE_BROKER_H
@@ -35,6 +35,7 @@ struct fake_broker {
     int listener;
     pthread_t thread;
     atomic_bool stop;
+    bool is_v5; /* the connection of now; of its thread only */
     pthread_mutex_t lock;
     /* under `lock` */
     struct fake_behaviour behaviour;

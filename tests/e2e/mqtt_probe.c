@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "e2e/pinned.h"
+
 int64_t probe_now_ms(void)
 {
     struct timespec t;
@@ -26,8 +28,7 @@ static void wake(void *arg)
 
 enum mqtt_version probe_version(void)
 {
-    const char *const version = getenv("SENNET_TEST_MQTT_VERSION");
-    return version != NULL && strcmp(version, "5") == 0 ? MQTT_5 : MQTT_3_1_1;
+    return pinned_to_5() ? MQTT_5 : MQTT_3_1_1;
 }
 
 struct mqtt_options probe_options(struct probe *p, uint16_t port)

@@ -61,6 +61,7 @@ static void start_as(const char *client_id)
     struct mqtt_options o = probe_options(&probe, port);
     o.client_id = client_id;
     o.store = store;
+    o.version = MQTT_3_1_1; /* which the script is in; test_mqtt_v5_restart.c has it in MQTT 5 */
     probe_start(&probe, &o);
 }
 

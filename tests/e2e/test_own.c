@@ -16,6 +16,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "e2e/pinned.h"
 #include "unit/suite.h"
 
 enum { TEXT_ROOM = 1024 };
@@ -83,7 +84,10 @@ START_TEST(what_the_broker_forbids_the_node_hears)
     node_connect(&node, "dev");
     node_register(&node, "other/a");
     node_publish(&node, 0x20, 2, 'x');
-    node_expect(&node, "07 0D 00 01 00 02 03");
+    if (pinned_version() != NULL && !pinned_to_5()) /* a PUBACK of 3.1.1 has no way to say so */
+        node_expect_puback(&node, 2);
+    else
+        node_expect(&node, "07 0D 00 01 00 02 03");
     observer_quiet(observer, 300);
     stop();
 }

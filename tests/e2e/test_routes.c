@@ -12,6 +12,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "e2e/pinned.h"
 #include "unit/suite.h"
 
 enum { CONFIG_ROOM = 4096 };
@@ -26,8 +27,9 @@ static void start(const char *more)
     char config[CONFIG_ROOM];
     broker_start(&home, NULL);
     broker_start(&cloud, NULL);
-    snprintf(config, sizeof config, "[broker cloud]\naddress = 127.0.0.1:%u\nreconnect_max = 1s\n%s\n",
-             cloud.port, more);
+    snprintf(config, sizeof config,
+             "[broker cloud]\naddress = 127.0.0.1:%u\nreconnect_max = 1s\n%s%s\n", cloud.port,
+             pinned_line(), more);
     daemon_start(&gateway, home.port, config);
     daemon_wait_log(&gateway, "broker.connected broker=default", 10000);
     daemon_wait_log(&gateway, "broker.connected broker=cloud", 10000);
