@@ -545,12 +545,16 @@ static bool is_arriving(const struct keep *k, int packet_id)
 uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
 {
     struct keep *const k = &m->keep;
-    const struct bytes body = body_bytes(e->body);
+    const struct store_incoming message = {.topic = e->topic,
+                                           .payload = body_bytes(e->body),
+                                           .qos = e->qos,
+                                           .retain = e->retain,
+                                           .expiry_s = e->expiry_s};
     char key[KEY_ROOM];
     if (e->qos == 2 && is_arriving(k, packet_id)) {
         const struct bytes packet = bytes_of(k->arriving.packet, k->arriving.len);
-        const uint64_t journal = store_message_with(k->store, k->sink, e->topic, body, e->qos,
-                                                    e->retain, k->arriving.key, packet);
+        const uint64_t journal =
+            store_message_with(k->store, k->sink, &message, k->arriving.key, packet);
         if (journal != 0)
             note_kept(k, &k->received, k->arriving.key, k->arriving.id);
         k->arriving.key[0] = '\0';
@@ -559,7 +563,7 @@ uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
     const bool drops = e->qos == 2 && m->dial.version != MQTTVERSION_5 && packet_id > 0 &&
                        packet_id < PACKET_IDS && ids_take(&k->received, (unsigned)packet_id);
     snprintf(key, sizeof key, "r-%d", packet_id);
-    return store_message(k->store, k->sink, e->topic, body, e->qos, e->retain, drops ? key : NULL);
+    return store_message(k->store, k->sink, &message, drops ? key : NULL);
 }
 
 void keep_unheard(struct mqtt *m)

@@ -286,6 +286,7 @@ struct pending {
     uint64_t journal;
     uint64_t sink;
     struct body *body;
+    uint32_t expiry_s;
     uint8_t qos;
     bool retain;
     size_t topic_len;
@@ -360,18 +361,19 @@ static int on_record(void *owner, const struct sn_record *record)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                      struct body *body, uint8_t qos, bool retain)
+static int on_message(void *owner, const struct store_unrouted *message)
 {
     struct restoring *r = owner;
+    const struct bytes topic = message->topic;
     struct pending *m = malloc(sizeof *m + topic.len);
     if (m == NULL)
         return -ENOMEM;
-    *m = (struct pending){.journal = journal,
-                          .sink = sink,
-                          .body = body_ref(body),
-                          .qos = qos,
-                          .retain = retain,
+    *m = (struct pending){.journal = message->journal,
+                          .sink = message->sink,
+                          .body = body_ref(message->body),
+                          .expiry_s = message->expiry_s,
+                          .qos = message->qos,
+                          .retain = message->retain,
                           .topic_len = topic.len};
     if (topic.len > 0)
         memcpy(m->topic, topic.data, topic.len);
@@ -417,6 +419,7 @@ static void pass_on(struct restoring *r)
                                              .retain = m->retain,
                                              .topic = bytes_of(m->topic, m->topic_len),
                                              .body = m->body,
+                                             .expiry_s = m->expiry_s,
                                              .journal = m->journal});
         pump_carry(p);
         pump_routed(p, m->journal);

@@ -132,6 +132,17 @@ int store_sinks_each(struct store *s,
 
 /* ---- loading: once, before anything is put ---------------------------------------------------- */
 
+/* A message from the broker that was stored, and not ROUTED yet. */
+struct store_unrouted {
+    uint64_t journal;
+    uint64_t sink; /* that it came to */
+    struct bytes topic;
+    struct body *body;
+    uint8_t qos;
+    bool retain;
+    uint32_t expiry_s; /* what is left of it, at least 1; 0: it has none */
+};
+
 /* A session on a link of a name that is no more comes without peer. Everything is borrowed for the
  * call. A handler that returns non-zero ends the load with that. */
 struct store_visitor {
@@ -140,9 +151,8 @@ struct store_visitor {
      * by session, ascending by key. Never SPOOL. A DELIVERY comes with topic and body, also one with
      * a journal number (the body is shared by all deliveries of that message). */
     int (*record)(void *owner, const struct sn_record *record);
-    /* A message from the broker that was not ROUTED yet, in order, and the sink that it came to. */
-    int (*message)(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                   struct body *body, uint8_t qos, bool retain);
+    /* In order. */
+    int (*message)(void *owner, const struct store_unrouted *message);
     /* A spooled message that is with Paho (store_spool_sending()): Paho brings it to its end. */
     int (*sent)(void *owner, uint64_t number, uint64_t client, uint64_t bytes);
     /* How much else of each client waits in the spool of a sink, and the greatest number in use of that
@@ -223,16 +233,24 @@ void store_resync_end(struct store *s);
 
 /* ---- Paho's threads and the worker's ---------------------------------------------------------- */
 
-/* A message of QoS 1 or 2 from the broker. Blocks until it is committed; then returns its journal
- * number. 0: not kept, the store is failing. `drop_packet`: key of a packet which goes in the same
- * commit (the received PUBLISH that Paho had stored), or NULL. */
-uint64_t store_message(struct store *s, uint64_t sink, struct bytes topic, struct bytes payload,
-                       uint8_t qos, bool retain, const char *drop_packet);
+/* A message of QoS 1 or 2 from the broker. */
+struct store_incoming {
+    struct bytes topic;
+    struct bytes payload;
+    uint8_t qos;
+    bool retain;
+    uint32_t expiry_s; /* not worth delivering after so long; 0: it always is */
+};
+
+/* Blocks until it is committed; then returns its journal number. 0: not kept, the store is failing.
+ * `drop_packet`: key of a packet which goes in the same commit (the received PUBLISH that Paho had
+ * stored), or NULL. */
+uint64_t store_message(struct store *s, uint64_t sink, const struct store_incoming *message,
+                       const char *drop_packet);
 
 /* The same with a packet of Paho's that is put in the same commit. */
-uint64_t store_message_with(struct store *s, uint64_t sink, struct bytes topic,
-                            struct bytes payload, uint8_t qos, bool retain, const char *key,
-                            struct bytes packet);
+uint64_t store_message_with(struct store *s, uint64_t sink, const struct store_incoming *message,
+                            const char *key, struct bytes packet);
 
 /* Paho's persistence (MQTTClientPersistence.h) of the connection of that sink; keys are Paho's, at most
  * 23 octets.

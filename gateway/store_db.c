@@ -328,6 +328,8 @@ static int open_sql(struct store_db *db)
     if (rc == SQLITE_OK)
         rc = load_clock(db);
     if (rc == SQLITE_OK)
+        rc = store_expiry_load(db);
+    if (rc == SQLITE_OK)
         sqlite3_wal_hook(db->sql, on_wal, db);
     return rc;
 }

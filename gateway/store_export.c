@@ -146,14 +146,22 @@ static int write_lines(struct exporter *e, const char *select, int64_t *n)
 /* Ages are told by the clock of the last row, or a later one. */
 static int write_head(struct exporter *e)
 {
-    char text[600];
+    char text[700];
+    char expiry[24];
+    int64_t expiry_ms = 0;
+    const int rc = store_expiry_now(e->sql, &expiry_ms);
+    if (rc != SQLITE_OK)
+        return unreadable(e, rc);
+    sqlite3_snprintf(sizeof expiry, expiry, "%lld", (long long)expiry_ms);
+    /* A patch with NULL adds nothing. */
     sqlite3_snprintf(sizeof text, text,
-                     "SELECT json_object('row', 'state', 'version', %d,"
+                     "SELECT json_patch(json_object('row', 'state', 'version', %d,"
                      " 'written', strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ', 'now'),"
                      " 'seed', digits((SELECT value FROM meta WHERE name = 'seed'), 1),"
                      " 'clock_ms', max(ifnull((SELECT value FROM meta WHERE name = 'clock_ms'), 0),"
-                     " ifnull((SELECT clock_ms FROM spool ORDER BY number DESC LIMIT 1), 0)))",
-                     FORMAT_VERSION);
+                     " ifnull((SELECT clock_ms FROM spool ORDER BY number DESC LIMIT 1), 0))),"
+                     " json_object('expiry_clock_ms', %s))",
+                     FORMAT_VERSION, expiry_ms > 0 ? expiry : "NULL");
     return write_lines(e, text, &e->n[FORMAT_STATE]);
 }
 

@@ -37,6 +37,11 @@ static const char *const phases[] = {"waiting", "sent", "received", NULL};
     {                                                                                              \
         (name), FORMAT_INT, true, 0, UINT16_MAX, NULL, NULL, NULL                                  \
     }
+/* Not in files of version 1 to 3. */
+#define EXPIRY(name)                                                                               \
+    {                                                                                              \
+        (name), FORMAT_INT, true, 0, CLOCK_MAX, NULL, NULL, NULL                                   \
+    }
 #define QOS(name)    INT(name, 0, 2)
 #define CLIENT(name) INT(name, 1, CLIENT_MAX)
 #define COUNT(name)  INT(name, 0, INT64_MAX)
@@ -64,7 +69,8 @@ const struct format formats[FORMAT_KINDS] = {
                        {"written", FORMAT_TEXT, true, 0, 64, NULL, NULL, NULL},
                        {"seed", FORMAT_HEX, false, STORE_SEED_BYTES, STORE_SEED_BYTES, NULL, NULL,
                         NULL},
-                       INT("clock_ms", 0, CLOCK_MAX)}                                                      },
+                       INT("clock_ms", 0, CLOCK_MAX),
+                       EXPIRY("expiry_clock_ms")}                                                          },
     [FORMAT_SINK] = {"sink",
                       "number",           {INT("number", 0, STORE_SINKS_MAX),
                       TEXT("broker", bytes_is_utf8, "the name of a broker"),
@@ -102,7 +108,7 @@ const struct format formats[FORMAT_KINDS] = {
                               TEXT("filter", sn_topic_filter_ok, "a topic filter"), QOS("qos")}},
     [FORMAT_MESSAGE] = {"message",
                       "journal",          {INT("journal", 1, COUNTER_MAX), TOPIC("topic"), BODY("body"), QOS("qos"),
-                         FLAG("retain"), SINCE_2("sink")}                                             },
+                         FLAG("retain"), SINCE_2("sink"), EXPIRY("expires_ms")}                       },
     [FORMAT_DELIVERY] = {"delivery",
                       "client, number",   {CLIENT("client"),
                           INT("number", 0, COUNTER_MAX),
@@ -113,7 +119,8 @@ const struct format formats[FORMAT_KINDS] = {
                           QOS("qos"),
                           FLAG("retain"),
                           WORD("phase", phases),
-                          U16("msg_id")}                                                       },
+                          U16("msg_id"),
+                          EXPIRY("expires_ms")}                                                },
     [FORMAT_SPOOL] = {"spool",
                       "number",           {INT("number", 1, INT64_MAX), INT("client", SN_NO_CLIENT, CLIENT_MAX),
                        TOPIC("topic"), BODY("body"), QOS("qos"), FLAG("retain"), FLAG("will"),

@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 
 enum {
-    FORMAT_VERSION = 3,
+    FORMAT_VERSION = 4,
     FORMAT_COLUMNS_MAX = 16,
     FORMAT_LINE_MAX = 40 << 20, /* of octets; the body in it, in hexadecimal digits, fits */
     FORMAT_BODY_MAX = 16 << 20, /* no node can be sent a thousandth of it */

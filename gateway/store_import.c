@@ -185,6 +185,14 @@ static int put_meta(struct importer *m)
         rc = sqlite3_step(stmt);
         sqlite3_reset(stmt);
     }
+    if (rc == SQLITE_DONE && import_row_get(&m->row, "expiry_clock_ms")->set) {
+        char kept[STORE_EXPIRY_ROOM];
+        store_expiry_print(import_row_get(&m->row, "expiry_clock_ms")->number, kept);
+        sqlite3_bind_text(stmt, 1, "expiry", -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, kept, -1, SQLITE_STATIC);
+        rc = sqlite3_step(stmt);
+        sqlite3_reset(stmt);
+    }
     return rc == SQLITE_DONE ? EXIT_OK : failed(m, rc);
 }
 

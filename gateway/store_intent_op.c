@@ -21,7 +21,8 @@ enum {
     HAS_WHICH = 1 << 9,
     IS_RETAIN = 1 << 10,
     IS_FLAG = 1 << 11,
-    MASK_ALL = (1 << 12) - 1,
+    HAS_EXPIRY = 1 << 12, /* monotonic: the log counts as long as the machine runs */
+    MASK_ALL = (1 << 13) - 1,
 };
 
 static void put_u64(struct writer *w, uint64_t value)
@@ -61,6 +62,7 @@ static unsigned mask_of(const struct store_op *op, struct intent_links links)
     mask |= op->which != 0 ? HAS_WHICH : 0;
     mask |= op->retain ? IS_RETAIN : 0;
     mask |= op->flag ? IS_FLAG : 0;
+    mask |= op->expires_ms != 0 ? HAS_EXPIRY : 0;
     return mask;
 }
 
@@ -110,6 +112,8 @@ void intent_write_op(struct writer *w, const struct store_op *op, struct intent_
         wr_u8(w, op->qos);
     if ((mask & HAS_WHICH) != 0)
         wr_u8(w, op->which);
+    if ((mask & HAS_EXPIRY) != 0)
+        put_u64(w, (uint64_t)op->expires_ms);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -212,6 +216,7 @@ static bool get_draft(struct reader *r, struct draft *d, struct intent_names *na
     op->which = (mask & HAS_WHICH) != 0 ? rd_u8(r) : 0;
     op->retain = (mask & IS_RETAIN) != 0;
     op->flag = (mask & IS_FLAG) != 0;
+    op->expires_ms = (mask & HAS_EXPIRY) != 0 ? (int64_t)get_u64(r) : 0;
     if (!is_sound(op))
         r->failed = true;
     return !r->failed;

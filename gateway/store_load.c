@@ -96,8 +96,8 @@ static const char *const selects[TABLES] = {
     [STORE_EXCHANGES] =
         "SELECT client, msg_id, topic_id, print FROM exchange ORDER BY client, msg_id",
     [STORE_SUBSCRIPTIONS] = "SELECT client, filter, qos FROM subscription ORDER BY client, filter",
-    [STORE_DELIVERIES] = "SELECT client, number, journal, topic, body, qos, retain, phase, msg_id"
-                         " FROM delivery ORDER BY client, number",
+    [STORE_DELIVERIES] = "SELECT client, number, journal, topic, body, qos, retain, phase, msg_id,"
+                         " expires_ms FROM delivery ORDER BY client, number",
 };
 
 /* A message from the broker; those that deliveries refer to are shared by them. */
@@ -107,6 +107,7 @@ struct kept_message {
     char *topic;
     size_t topic_len;
     struct body *body;
+    int64_t expires_ms;
     uint8_t qos;
     bool retain;
     bool routed;
@@ -274,6 +275,14 @@ static int by_journal(const void *key, const void *element)
     return journal < m->journal ? -1 : journal > m->journal ? 1 : 0;
 }
 
+/* NULL is 0. */
+static int64_t expiry_at(const struct load *l, struct row *r, int at)
+{
+    const int64_t ms = store_expiry_loaded(&l->s->db, (int64_t)number_at(r, at, INT64_MAX));
+    l->s->db.expires = l->s->db.expires || ms != 0;
+    return ms;
+}
+
 static int give_delivery(struct load *l, struct row *r)
 {
     static const char *const phases[] = {"waiting", "sent", "received"};
@@ -296,12 +305,14 @@ static int give_delivery(struct load *l, struct row *r)
             m->routed = true;
             record.delivery.topic = bytes_of(m->topic, m->topic_len);
             record.delivery.body = m->body;
+            record.delivery.expires_ms = m->expires_ms;
         }
     } else {
         record.delivery.topic = text_at(r, 3);
         if (!body_at(r, 4, &body))
             return -ENOMEM;
         record.delivery.body = body;
+        record.delivery.expires_ms = expiry_at(l, r, 9);
     }
     /* Once it has been received, only PUBREL is left to be sent. */
     r->bad =
@@ -371,14 +382,15 @@ static int give_sessions(struct load *l)
 
 /* ---- messages from the broker ---------------------------------------------------------------- */
 
-static int take_message(struct row *r, struct kept_message *m)
+static int take_message(const struct load *l, struct row *r, struct kept_message *m)
 {
     const struct bytes topic = text_at(r, 1);
     *m = (struct kept_message){.journal = key_at(r, 0),
                                .topic_len = topic.len,
                                .qos = qos_at(r, 3),
                                .retain = flag_at(r, 4),
-                               .sink = key_at(r, 5)};
+                               .sink = key_at(r, 5),
+                               .expires_ms = expiry_at(l, r, 6)};
     if (r->bad || topic.len == 0)
         return 0;
     m->topic = malloc(topic.len);
@@ -397,8 +409,8 @@ static int read_messages(struct load *l)
     int rc = 0;
 
     if (sqlite3_prepare_v2(l->s->db.sql,
-                           "SELECT journal, topic, body, qos, retain, ifnull(sink, 0) FROM message"
-                           " ORDER BY journal",
+                           "SELECT journal, topic, body, qos, retain, ifnull(sink, 0), expires_ms"
+                           " FROM message ORDER BY journal",
                            -1, &r.stmt, NULL) != SQLITE_OK)
         return -EIO;
     int step = SQLITE_ROW;
@@ -411,7 +423,7 @@ static int read_messages(struct load *l)
         }
         r.bad = false;
         if (rc == 0)
-            rc = take_message(&r, &l->messages[l->n_messages]);
+            rc = take_message(l, &r, &l->messages[l->n_messages]);
         if (rc == 0 && l->messages[l->n_messages].topic != NULL)
             l->n_messages++;
         else
@@ -421,6 +433,15 @@ static int read_messages(struct load *l)
     return rc == 0 && step != SQLITE_DONE ? -EIO : rc;
 }
 
+/* What has expired has a second: who gets it decides. */
+static uint32_t left_s(int64_t expires_ms)
+{
+    const int64_t ms = expires_ms - store_now_ms();
+    if (expires_ms == 0)
+        return 0;
+    return ms <= 1000 ? 1 : ms / 1000 >= UINT32_MAX ? UINT32_MAX : (uint32_t)((ms + 999) / 1000);
+}
+
 static int give_messages(struct load *l)
 {
     int rc = 0;
@@ -428,8 +449,14 @@ static int give_messages(struct load *l)
         const struct kept_message *const m = &l->messages[i];
         if (m->routed)
             continue;
-        rc = l->visitor->message(l->visitor->owner, m->journal, m->sink,
-                                 bytes_of(m->topic, m->topic_len), m->body, m->qos, m->retain);
+        const struct store_unrouted unrouted = {.journal = m->journal,
+                                                .sink = m->sink,
+                                                .topic = bytes_of(m->topic, m->topic_len),
+                                                .body = m->body,
+                                                .qos = m->qos,
+                                                .retain = m->retain,
+                                                .expiry_s = left_s(m->expires_ms)};
+        rc = l->visitor->message(l->visitor->owner, &unrouted);
     }
     return rc;
 }
@@ -527,6 +554,8 @@ int store_load(struct store *s, const struct store_visitor *visitor)
     store_take_db(s);
     pthread_mutex_unlock(&s->lock);
     const int rc = load(&l);
+    if (rc == 0 && s->db.sql != NULL && s->db.expires && s->db.expiry_kept_ms < 0)
+        store_db_keep_clock(&s->db);
     end(&l); /* before somebody else closes the database: it would stay open with a statement of ours */
     pthread_mutex_lock(&s->lock);
     memcpy(s->left_out, l.left_out, sizeof s->left_out);

@@ -84,6 +84,7 @@ static struct store_op *copy_of(const struct store_op *op)
     copy->other = op->other;
     copy->qos = op->qos;
     copy->retain = op->retain;
+    copy->expires_ms = op->expires_ms;
     copy->body = body;
     copy->size += (uint32_t)len;
     return copy;
@@ -128,20 +129,21 @@ static int make_sure(struct store *s, struct store_ops *ops, struct store_waiter
 }
 
 /* `packet` is an operation on one, or NULL. */
-static uint64_t add_message(struct store *s, uint64_t sink, struct bytes topic,
-                            struct bytes payload, uint8_t qos, bool retain, struct store_op *packet)
+static uint64_t add_message(struct store *s, uint64_t sink, const struct store_incoming *in,
+                            struct store_op *packet)
 {
     struct store_waiter waiter = {.done = false};
     struct store_op message = {
         .kind = OP_MESSAGE,
         .waiter = &waiter,
-        .size = (uint32_t)(sizeof message + topic.len + payload.len),
-        .name = topic,
-        .parts = &payload,
+        .size = (uint32_t)(sizeof message + in->topic.len + in->payload.len),
+        .name = in->topic,
+        .parts = &in->payload,
         .n_parts = 1,
-        .qos = qos,
-        .retain = retain,
+        .qos = in->qos,
+        .retain = in->retain,
         .client = sink,
+        .expires_ms = in->expiry_s > 0 ? store_now_ms() + INT64_C(1000) * in->expiry_s : 0,
     };
     struct store_ops ops = {.first = NULL};
 
@@ -168,20 +170,19 @@ static uint64_t add_message(struct store *s, uint64_t sink, struct bytes topic,
     return 0;
 }
 
-uint64_t store_message(struct store *s, uint64_t sink, struct bytes topic, struct bytes payload,
-                       uint8_t qos, bool retain, const char *drop_packet)
+uint64_t store_message(struct store *s, uint64_t sink, const struct store_incoming *message,
+                       const char *drop_packet)
 {
     struct store_op remove = {.kind = OP_PACKET_REMOVE, .size = sizeof remove};
     char place[STORE_KEY_MAX];
 
     if (drop_packet != NULL)
         remove.name = key_of(sink, drop_packet, place);
-    return add_message(s, sink, topic, payload, qos, retain, drop_packet != NULL ? &remove : NULL);
+    return add_message(s, sink, message, drop_packet != NULL ? &remove : NULL);
 }
 
-uint64_t store_message_with(struct store *s, uint64_t sink, struct bytes topic,
-                            struct bytes payload, uint8_t qos, bool retain, const char *key,
-                            struct bytes packet)
+uint64_t store_message_with(struct store *s, uint64_t sink, const struct store_incoming *message,
+                            const char *key, struct bytes packet)
 {
     char place[STORE_KEY_MAX];
     struct store_op put = {.kind = OP_PACKET_PUT,
@@ -190,7 +191,7 @@ uint64_t store_message_with(struct store *s, uint64_t sink, struct bytes topic,
                            .parts = &packet,
                            .n_parts = 1};
 
-    return add_message(s, sink, topic, payload, qos, retain, &put);
+    return add_message(s, sink, message, &put);
 }
 
 /* ---- packets --------------------------------------------------------------------------------- */

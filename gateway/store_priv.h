@@ -15,6 +15,7 @@
  *     store_salvage.c what can be read of a damaged one
  *     store_schema.c  tables, statements
  *     store_write.c   operations to rows, a transaction at a time
+ *     store_expiry.c  the clock by which messages expire
  *     store_load.c    rows to records; store_backlog.c: what waits in the spool
  *     store_fetch.c   rows of the spool to messages
  *     store_export.c  rows to text, store_import.c text to rows (store_format.h): without the store
@@ -43,7 +44,7 @@
 #include "store_intent.h"
 
 enum {
-    STORE_SCHEMA = 3,               /* PRAGMA user_version */
+    STORE_SCHEMA = 4,               /* PRAGMA user_version */
     STORE_APPLICATION = 0x534E6574, /* PRAGMA application_id: "SNet" */
     STORE_PAGE_BYTES = 4096,        /* not less than what flash writes at once */
     STORE_PATIENCE_MS = 10000,      /* with a disk, at the end */
@@ -79,7 +80,8 @@ struct store_waiter {
 };
 
 /* One change of the database. Those on the stack of a blocked caller have a `waiter`. A field more is
- * one more for store_intent_op.c, and another INTENT_VERSION. */
+ * one more for store_intent_op.c, and another INTENT_VERSION unless what was logged before reads the
+ * same. */
 struct store_op {
     struct store_op *next;
     struct store_waiter *waiter;
@@ -92,10 +94,11 @@ struct store_op {
     bool flag; /* clean, given, will */
     uint16_t number[3];
     uint64_t client;
-    uint64_t key;      /* the second key: number, topic id, msg id, packet id */
-    uint64_t other;    /* journal, print, number of the spooled message, connection of a session;
+    uint64_t key;       /* the second key: number, topic id, msg id, packet id */
+    uint64_t other;     /* journal, print, number of the spooled message, connection of a session;
                           limit of OP_RESYNC_END */
-    struct bytes name; /* client id, topic, filter, key of a packet */
+    int64_t expires_ms; /* of DELIVERY and OP_MESSAGE, monotonic; 0: never */
+    struct bytes name;  /* client id, topic, filter, key of a packet */
     struct bytes other_name; /* topic of a will */
     const struct peer *peer;
     struct body *body;
@@ -160,6 +163,7 @@ enum store_statement {
     ST_SINK,
     ST_SINK_GONE,
     ST_CLOCK,
+    ST_EXPIRY,
     ST_MARK,
     ST_MARK_GONE,
     ST_PAGES,
@@ -182,13 +186,18 @@ struct store_db {
     int64_t clock_base_ms;   /* service clock - monotonic clock */
     int64_t clock_stored_ms; /* service clock as last stored */
     int64_t write_clock_ms;  /* service clock of the transaction */
-    bool condemned;          /* to be moved aside when opened, whatever it looks like */
-    bool salvages;           /* takes spooled messages over from a damaged one */
-    bool alone;              /* without the file that processes share: it can't be made */
-    bool immutable;          /* nothing will change it */
-    int version;             /* of the schema, as it was found; 0: not known, or fresh */
-    bool created;            /* it was empty when opened */
-    bool spool_used;         /* there are, or were, rows whose age counts */
+    int64_t expiry_base_ms;  /* clock of expiry - monotonic clock */
+    int64_t
+        expiry_kept_ms; /* clock of expiry as stored since the machine was started; -1: it is not */
+    bool expiry_based;  /* the first is known */
+    bool expires;       /* there are, or were, rows that expire */
+    bool condemned;     /* to be moved aside when opened, whatever it looks like */
+    bool salvages;      /* takes spooled messages over from a damaged one */
+    bool alone;         /* without the file that processes share: it can't be made */
+    bool immutable;     /* nothing will change it */
+    int version;        /* of the schema, as it was found; 0: not known, or fresh */
+    bool created;       /* it was empty when opened */
+    bool spool_used;    /* there are, or were, rows whose age counts */
     bool seeded;
     uint8_t seed[STORE_SEED_BYTES]; /* constant once it is known */
 };
@@ -197,6 +206,21 @@ struct store_db {
 int64_t store_clock_ms(const struct store_db *db);
 /* Just opened: it had come that far, says what may be damaged. */
 void store_db_clock_was(struct store_db *db, int64_t clock_ms);
+
+/* The clock of expiry (store_expiry.c). A monotonic time as it is stored, and back; 0 is never. */
+int64_t store_expiry_stored(const struct store_db *db, int64_t expires_ms);
+int64_t store_expiry_loaded(const struct store_db *db, int64_t stored_ms);
+/* From a database that was just opened. A code of SQLite. */
+int store_expiry_load(struct store_db *db);
+
+/* How the database tells it to another machine. */
+enum { STORE_EXPIRY_ROOM = INTENT_BOOT_BYTES + 50 };
+
+void store_expiry_print(int64_t clock_ms, char out[STORE_EXPIRY_ROOM]);
+/* What it says now, without the store. A code of SQLite. */
+int store_expiry_now(sqlite3 *sql, int64_t *out);
+/* Within a transaction: stores it, if anything expires and it is due. A code of SQLite. */
+int store_expiry_keep(struct store_db *db, bool at_once);
 
 /* Opens what `db` names, and checks it. What is no database of ours, or a broken one, is moved
  * aside, and `notice` says so ("" otherwise). 0; a positive code of SQLite, with `why`. */
@@ -238,7 +262,8 @@ int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark
 int store_db_preview(struct store_db *db, struct store_ops *ops);
 /* Marks what a later operation of the list makes superfluous; with 16 octets of secret. */
 void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets);
-/* Before closing: the clock goes on from here, if there is anything whose age counts. */
+/* After loading, and before closing: the clocks go on from here, if there is anything for which they
+ * count. */
 void store_db_keep_clock(struct store_db *db);
 /* A write that proves that writing works. */
 int store_db_probe(struct store_db *db);

@@ -152,6 +152,7 @@ static struct store_op *op_of_delivery(const struct sn_record *r, bool with_copy
     op->retain = r->delivery.retain;
     op->which = (uint8_t)r->delivery.phase;
     op->number[0] = r->delivery.msg_id;
+    op->expires_ms = copy ? r->delivery.expires_ms : 0;
     if (copy)
         take_body(op, r->delivery.body);
     return op;

@@ -114,7 +114,11 @@ static const char schema_3[] =
     " client_id TEXT);" /* NULL: the session that all share */
     "ALTER TABLE message ADD COLUMN sink INTEGER;";
 
-static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2, schema_3};
+/* When messages for nodes expire; NULL: never. One with a journal number has it there. */
+static const char schema_4[] = "ALTER TABLE message ADD COLUMN expires_ms INTEGER;"
+                               "ALTER TABLE delivery ADD COLUMN expires_ms INTEGER;";
+
+static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2, schema_3, schema_4};
 
 static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
@@ -135,9 +139,9 @@ static const char *const statements[ST_COUNT] = {
     [ST_EXCHANGES_GONE] = "DELETE FROM exchange WHERE client = ?1",
     /* No REPLACE: that would be a deletion on the way. */
     [ST_DELIVERY] = "INSERT INTO delivery (client, number, journal, topic, body, qos, retain,"
-                    " phase, msg_id) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)"
+                    " phase, msg_id, expires_ms) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
                     " ON CONFLICT (client, number) DO UPDATE SET journal=?3, topic=?4, body=?5,"
-                    " qos=?6, retain=?7, phase=?8, msg_id=?9",
+                    " qos=?6, retain=?7, phase=?8, msg_id=?9, expires_ms=?10",
     [ST_DELIVERY_GONE] = "DELETE FROM delivery WHERE client = ?1 AND number = ?2",
     [ST_DELIVERIES_GONE] = "DELETE FROM delivery WHERE client = ?1",
     [ST_SUBSCRIPTION] = "REPLACE INTO subscription (client, filter, qos) VALUES (?1,?2,?3)",
@@ -149,8 +153,9 @@ static const char *const statements[ST_COUNT] = {
         " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
     /* A commit that failed may be in the file nevertheless, and is tried again. */
-    [ST_MESSAGE] = "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain, sink)"
-                   " VALUES (?1,?2,?3,?4,?5,?6)",
+    [ST_MESSAGE] =
+        "INSERT OR IGNORE INTO message (journal, topic, body, qos, retain, sink, expires_ms)"
+        " VALUES (?1,?2,?3,?4,?5,?6,?7)",
     [ST_ROUTED] = "DELETE FROM message WHERE journal = ?1 AND refs = 0",
     [ST_SWEEP] = "DELETE FROM message WHERE journal < ?1 AND refs = 0",
     [ST_SENDING] = "REPLACE INTO sending (packet_id, number) VALUES (?1,?2)",
@@ -162,6 +167,7 @@ static const char *const statements[ST_COUNT] = {
     [ST_SINK] = "REPLACE INTO sink (number, broker, client_id) VALUES (?1,?2,?3)",
     [ST_SINK_GONE] = "DELETE FROM sink WHERE number = ?1",
     [ST_CLOCK] = "REPLACE INTO meta (name, value) VALUES ('clock_ms', ?1)",
+    [ST_EXPIRY] = "REPLACE INTO meta (name, value) VALUES ('expiry', ?1)",
     [ST_MARK] = "REPLACE INTO meta (name, value) VALUES ('intent', ?1)",
     [ST_MARK_GONE] = "DELETE FROM meta WHERE name = 'intent'",
     [ST_PAGES] = "PRAGMA page_count",

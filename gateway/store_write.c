@@ -174,15 +174,27 @@ static int write_exchange_gone(struct store_db *db, const struct store_op *op)
     return run_client_key(db, ST_EXCHANGE_GONE, op);
 }
 
-static void bind_message(sqlite3_stmt *stmt, uint64_t journal, uint64_t sink,
+static void bind_expiry(struct store_db *db, sqlite3_stmt *stmt, int at, int64_t expires_ms)
+{
+    if (expires_ms == 0) {
+        sqlite3_bind_null(stmt, at);
+        return;
+    }
+    bind_int(stmt, at, store_expiry_stored(db, expires_ms));
+    db->expires = true;
+}
+
+static void bind_message(struct store_db *db, uint64_t journal, uint64_t sink,
                          const struct store_op *op)
 {
+    sqlite3_stmt *const stmt = db->statements[ST_MESSAGE];
     bind_int(stmt, 1, (int64_t)journal);
     bind_text(stmt, 2, op->name);
     bind_body(stmt, 3, op->n_parts > 0 ? op->parts[0] : body_bytes(op->body));
     bind_int(stmt, 4, op->qos);
     bind_int(stmt, 5, op->retain);
     bind_int(stmt, 6, (int64_t)sink);
+    bind_expiry(db, stmt, 7, op->expires_ms);
 }
 
 static int write_delivery(struct store_db *db, const struct store_op *op)
@@ -194,7 +206,7 @@ static int write_delivery(struct store_db *db, const struct store_op *op)
     /* Only within a resync a journalled message comes with its text: the database may have been
      * begun anew. */
     if (op->other != 0 && op->name.len > 0) {
-        bind_message(db->statements[ST_MESSAGE], op->other, 0, op);
+        bind_message(db, op->other, 0, op);
         const int rc = run(db, ST_MESSAGE);
         if (rc != SQLITE_OK)
             return rc;
@@ -214,6 +226,7 @@ static int write_delivery(struct store_db *db, const struct store_op *op)
     bind_int(stmt, 7, op->retain);
     bind_word(stmt, 8, phases[op->which]);
     bind_int(stmt, 9, op->number[0]);
+    bind_expiry(db, stmt, 10, op->other == 0 ? op->expires_ms : 0);
     return done(stmt);
 }
 
@@ -276,7 +289,7 @@ static int write_routed(struct store_db *db, const struct store_op *op)
 
 static int write_message(struct store_db *db, const struct store_op *op)
 {
-    bind_message(db->statements[ST_MESSAGE], op->key, op->client, op);
+    bind_message(db, op->key, op->client, op);
     return run(db, ST_MESSAGE);
 }
 
@@ -480,6 +493,8 @@ int store_db_write(struct store_db *db, struct store_ops *ops, struct store_mark
     if (rc == SQLITE_OK && changed && db->spool_used &&
         db->write_clock_ms - db->clock_stored_ms > CLOCK_EVERY_MS)
         rc = write_clock(db);
+    if (rc == SQLITE_OK && changed)
+        rc = store_expiry_keep(db, false);
     if (rc == SQLITE_OK && mark->kind == MARK_GONE)
         rc = run(db, ST_MARK_GONE);
     else if (rc == SQLITE_OK && (mark->kind == MARK_NEW || (mark->kind == MARK_AT && changed)))
@@ -507,6 +522,8 @@ void store_db_keep_clock(struct store_db *db)
     sqlite3_finalize(stmt);
     if (any)
         store_db_probe(db);
+    if (db->expires)
+        store_expiry_keep(db, true);
 }
 
 int store_db_checkpoint(struct store_db *db)

@@ -5,8 +5,10 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include <check.h>
 
@@ -41,6 +43,36 @@ static void stop_all(void)
         observer_stop(observer);
     node_close(&dev);
     broker_stop(&broker);
+}
+
+/* With a Message Expiry Interval of MQTT 5. */
+static void command_for(const char *payload, const char *expiry_s)
+{
+    char port[8];
+    snprintf(port, sizeof port, "%u", broker.port);
+    const char *const words[] = {"mosquitto_pub",
+                                 "-V",
+                                 "5",
+                                 "-p",
+                                 port,
+                                 "-q",
+                                 "1",
+                                 "-t",
+                                 "c/1",
+                                 "-m",
+                                 payload,
+                                 "-D",
+                                 "publish",
+                                 "message-expiry-interval",
+                                 expiry_s,
+                                 NULL};
+    pid_t pid;
+    int status;
+    ck_assert_int_eq(
+        posix_spawnp(&pid, words[0], NULL, NULL, (char *const *)(uintptr_t)words, environ), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    observer_expect(observer, "c/1", payload, 1);
 }
 
 static void crash(void)
@@ -166,6 +198,29 @@ START_TEST(awake_in_the_middle_of_its_buffer)
 
 END_TEST
 
+/* Killed in between, or not; time without the gateway counts. */
+START_TEST(messages_that_expire)
+{
+    start_all();
+    fall_asleep(_i == 0 ? 0x00 : 0x04);
+    command_for("a", "2");
+    command_for("b", "3600");
+    command("c", 1);
+    if (_i == 0)
+        daemon_crash(&gateway);
+    poll(NULL, 0, 4000);
+    if (_i == 0)
+        daemon_again(&gateway);
+    say_ping();
+    take('b', true);
+    take('c', true);
+    node_expect(&dev, "02 17");
+    daemon_wait_log(&gateway, "why=drop.expired", 5000);
+    stop_all();
+}
+
+END_TEST
+
 START_TEST(away_with_a_stored_session)
 {
     start_all();
@@ -262,6 +317,7 @@ int main(void)
     tcase_add_loop_test(t, asleep_with_nothing_waiting, 0, 2);
     tcase_add_test(t, asleep_and_the_message_comes_while_the_gateway_is_down);
     tcase_add_loop_test(t, awake_in_the_middle_of_its_buffer, 0, 2);
+    tcase_add_loop_test(t, messages_that_expire, 0, 2);
     tcase_add_test(t, away_with_a_stored_session);
     tcase_add_test(t, asleep_beyond_its_time_while_the_gateway_is_down);
     tcase_add_loop_test(t, its_will_waits_for_the_broker, 0, 3);

@@ -196,8 +196,11 @@ static void bench_messages(unsigned n, bool route)
     uint64_t last = 0;
     for (unsigned i = 0; i < n; i++) {
         const double at = now_s();
-        const uint64_t journal = store_message(s, 0, bytes_str("some/topic"),
-                                               bytes_of(payload, PAYLOAD), 1, false, NULL);
+        const uint64_t journal = store_message(
+            s, 0,
+            &(struct store_incoming){
+                .topic = bytes_str("some/topic"), .payload = bytes_of(payload, PAYLOAD), .qos = 1},
+            NULL);
         took[i] = now_s() - at;
         if (route) {
             put_delivery(1, journal, journal);
@@ -365,11 +368,9 @@ static int count_record(void *owner, const struct sn_record *record)
     return 0;
 }
 
-static int count_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                         struct body *body, uint8_t qos, bool retain)
+static int count_message(void *owner, const struct store_unrouted *message)
 {
-    (void)sink;
-    (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
+    (void)owner, (void)message;
     counted++;
     return 0;
 }

@@ -213,6 +213,19 @@ static void say_session(const struct sn_record *r)
     say("\n");
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The nearest ones. */
+static long minutes(int64_t ms)
+{
+    return (long)((ms + (ms >= 0 ? 30000 : -30000)) / 60000);
+}
+
 static void say_delivery(const struct sn_record *r)
 {
     static const char *const phases[] = {"waiting", "sent", "received"};
@@ -220,8 +233,11 @@ static void say_delivery(const struct sn_record *r)
         (unsigned long long)r->delivery.journal);
     say_bytes("topic", r->delivery.topic);
     say_bytes("body", body_bytes(r->delivery.body));
-    say(" qos=%u%s %s id=%u\n", r->delivery.qos, r->delivery.retain ? " retain" : "",
+    say(" qos=%u%s %s id=%u", r->delivery.qos, r->delivery.retain ? " retain" : "",
         phases[r->delivery.phase], r->delivery.msg_id);
+    if (r->delivery.expires_ms != 0)
+        say(" left=%ld min", minutes(r->delivery.expires_ms - now_ms()));
+    say("\n");
 }
 
 static uint64_t current;
@@ -259,15 +275,16 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                      struct body *body, uint8_t qos, bool retain)
+static int on_message(void *owner, const struct store_unrouted *m)
 {
-    (void)sink;
     (void)owner;
-    say("message %llu", (unsigned long long)journal);
-    say_bytes("topic", topic);
-    say_bytes("body", body_bytes(body));
-    say(" qos=%u%s\n", qos, retain ? " retain" : "");
+    say("message %llu", (unsigned long long)m->journal);
+    say_bytes("topic", m->topic);
+    say_bytes("body", body_bytes(m->body));
+    say(" qos=%u%s", m->qos, m->retain ? " retain" : "");
+    if (m->expiry_s != 0)
+        say(" expiry=%u", m->expiry_s);
+    say("\n");
     return 0;
 }
 
@@ -343,6 +360,12 @@ void put_subscription(struct store_world *w, uint64_t client, const char *filter
 void put_delivery(struct store_world *w, uint64_t client, uint64_t number, uint64_t journal,
                   const char *text)
 {
+    put_expiring(w, client, number, journal, text, 0);
+}
+
+void put_expiring(struct store_world *w, uint64_t client, uint64_t number, uint64_t journal,
+                  const char *text, int64_t expiry_s)
+{
     struct body *const body = body_new(bytes_str(text));
     struct sn_record r = {.type = SN_REC_DELIVERY, .client = client};
     r.delivery.number = number;
@@ -350,6 +373,7 @@ void put_delivery(struct store_world *w, uint64_t client, uint64_t number, uint6
     r.delivery.topic = bytes_str("down");
     r.delivery.body = body;
     r.delivery.qos = 1;
+    r.delivery.expires_ms = expiry_s != 0 ? now_ms() + 1000 * expiry_s : 0;
     store_put(w->s, &r);
     body_unref(body);
 }
@@ -389,5 +413,7 @@ void put_gone(struct store_world *w, enum sn_record_type type, uint64_t client, 
 
 uint64_t world_message(struct store_world *w, const char *topic, const char *text)
 {
-    return store_message(w->s, 0, bytes_str(topic), bytes_str(text), 1, false, NULL);
+    const struct store_incoming m = {
+        .topic = bytes_str(topic), .payload = bytes_str(text), .qos = 1};
+    return store_message(w->s, 0, &m, NULL);
 }

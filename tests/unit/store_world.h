@@ -55,6 +55,9 @@ void put_exchange(struct store_world *w, uint64_t client, uint16_t msg_id);
 void put_subscription(struct store_world *w, uint64_t client, const char *filter, uint8_t qos);
 void put_delivery(struct store_world *w, uint64_t client, uint64_t number, uint64_t journal,
                   const char *text);
+/* The same, worth delivering for so long. */
+void put_expiring(struct store_world *w, uint64_t client, uint64_t number, uint64_t journal,
+                  const char *text, int64_t expiry_s);
 void put_spool(struct store_world *w, uint64_t client, uint64_t number, const char *text);
 void put_routed(struct store_world *w, uint64_t journal);
 /* SESSION_GONE, TOPIC_GONE, EXCHANGE_GONE, DELIVERY_GONE, SPOOL_GONE. */

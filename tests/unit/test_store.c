@@ -99,11 +99,9 @@ static int on_peer(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int no_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                      struct body *body, uint8_t qos, bool retain)
+static int no_message(void *owner, const struct store_unrouted *message)
 {
-    (void)sink;
-    (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
+    (void)owner, (void)message;
     return 0;
 }
 
@@ -318,7 +316,13 @@ END_TEST
 
 START_TEST(a_message_that_was_not_routed_comes_back_in_order)
 {
-    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_of(NULL, 0), 2, true, NULL), 1);
+    ck_assert_uint_eq(store_message(w.s, 0,
+                                    &(struct store_incoming){.topic = bytes_str("t"),
+                                                             .payload = bytes_of(NULL, 0),
+                                                             .qos = 2,
+                                                             .retain = true},
+                                    NULL),
+                      1);
     ck_assert_uint_eq(world_message(&w, "u", "two"), 2);
     ck_assert_str_eq(world_reload(&w), "message 1 topic=t body= qos=2 retain\n"
                                        "message 2 topic=u body=two qos=1\n");

@@ -127,7 +127,11 @@ static void store_one(struct store_world *w, uint64_t i)
 {
     const struct bytes content = body_for(i);
     begin_step();
-    ck_assert_uint_eq(store_message(w->s, 0, bytes_str("down"), content, 1, false, NULL), i);
+    ck_assert_uint_eq(store_message(w->s, 0,
+                                    &(struct store_incoming){
+                                        .topic = bytes_str("down"), .payload = content, .qos = 1},
+                                    NULL),
+                      i);
     end_step();
 
     put_batch(w, i);
@@ -183,14 +187,12 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                      struct body *body, uint8_t qos, bool retain)
+static int on_message(void *owner, const struct store_unrouted *message)
 {
-    (void)sink;
-    (void)owner, (void)topic, (void)qos, (void)retain;
+    (void)owner;
     found.messages++;
-    found.last_message = journal;
-    ck_assert(is_body(body_bytes(body), journal));
+    found.last_message = message->journal;
+    ck_assert(is_body(body_bytes(message->body), message->journal));
     return 0;
 }
 

@@ -217,14 +217,45 @@ START_TEST(a_newer_version_is_refused_and_not_touched)
     world_sql(&w, "PRAGMA user_version = 99");
     const off_t size = size_of("sennet.db");
     ck_assert_int_eq(world_try_open(&w), EXIT_NO_STATE);
-    ck_assert_msg(strstr(w.error, "newer version (schema 99, known here: 3)") != NULL, "%s",
+    ck_assert_msg(strstr(w.error, "newer version (schema 99, known here: 4)") != NULL, "%s",
                   w.error);
     ck_assert_ptr_nonnull(strstr(w.error, world_path(&w, "sennet.db")));
     ck_assert_int_eq(size_of("sennet.db"), size);
     ck_assert(!exists("sennet.db.corrupt-1"));
-    world_sql(&w, "PRAGMA user_version = 2");
+    world_sql(&w, "PRAGMA user_version = 4");
     world_open(&w);
     ck_assert_str_ne(world_load(&w), "");
+}
+
+END_TEST
+
+static void without_expiry(void)
+{
+    world_sql(&w, "ALTER TABLE message DROP COLUMN expires_ms");
+    world_sql(&w, "ALTER TABLE delivery DROP COLUMN expires_ms");
+}
+
+/* In version 3 nothing expired. */
+START_TEST(a_database_of_version_3_is_brought_to_this_one)
+{
+    world_open(&w);
+    put_session(&w, 1, "stored");
+    put_delivery(&w, 1, 1, 0, "own");
+    put_delivery(&w, 1, 2, world_message(&w, "down", "shared"), "shared");
+    world_commit(&w);
+    world_message(&w, "down", "not routed");
+    world_close(&w);
+    without_expiry();
+    world_sql(&w, "PRAGMA user_version = 3");
+    world_open(&w);
+    ck_assert_ptr_null(store_notice(w.s));
+    ck_assert_str_eq(world_load(&w),
+                     "session 1 id=stored active ka=60 sleep=0 next=0 peer=-1/-\n"
+                     "  delivery 1 journal=0 topic=down body=own qos=1 waiting id=0\n"
+                     "  delivery 2 journal=1 topic=down body=shared qos=1 waiting"
+                     " id=0\n"
+                     "message 2 topic=down body=not routed qos=1\n");
+    ck_assert_str_eq(world_sql(&w, "PRAGMA user_version"), "4");
 }
 
 END_TEST
@@ -249,6 +280,7 @@ START_TEST(a_database_of_version_1_is_brought_to_this_one)
     world_sql(&w, "ALTER TABLE topic DROP COLUMN refused_in");
     world_sql(&w, "ALTER TABLE message DROP COLUMN sink");
     world_sql(&w, "DROP TABLE sink");
+    without_expiry();
     world_sql(&w, "PRAGMA user_version = 1");
     world_open(&w);
     ck_assert_ptr_null(store_notice(w.s));
@@ -260,7 +292,7 @@ START_TEST(a_database_of_version_1_is_brought_to_this_one)
                      "  topic 1 name=lent alias=0 kind=0\n"
                      "  topic 2 name=given alias=0 kind=0 given known=1\n"
                      "spool 1: 1, 6 octets, last 7\nspool 0: 0, 0 octets, last 7\n");
-    ck_assert_str_eq(world_sql(&w, "PRAGMA user_version"), "3");
+    ck_assert_str_eq(world_sql(&w, "PRAGMA user_version"), "4");
 }
 
 END_TEST
@@ -508,6 +540,7 @@ int main(void)
     tcase_add_test(all, each_damaged_file_gets_a_number);
     tcase_add_test(all, a_newer_version_is_refused_and_not_touched);
     tcase_add_test(all, a_database_of_version_1_is_brought_to_this_one);
+    tcase_add_test(all, a_database_of_version_3_is_brought_to_this_one);
     tcase_add_test(all, rows_that_make_no_sense_are_left_out);
     tcase_add_test(all, damage_found_under_way_is_moved_aside_and_all_is_told_anew);
     tcase_add_test(all, a_file_that_somebody_deletes_is_missed_and_written_anew);

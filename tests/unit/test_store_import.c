@@ -60,10 +60,10 @@ static const struct {
     {"{\"row\":7}\n",                                                                             ":1: error: row is \"7\", which is not known here"                             },
     {"{\"row\":\"a\\u001bb\"}\n",                                                                 ":1: error: row is \"a\\x1bb\", which is not known here"                       },
     {SESSION "}\n",                                                                               ":1: error: the first row is not \"state\": this is no exported state"         },
-    {"{\"row\":\"state\",\"version\":4,\"colour\":\"red\"}\n",
-     ":1: error: version 4 was written by a newer sennetd; this one reads version 3: install that "
+    {"{\"row\":\"state\",\"version\":5,\"colour\":\"red\"}\n",
+     ":1: error: version 5 was written by a newer sennetd; this one reads version 4: install that "
      "one here, too"                                                                                                                                                             },
-    {"{\"row\":\"state\",\"version\":0}\n",                                                       ":1: error: version is not an integer from 1 to 3"                             },
+    {"{\"row\":\"state\",\"version\":0}\n",                                                       ":1: error: version is not an integer from 1 to 4"                             },
     {"{\"row\":\"state\"}\n",                                                                     ":1: error: version is missing in a row \"state\""                             },
     {"{\"row\":\"state\",\"version\":1,\"seed\":\"00\",\"clock_ms\":5}\n",
      ":1: error: seed has 1 octets, not 16 to 16"                                                                                                                                },

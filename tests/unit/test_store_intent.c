@@ -140,6 +140,7 @@ static void check_same(const struct store_op *a, const struct store_op *b)
     ck_assert_uint_eq(a->which, b->which);
     ck_assert_int_eq(a->retain, b->retain);
     ck_assert_int_eq(a->flag, b->flag);
+    ck_assert_int_eq(a->expires_ms, b->expires_ms);
     ck_assert(bytes_equal(a->name, b->name));
     ck_assert(bytes_equal(a->other_name, b->other_name));
     ck_assert(bytes_equal(body_bytes(a->body), body_bytes(b->body)));
@@ -176,6 +177,7 @@ static struct store_op *full_session(void)
                     .will = {.topic = bytes_str("will"), .body = body, .qos = 2, .retain = true}}
     };
     struct store_op *const op = store_op_of(&r, false);
+    op->expires_ms = INT64_C(123456789012); /* which only others have */
     body_unref(body);
     return op;
 }

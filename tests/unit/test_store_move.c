@@ -88,7 +88,7 @@ START_TEST(the_text_is_the_one_of_the_manual)
         "\n{\"row\":\"exchange\",\"client\":16777217,\"msg_id\":9,\"topic_id\":1,"
         "\"print\":\"fedcba9876543210\"}\n",
         "\n{\"row\":\"message\",\"journal\":7,\"topic\":\"down\",\"body\":\"42\",\"qos\":2,"
-        "\"retain\":true}\n",
+        "\"retain\":true,\"expires_ms\":90000}\n",
         "\n{\"row\":\"spool\",\"number\":41,\"client\":0,\"topic\":\"up\",\"body\":\"{}\",\"qos\":"
         "0,"
         "\"retain\":false,\"will\":true,\"clock_ms\":5000}\n",
@@ -114,6 +114,25 @@ START_TEST(the_clock_goes_on_from_the_last_row_or_later)
     run_sql(&from, "INSERT INTO meta VALUES ('clock_ms', 9001)");
     move();
     ck_assert_str_eq(world_sql(&to, "SELECT value FROM meta WHERE name = 'clock_ms'"), "9001");
+}
+
+END_TEST
+
+START_TEST(what_expires_moves_with_what_is_left_of_it)
+{
+    fill("");
+    world_open(&from);
+    put_session(&from, 1, "x");
+    put_expiring(&from, 1, 1, 0, "own", 5400);
+    world_commit(&from);
+    world_close(&from);
+    move();
+    /* Another machine knows nothing of the clock of this one. */
+    ck_assert_str_eq(world_sql(&to, "SELECT value GLOB '- 0 [1-9]*' FROM"
+                                    " meta WHERE name = 'expiry'"),
+                     "1");
+    world_open(&to);
+    ck_assert_ptr_nonnull(strstr(world_load(&to), "body=own qos=1 waiting id=0 left=90 min\n"));
 }
 
 END_TEST
@@ -459,6 +478,7 @@ int main(void)
     tcase_add_test(all, what_was_imported_is_exported_the_same);
     tcase_add_test(all, the_text_is_the_one_of_the_manual);
     tcase_add_test(all, the_clock_goes_on_from_the_last_row_or_later);
+    tcase_add_test(all, what_expires_moves_with_what_is_left_of_it);
     tcase_add_test(all, the_example_of_the_documentation_can_be_imported);
     tcase_add_test(all, every_column_of_the_schema_is_exported_or_left_out_on_purpose);
     tcase_add_test(all, any_octets_come_back);

@@ -192,6 +192,25 @@ START_TEST(nobody_waits_for_a_disk_that_hangs)
 
 END_TEST
 
+START_TEST(what_expires_is_promised_with_its_time)
+{
+    begin_hanging();
+    put_session(&w, 1, "x");
+    put_expiring(&w, 1, 1, 0, "own", 5400);
+    put_delivery(&w, 1, 2, 0, "for ever");
+    ck_assert(flush_promises());
+    const struct store_incoming m = {
+        .topic = bytes_str("t"), .payload = bytes_str("m"), .qos = 1, .expiry_s = UINT32_MAX};
+    ck_assert_uint_eq(store_message(w.s, 0, &m, NULL), 1);
+    const char *const text = kill_and_start();
+    ck_assert_ptr_nonnull(strstr(text, "body=own qos=1 waiting id=0 left=90 min\n"));
+    ck_assert_ptr_nonnull(strstr(text, "body=for ever qos=1 waiting id=0\n"));
+    ck_assert_ptr_nonnull(strstr(text, "message 1 topic=t body=m qos=1 expiry=42949"));
+    end_hanging();
+}
+
+END_TEST
+
 START_TEST(there_is_no_room_before_the_log_is_full)
 {
     begin_hanging();
@@ -473,6 +492,7 @@ int main(void)
     tcase_set_timeout(all, 60);
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_add_test(all, nobody_waits_for_a_disk_that_hangs);
+    tcase_add_test(all, what_expires_is_promised_with_its_time);
     tcase_add_test(all, there_is_no_room_before_the_log_is_full);
     tcase_add_test(all, what_does_not_fit_is_waited_for_and_then_promised_again);
     tcase_add_test(all, what_comes_and_goes_is_never_written);

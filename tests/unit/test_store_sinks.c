@@ -67,15 +67,12 @@ static int skip_record(void *owner, const struct sn_record *record)
     return 0;
 }
 
-static int note_message(void *owner, uint64_t journal, uint64_t of, struct bytes topic,
-                        struct body *body, uint8_t qos, bool retain)
+static int note_message(void *owner, const struct store_unrouted *m)
 {
     (void)owner;
-    (void)qos;
-    (void)retain;
-    note("message %llu of %llu %.*s %.*s\n", (unsigned long long)journal, (unsigned long long)of,
-         (int)topic.len, (const char *)topic.data, (int)body_bytes(body).len,
-         (const char *)body_bytes(body).data);
+    note("message %llu of %llu %.*s %.*s\n", (unsigned long long)m->journal,
+         (unsigned long long)m->sink, (int)m->topic.len, (const char *)m->topic.data,
+         (int)body_bytes(m->body).len, (const char *)body_bytes(m->body).data);
     return 0;
 }
 
@@ -453,10 +450,21 @@ START_TEST(a_message_comes_back_with_the_sink_it_came_to)
     const struct bytes t = bytes_str("t");
     put_packet(3, "r-9", "x");
     put_packet(4, "r-9", "x");
-    ck_assert_uint_eq(store_message(from.s, 0, t, bytes_str("a"), 1, false, NULL), 1);
-    ck_assert_uint_eq(store_message(from.s, 3, t, bytes_str("b"), 2, false, "r-9"), 2);
     ck_assert_uint_eq(
-        store_message_with(from.s, 5, t, bytes_str("c"), 2, false, "r-9", bytes_str("packet")), 3);
+        store_message(from.s, 0,
+                      &(struct store_incoming){.topic = t, .payload = bytes_str("a"), .qos = 1},
+                      NULL),
+        1);
+    ck_assert_uint_eq(
+        store_message(from.s, 3,
+                      &(struct store_incoming){.topic = t, .payload = bytes_str("b"), .qos = 2},
+                      "r-9"),
+        2);
+    ck_assert_uint_eq(store_message_with(
+                          from.s, 5,
+                          &(struct store_incoming){.topic = t, .payload = bytes_str("c"), .qos = 2},
+                          "r-9", bytes_str("packet")),
+                      3);
     ck_assert_str_eq(reload(), "message 1 of 0 t a\nmessage 2 of 3 t b\nmessage 3 of 5 t c\n");
     ck_assert_str_eq(keys(3), "");
     ck_assert_str_eq(keys(4), "r-9 ");
@@ -476,7 +484,12 @@ START_TEST(a_state_that_moves_takes_its_sinks_along)
                       2);
     store_sink_gone(from.s, 1);
     send_three();
-    ck_assert_uint_eq(store_message(from.s, 2, bytes_str("t"), bytes_str("a"), 2, false, NULL), 1);
+    ck_assert_uint_eq(
+        store_message(
+            from.s, 2,
+            &(struct store_incoming){.topic = bytes_str("t"), .payload = bytes_str("a"), .qos = 2},
+            NULL),
+        1);
     put_packet(2, "r5-4", "half way from the broker");
     put_packet(0, "q-1", "half way from the broker");
     world_close(&from);
@@ -513,8 +526,9 @@ START_TEST(all_that_a_database_of_version_2_has_is_of_number_0)
     store_spool_sending(from.s, 8, 5);
     put_packet(0, "s-5", "x");
     world_close(&from);
-    run_sql(&from,
-            "DROP TABLE sink; ALTER TABLE message DROP COLUMN sink; PRAGMA user_version = 2");
+    run_sql(&from, "DROP TABLE sink; ALTER TABLE message DROP COLUMN sink;"
+                   "ALTER TABLE message DROP COLUMN expires_ms;"
+                   "ALTER TABLE delivery DROP COLUMN expires_ms; PRAGMA user_version = 2");
     world_open(&from);
     ck_assert_str_eq(reload(), "message 1 of 0 t a\n"
                                "sent 0:8 of 1, 3 octets\n"
@@ -524,7 +538,7 @@ START_TEST(all_that_a_database_of_version_2_has_is_of_number_0)
     ck_assert_str_eq(all_sinks(), "");
     ck_assert_uint_eq(sink("home", ""), 0);
     ck_assert_uint_eq(sink("cloud", ""), 1);
-    ck_assert_str_eq(world_sql(&from, "PRAGMA user_version"), "3");
+    ck_assert_str_eq(world_sql(&from, "PRAGMA user_version"), "4");
 }
 
 END_TEST

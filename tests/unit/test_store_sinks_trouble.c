@@ -130,7 +130,11 @@ static void promise_all(void)
     store_spool_sending(w.s, store_sink_base(2) + 5, 9);
     ck_assert_int_eq(store_packet_put(w.s, 2, "s-9", &part, 1), 0);
     ck_assert_int_eq(store_packet_put(w.s, 1, "s-9", &part, 1), 0);
-    ck_assert_uint_eq(store_message(w.s, 2, bytes_str("t"), part, 1, false, NULL), 1);
+    ck_assert_uint_eq(
+        store_message(w.s, 2,
+                      &(struct store_incoming){.topic = bytes_str("t"), .payload = part, .qos = 1},
+                      NULL),
+        1);
     ck_assert_uint_eq(store_gauges(w.s).commits, 0);
     kill_it();
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM sink"), "0");

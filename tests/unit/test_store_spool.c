@@ -310,7 +310,12 @@ END_TEST
 START_TEST(a_stored_message_takes_the_received_packet_along)
 {
     put_packet("r-7", "x", "");
-    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-7"), 1);
+    ck_assert_uint_eq(
+        store_message(
+            w.s, 0,
+            &(struct store_incoming){.topic = bytes_str("t"), .payload = bytes_str("m"), .qos = 2},
+            "r-7"),
+        1);
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM packet"), "0");
     ck_assert_str_eq(world_sql(&w, "SELECT count(*) FROM message"), "1");
 }

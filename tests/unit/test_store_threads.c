@@ -82,8 +82,10 @@ static void *receive(void *arg)
         const struct bytes part = bytes_str("received");
         if (store_packet_put(w.s, 0, "r-1", &part, 1) != 0)
             pause_a_little();
-        const uint64_t journal =
-            store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-1");
+        const uint64_t journal = store_message(
+            w.s, 0,
+            &(struct store_incoming){.topic = bytes_str("t"), .payload = bytes_str("m"), .qos = 2},
+            "r-1");
         if (journal == 0)
             continue;
         pthread_mutex_lock(&inbox.lock);
@@ -272,11 +274,9 @@ static int on_record(void *owner, const struct sn_record *r)
     return 0;
 }
 
-static int on_message(void *owner, uint64_t journal, uint64_t sink, struct bytes topic,
-                      struct body *body, uint8_t qos, bool retain)
+static int on_message(void *owner, const struct store_unrouted *message)
 {
-    (void)sink;
-    (void)owner, (void)journal, (void)topic, (void)body, (void)qos, (void)retain;
+    (void)owner, (void)message;
     held.messages++;
     return 0;
 }

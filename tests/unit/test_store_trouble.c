@@ -128,7 +128,12 @@ START_TEST(a_message_that_was_refused_does_not_turn_up_later)
     const struct bytes part = bytes_str("x");
     ck_assert_int_eq(store_packet_put(w.s, 0, "r-1", &part, 1), 0);
     begin_failing(0);
-    ck_assert_uint_eq(store_message(w.s, 0, bytes_str("t"), bytes_str("m"), 2, false, "r-1"), 0);
+    ck_assert_uint_eq(
+        store_message(
+            w.s, 0,
+            &(struct store_incoming){.topic = bytes_str("t"), .payload = bytes_str("m"), .qos = 2},
+            "r-1"),
+        0);
     world_event(&w, STORE_FAILING);
     fault_disk_heal(disk);
     world_event(&w, STORE_RECOVERED);
