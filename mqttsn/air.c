@@ -26,9 +26,9 @@ int sn_air_init(struct sn_engine *e)
 
 void sn_air_sent(struct sn_engine *e, struct sn_client *c)
 {
-    const struct peer *to = c->peer;
-    if (to->link < e->config.n_links && e->links[to->link].reports && to->path_len == 0 &&
-        c->undecided < UINT8_MAX)
+    const struct peer *to = sn_client_peer(c);
+    if (to != NULL && to->link < e->config.n_links && e->links[to->link].reports &&
+        to->path_len == 0 && c->undecided < UINT8_MAX)
         c->undecided++;
 }
 
@@ -73,9 +73,10 @@ void sn_engine_link(struct sn_engine *e, int64_t now_ms, uint16_t link, bool up)
 
 int64_t sn_air_audible_ms(const struct sn_engine *e, const struct sn_client *c)
 {
-    if (c->peer == NULL || c->peer->link >= e->config.n_links)
+    const struct peer *peer = sn_client_peer(c);
+    if (peer == NULL || peer->link >= e->config.n_links)
         return c->heard_ms;
-    const int64_t back_ms = e->back_ms[c->peer->link];
+    const int64_t back_ms = e->back_ms[peer->link];
     return back_ms == TIME_NEVER ? e->now_ms : time_max(c->heard_ms, back_ms);
 }
 

@@ -76,8 +76,9 @@ enum sn_state sn_next_state(enum sn_state state, enum sn_client_event event)
 struct sn_client *sn_client_by_id(struct sn_engine *e, struct bytes client_id)
 {
     const uint64_t hash = hash_bytes(&e->config.hash_seed, client_id);
-    for (struct hmap_node *n = hmap_first(&e->clients_by_id, hash); n != NULL; n = hmap_next(n)) {
-        struct sn_client *c = container_of(n, struct sn_client, by_id);
+    const struct hindex *x = &e->clients_by_id;
+    for (size_t at = hindex_first(x, hash); at != HINDEX_END; at = hindex_next(x, at, hash)) {
+        struct sn_client *c = e->slots[hindex_number(x, at)];
         if (bytes_equal(sn_client_id(c), client_id))
             return c;
     }
@@ -87,9 +88,10 @@ struct sn_client *sn_client_by_id(struct sn_engine *e, struct bytes client_id)
 struct sn_client *sn_client_by_peer(struct sn_engine *e, const struct peer *peer)
 {
     const uint64_t hash = hash_bytes(&e->config.hash_seed, peer_key(peer));
-    for (struct hmap_node *n = hmap_first(&e->clients_by_peer, hash); n != NULL; n = hmap_next(n)) {
-        struct sn_client *c = container_of(n, struct sn_client, by_peer);
-        if (peer_equal(c->peer, peer))
+    const struct hindex *x = &e->clients_by_peer;
+    for (size_t at = hindex_first(x, hash); at != HINDEX_END; at = hindex_next(x, at, hash)) {
+        struct sn_client *c = e->slots[hindex_number(x, at)];
+        if (sn_client_is_at(c, peer))
             return c;
     }
     return NULL;
@@ -188,27 +190,40 @@ static void release_slot(struct sn_engine *e, const struct sn_client *c)
 
 /* ---- life cycle ------------------------------------------------------------------------------ */
 
+/* What a client takes of tables, at most: two entries of indexes that are 7/16 full, and its slot. */
+enum { PLACES = 2 * 8 * 16 / 7 + sizeof(struct sn_client *) + 2 * sizeof(uint32_t) };
+
+static size_t client_size(size_t id_len)
+{
+    return offsetof(struct sn_client, id) + id_len;
+}
+
 /* With `key` 0 under a new one. */
 static struct sn_client *client_new(struct sn_engine *e, struct bytes client_id,
                                     const struct sn_profile *profile, uint64_t key)
 {
     if (e->clients_by_id.count >= e->config.max_clients)
         return NULL;
-    struct sn_client *c = sn_alloc(e, sizeof *c + client_id.len);
+    struct sn_client *c = sn_alloc(e, client_size(client_id.len));
     if (c == NULL)
         return NULL;
-    if (key != SN_NO_CLIENT ? !take_slot_of(e, c, key) : !take_slot(e, c)) {
-        sn_free(e, c, sizeof *c + client_id.len);
+    if (!hindex_reserve(&e->clients_by_id) ||
+        (key != SN_NO_CLIENT ? !take_slot_of(e, c, key) : !take_slot(e, c))) {
+        sn_free(e, c, client_size(client_id.len));
+        return NULL;
+    }
+    if (!sn_charge(e, PLACES)) {
+        release_slot(e, c);
+        sn_free(e, c, client_size(client_id.len));
         return NULL;
     }
     deadline_init(&c->supervise, SN_DL_SUPERVISE);
-    list_init(&c->topics_lent);
-    list_init(&c->topics_asked);
     c->profile = profile;
     c->state = SN_ST_DISCONNECTED;
     c->id_len = (uint8_t)client_id.len;
     memcpy(c->id, client_id.data, client_id.len);
-    hmap_insert(&e->clients_by_id, &c->by_id, hash_bytes(&e->config.hash_seed, client_id));
+    hindex_insert(&e->clients_by_id, hash_bytes(&e->config.hash_seed, client_id),
+                  sn_client_slot(c->key));
     return c;
 }
 
@@ -224,27 +239,38 @@ struct sn_client *sn_client_restore(struct sn_engine *e, struct bytes client_id,
     return client_new(e, client_id, profile, key);
 }
 
+static uint64_t peer_hash(const struct sn_engine *e, const struct peer *peer)
+{
+    return hash_bytes(&e->config.hash_seed, peer_key(peer));
+}
+
 void sn_client_unbind(struct sn_engine *e, struct sn_client *c)
 {
-    if (c->peer == NULL)
+    const struct peer *peer = sn_client_peer(c);
+    if (peer == NULL)
         return;
-    hmap_remove(&e->clients_by_peer, &c->by_peer);
-    sn_free(e, c->peer, peer_size(c->peer));
-    c->peer = NULL;
+    hindex_remove(&e->clients_by_peer, peer_hash(e, peer), sn_client_slot(c->key));
+    if (c->peer_at == SN_PEER_FAR)
+        sn_free(e, c->where.far, peer_size(peer));
+    c->peer_at = SN_PEER_NOWHERE;
     c->undecided = 0;
 }
 
 bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer)
 {
-    if (c->peer != NULL && peer_equal(c->peer, peer))
+    const size_t size = peer_size(peer);
+    struct peer *far = NULL;
+    if (sn_client_is_at(c, peer))
         return true;
-    struct peer *copy = sn_alloc(e, peer_size(peer));
-    if (copy == NULL)
+    if (!hindex_reserve(&e->clients_by_peer) ||
+        (size > SN_PEER_NEAR && (far = sn_alloc(e, size)) == NULL))
         return false;
-    memcpy(copy, peer, peer_size(peer));
     sn_client_unbind(e, c);
-    c->peer = copy;
-    hmap_insert(&e->clients_by_peer, &c->by_peer, hash_bytes(&e->config.hash_seed, peer_key(peer)));
+    if (far != NULL)
+        c->where.far = far;
+    memcpy(far != NULL ? (void *)far : (void *)c->where.near, peer, size);
+    c->peer_at = far != NULL ? SN_PEER_FAR : SN_PEER_NEAR_BY;
+    hindex_insert(&e->clients_by_peer, peer_hash(e, peer), sn_client_slot(c->key));
     sn_journal_session(e, c);
     return true;
 }
@@ -283,7 +309,8 @@ void sn_client_reset(struct sn_engine *e, struct sn_client *c)
     drop_content(e, c);
     c->connection = 0;
     c->key = fresh_key(e, sn_client_slot(c->key));
-    c->has_last_sub = false;
+    if (c->topics != NULL)
+        c->topics->has_last_sub = false;
     c->has_regacked = false;
 }
 
@@ -293,9 +320,12 @@ void sn_client_free(struct sn_engine *e, struct sn_client *c)
     drop_content(e, c);
     deadline_disarm(&e->deadlines, &c->supervise);
     sn_client_unbind(e, c);
-    hmap_remove(&e->clients_by_id, &c->by_id);
+    sn_topics_free(e, c);
+    hindex_remove(&e->clients_by_id, hash_bytes(&e->config.hash_seed, sn_client_id(c)),
+                  sn_client_slot(c->key));
     release_slot(e, c);
-    sn_free(e, c, sizeof *c + c->id_len);
+    sn_refund(e, PLACES);
+    sn_free(e, c, client_size(c->id_len));
 }
 
 uint16_t sn_client_msg_id(struct sn_engine *e, struct sn_client *c)
@@ -413,8 +443,8 @@ static void log_transition(struct sn_engine *e, const struct sn_client *c, enum 
     log_word(&e->log, "old", sn_state_names[old]);
     log_word(&e->log, "new", sn_state_names[c->state]);
     log_word(&e->log, "why", event_names[why]);
-    if (c->peer != NULL)
-        log_peer(&e->log, "peer", c->peer);
+    if (sn_client_peer(c) != NULL)
+        log_peer(&e->log, "peer", sn_client_peer(c));
     log_end(&e->log);
 }
 

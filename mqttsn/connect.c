@@ -81,7 +81,7 @@ static void open_session(struct sn_engine *e, struct sn_client *c)
                  .keep_alive_s = c->keep_alive_s,
                  .max_subscriptions = c->profile->options.max_subscriptions,
                  .will = sn_will_view(will),
-                 .peer = c->peer},
+                 .peer = sn_client_peer(c)},
     };
     struct sn_name *topic = will != NULL ? will->topic : NULL;
     if (sn_ask(e, &open, topic, will != NULL ? will->body : NULL)) {
@@ -151,7 +151,7 @@ static void repeat(struct sn_engine *e, struct sn_client *c)
 /* Of a CONNECT that is the same again: soon after its CONNACK, or that to its latest repetition. */
 static bool is_copy(const struct sn_engine *e, const struct sn_client *c)
 {
-    return sn_client_connected(c) && e->now_ms - c->connack_again_ms <= SN_COPIES_MS;
+    return sn_client_connected(c) && e->now_ms - sn_client_connack_again_ms(c) <= SN_COPIES_MS;
 }
 
 /* A CONNECT with the octets of the one that made this connection. It changes nothing if it is
@@ -167,7 +167,8 @@ static bool is_known_connect(const struct sn_engine *e, const struct sn_client *
 {
     const int64_t patience_ms = e->config.retry_interval_ms * (e->config.retry_count + INT64_C(1));
     const bool undoes = p->clean && !c->idle; /* what the client has done since */
-    if (undoes ? e->now_ms - c->connack_again_ms <= e->config.late_connect_ms : is_copy(e, c))
+    if (undoes ? e->now_ms - sn_client_connack_again_ms(c) <= e->config.late_connect_ms
+               : is_copy(e, c))
         return sn_client_connected(c);
     return c->state == SN_ST_ACTIVE && !p->will && (!p->clean || c->idle) &&
            e->now_ms - c->connack_ms <= patience_ms;
@@ -181,7 +182,7 @@ static void again(struct sn_engine *e, struct sn_client *c)
 {
     sn_count(e, SN_STAT_CONNECTS_REPEATED);
     if (!is_copy(e, c)) /* a repetition, which may have copies of its own */
-        c->connack_again_ms = e->now_ms;
+        c->connack_again = (uint32_t)time_min(e->now_ms - c->connack_ms, UINT32_MAX);
     sn_reply_code(e, c, SN_CONNACK, SN_ACCEPTED);
     if (c->state == SN_ST_ACTIVE)
         return;
@@ -234,8 +235,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
     }
     struct sn_client *c = sn_client_by_id(e, p->client_id);
     const uint32_t print = print_of(e, raw);
-    const bool same =
-        c != NULL && c->peer != NULL && peer_equal(c->peer, from) && c->connect_print == print;
+    const bool same = c != NULL && sn_client_is_at(c, from) && c->connect_print == print;
     if (same && c->state == SN_ST_CONNECTING) {
         repeat(e, c);
         return;
@@ -245,9 +245,9 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         return;
     }
     sn_client_displace(e, c, from);
-    const bool moved = c != NULL && c->peer != NULL && !peer_equal(c->peer, from);
+    const bool moved = c != NULL && sn_client_peer(c) != NULL && !sn_client_is_at(c, from);
     const bool known_here =
-        c != NULL && c->peer != NULL && !moved && c->connection != 0 && sn_client_connected(c);
+        c != NULL && sn_client_is_at(c, from) && c->connection != 0 && sn_client_connected(c);
     if (c == NULL)
         c = sn_client_new(e, p->client_id, profile);
     if (c == NULL) {
@@ -301,7 +301,8 @@ void sn_on_will_topic(struct sn_engine *e, struct sn_client *c, const struct sn_
     if (valid)
         topic = sn_name_get(e, p->topic);
     if (topic == NULL) {
-        log_refusal(e, c->peer, sn_client_id(c), valid ? "out of memory" : "invalid will topic");
+        log_refusal(e, sn_client_peer(c), sn_client_id(c),
+                    valid ? "out of memory" : "invalid will topic");
         sn_count(e, SN_STAT_CONNECTS_REFUSED);
         sn_reply_code(e, c, SN_CONNACK, valid ? SN_CONGESTION : SN_NOT_SUPPORTED);
         sn_client_apply(e, c, SN_CE_REFUSED);
@@ -390,7 +391,7 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
     if (event->outcome != SN_OK) {
         const bool busy = event->outcome == SN_REFUSED_BUSY;
         sn_count(e, SN_STAT_CONNECTS_REFUSED);
-        log_refusal(e, c->peer, sn_client_id(c),
+        log_refusal(e, sn_client_peer(c), sn_client_id(c),
                     busy ? "the broker can't be reached" : "refused by the broker");
         sn_reply_code(e, c, SN_CONNACK, busy ? SN_CONGESTION : SN_NOT_SUPPORTED);
         sn_client_apply(e, c, SN_CE_REFUSED);
@@ -399,9 +400,10 @@ void sn_on_opened(struct sn_engine *e, struct sn_client *c, const struct sn_even
     adopt_will(e, c);
     if (++c->connection == 0)
         c->connection = 1;
-    c->has_last_sub = false;
+    if (c->topics != NULL)
+        c->topics->has_last_sub = false;
     c->connack_ms = e->now_ms;
-    c->connack_again_ms = e->now_ms;
+    c->connack_again = 0;
     c->idle = true;
     sn_count(e, SN_STAT_CONNECTS);
     sn_client_apply(e, c, SN_CE_ACCEPTED);

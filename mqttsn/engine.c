@@ -82,10 +82,8 @@ void sn_engine_free(struct sn_engine *e)
     sn_profiles_deinit(e);
     assert(e->memory_bytes == 0);
     assert(e->deadlines.count == 0);
-    hmap_deinit(&e->clients_by_id);
-    hmap_deinit(&e->clients_by_peer);
-    hmap_deinit(&e->topics);
-    hmap_deinit(&e->topics_by_id);
+    hindex_deinit(&e->clients_by_id);
+    hindex_deinit(&e->clients_by_peer);
     hmap_deinit(&e->names);
     free(e->slots);
     free(e->generations);
@@ -172,7 +170,7 @@ static bool is_of_forgotten_dialogue(const struct sn_engine *e, const struct sn_
                                      const struct sn_packet *p)
 {
     return c->unheard && (p->type == SN_WILLMSG || p->type == SN_WILLTOPIC) &&
-           e->now_ms - c->connack_again_ms > SN_COPIES_MS;
+           e->now_ms - sn_client_connack_again_ms(c) > SN_COPIES_MS;
 }
 
 static void route(struct sn_engine *e, struct sn_client *c, const struct peer *from,
@@ -466,7 +464,7 @@ const struct sn_stats *sn_engine_stats(const struct sn_engine *e)
 struct sn_gauges sn_engine_gauges(const struct sn_engine *e)
 {
     return (struct sn_gauges){
-        .clients = (uint32_t)e->clients_by_id.count,
+        .clients = e->clients_by_id.count,
         .connected = e->connected,
         .queued = e->queued,
         .memory_bytes = e->memory_bytes,

@@ -21,6 +21,7 @@
 
 #include "base/body.h"
 #include "base/deadline.h"
+#include "base/hindex.h"
 #include "base/hmap.h"
 #include "base/list.h"
 #include "base/parcels.h"
@@ -42,7 +43,7 @@ enum { SN_COPIES_MS = 2000 };
 struct sn_name {
     struct hmap_node node;
     uint32_t refs;
-    uint32_t len;
+    uint16_t len;
     uint8_t text[];
 };
 
@@ -98,31 +99,50 @@ void sn_setup_sections_free(struct sn_engine *e);
 /* ---- topics.c: a client's topic ids ---------------------------------------------------------- */
 
 struct sn_topic {
-    struct hmap_node node;  /* in engine.topics by (client slot, name) */
-    struct hmap_node by_id; /* in engine.topics_by_id by (client slot, id); id 0: not there */
-    struct list link;       /* in client.topics_lent or client.topics_asked */
+    struct list link; /* in topics.lent or topics.asked */
     struct sn_name *name;
-    uint32_t slot;
     uint16_t id;         /* normal topic id, 0 while none is assigned */
     uint16_t alias;      /* predefined id or short name, by `kind` */
+    uint16_t known_in;   /* connection in which the client knows `id`; 0 = in none */
+    uint16_t refused_in; /* connection in which the client refused a REGISTER of it */
     uint8_t kind;        /* how the client wants it delivered: of its latest SUBSCRIBE */
     uint8_t n_subs;      /* open SUBSCRIBEs of it */
     bool given;          /* the client itself asked for `id` (REGACK, SUBACK), or has used it */
-    uint16_t known_in;   /* connection in which the client knows `id`; 0 = in none */
-    uint16_t refused_in; /* connection in which the client refused a REGISTER of it */
+    bool in_lent;        /* where `link` is */
 };
+
+/* What a client has of topics and of SUBSCRIBEs; made with the first of these, kept until the session
+ * is forgotten. */
+struct sn_topics {
+    struct ring lent;             /* registered by us alone, least recently used first */
+    struct ring asked;            /* the others */
+    struct sn_topic_table *table; /* of clients with many topics */
+    struct sn_sub *subs;          /* open ones (subscribe.c) */
+    uint16_t n;
+    uint16_t n_ids;
+    uint16_t next_index; /* into the ids, counted from engine.first_topic_id */
+    uint16_t next_sub_token;
+    uint16_t last_sub_msg_id; /* latest finished SUBSCRIBE, to repeat its SUBACK */
+    uint16_t last_sub_topic_id;
+    uint8_t last_sub_qos;
+    bool has_last_sub;
+    uint8_t n_subs;
+};
+
+/* The client's, made if need be; NULL: out of memory. */
+struct sn_topics *sn_topics_of(struct sn_engine *e, struct sn_client *c);
+void sn_topics_free(struct sn_engine *e, struct sn_client *c);
 
 /* Finds or makes the client's entry for a name; at max_topics another one gives way: the least
  * recently used of those that the client has not asked for. NULL: there is none, or out of memory.
  */
 struct sn_topic *sn_topic_get(struct sn_engine *e, struct sn_client *c, struct bytes text);
-struct sn_topic *sn_topic_find(struct sn_engine *e, const struct sn_client *c,
-                               const struct sn_name *name);
+struct sn_topic *sn_topic_find(const struct sn_client *c, const struct sn_name *name);
 /* Gives the entry a normal id if it has none. False: there is none left. O(1) until each has been
  * given once; then the next one that is not in use is searched for. */
 bool sn_topic_assign_id(struct sn_engine *e, struct sn_client *c, struct sn_topic *t);
 /* The entry with that normal id, or NULL. O(1). */
-struct sn_topic *sn_topic_by_id(const struct sn_engine *e, const struct sn_client *c, uint16_t id);
+struct sn_topic *sn_topic_by_id(const struct sn_client *c, uint16_t id);
 /* A message of this topic goes to the client. O(1). */
 void sn_topic_used(struct sn_client *c, struct sn_topic *t);
 /* To be called when `given`, `kind` or `n_subs` has changed: may it give way? O(1). */
@@ -263,56 +283,81 @@ struct sn_sub {
     bool is_unsubscribe;
 };
 
+enum { SN_PEER_NEAR = 16 }; /* addresses that are short are kept in the record */
+
+enum sn_peer_at { SN_PEER_NOWHERE, SN_PEER_NEAR_BY, SN_PEER_FAR };
+
+/* Every octet here is there once per node; tests/sim/test_sizes.c holds their number. */
 struct sn_client {
-    struct hmap_node by_id;
-    struct hmap_node by_peer;
     struct deadline supervise;
     int64_t heard_ms;
-    int64_t connack_ms;       /* of this connection */
-    int64_t connack_again_ms; /* the latest, for CONNECT or its repetition */
-    uint64_t key;             /* mqttsn/port.h */
-    uint64_t barrier;         /* batch that must be committed before it hears of us */
-    struct peer *peer;        /* NULL while its address is unknown */
+    int64_t connack_ms; /* of this connection */
+    uint64_t key;       /* mqttsn/port.h */
+    uint64_t barrier;   /* batch that must be committed before it hears of us */
     const struct sn_profile *profile;
     struct sn_will *will;
     struct sn_connecting *connecting; /* only in SN_ST_CONNECTING */
     struct sn_up *up;
     struct sn_down *down;
-    struct sn_sub *subs;
-    struct list topics_lent;  /* registered by us alone, least recently used first */
-    struct list topics_asked; /* the others */
-    uint32_t n_topics;
-    uint32_t n_topic_ids;
-    uint16_t next_topic_index; /* into the ids, counted from engine.first_topic_id */
-    uint32_t wake_left;        /* messages that it still gets in this awake period */
-    uint32_t connect_print;    /* of the CONNECT's octets: recognises its repetition */
+    struct sn_topics *topics;
+
+    union {
+        struct peer *far;
+        uint8_t near[SN_PEER_NEAR]; /* a struct peer */
+    } where;                        /* by `peer_at`: see sn_client_peer() */
+
+    uint32_t connack_again; /* milliseconds after that: the latest, for a repetition */
+    uint32_t wake_left;     /* messages that it still gets in this awake period */
+    uint32_t connect_print; /* of the CONNECT's octets: recognises its repetition */
     uint16_t keep_alive_s;
     uint16_t sleep_s;
     uint16_t connection; /* counts connections, never 0 */
     uint16_t next_msg_id;
     uint16_t kept_msg_id;  /* as recorded: the store tells of msg ids up to here */
     uint16_t kept_sleep_s; /* as recorded */
-    uint16_t next_sub_token;
     uint16_t next_open_token;
-    uint16_t last_sub_msg_id; /* latest finished SUBSCRIBE, to repeat its SUBACK */
-    uint16_t last_sub_topic_id;
-    uint8_t last_sub_qos;
-    bool has_last_sub;
-    uint8_t state;      /* enum sn_state; only sn_client_apply() writes it */
-    uint8_t kept_state; /* enum sn_kept_state, as recorded */
-    bool recorded;      /* the store has it */
-    bool unheard;       /* ... from an earlier process, and it has shown no sign of being in it */
-    bool reopening;     /* since the restart the broker side has not taken it yet */
-    uint8_t n_subs;
-    uint8_t undecided; /* packets to it of which the radio has not told the outcome */
-    bool clean;
-    bool open;     /* OPEN was sent to the broker side and not yet CLOSE */
-    bool idle;     /* nothing has happened since the CONNACK */
-    bool in_doubt; /* active, if that CONNECT was no copy: else it sleeps, and wakes by its id */
-    bool has_regacked; /* it answers REGISTER at all */
+    uint8_t state;           /* enum sn_state; only sn_client_apply() writes it */
+    uint8_t undecided;       /* packets to it of which the radio has not told the outcome */
+    unsigned peer_at : 2;    /* enum sn_peer_at */
+    unsigned kept_state : 2; /* enum sn_kept_state, as recorded */
+    bool recorded : 1;       /* the store has it */
+    bool unheard : 1;        /* ... from an earlier process; no sign of its being in it yet */
+    bool reopening : 1;      /* since the restart the broker side has not taken it yet */
+    bool clean : 1;
+    bool open : 1; /* OPEN was sent to the broker side and not yet CLOSE */
+    bool idle : 1; /* nothing has happened since the CONNACK */
+    bool
+        in_doubt : 1; /* active, if that CONNECT was no copy: else it sleeps, and wakes by its id */
+    bool has_regacked : 1; /* it answers REGISTER at all */
     uint8_t id_len;
     uint8_t id[];
 };
+
+/* Open SUBSCRIBEs and UNSUBSCRIBEs. */
+static inline unsigned sn_client_subs(const struct sn_client *c)
+{
+    return c->topics != NULL ? c->topics->n_subs : 0;
+}
+
+/* NULL while its address is unknown. */
+static inline const struct peer *sn_client_peer(const struct sn_client *c)
+{
+    if (c->peer_at == SN_PEER_NEAR_BY)
+        return (const struct peer *)(const void *)c->where.near;
+    return c->peer_at == SN_PEER_FAR ? c->where.far : NULL;
+}
+
+static inline bool sn_client_is_at(const struct sn_client *c, const struct peer *peer)
+{
+    const struct peer *own = sn_client_peer(c);
+    return own != NULL && peer_equal(own, peer);
+}
+
+/* When it was sent its latest CONNACK. */
+static inline int64_t sn_client_connack_again_ms(const struct sn_client *c)
+{
+    return c->connack_ms + c->connack_again;
+}
 
 static inline struct bytes sn_client_id(const struct sn_client *c)
 {
@@ -353,10 +398,8 @@ struct sn_engine {
     struct sn_profile *stranger; /* plain [topics] only: for QoS -1 */
     uint16_t first_topic_id;     /* above every predefined one */
 
-    struct hmap clients_by_id;
-    struct hmap clients_by_peer;
-    struct hmap topics;
-    struct hmap topics_by_id;
+    struct hindex clients_by_id; /* slots */
+    struct hindex clients_by_peer;
     struct hmap names;
     struct sn_client **slots;
     uint32_t *generations;

@@ -108,13 +108,13 @@ static enum sn_kept_state kept_state(const struct sn_client *c)
 
 static void put_session(struct sn_engine *e, struct sn_client *c)
 {
-    c->kept_state = (uint8_t)kept_state(c);
+    c->kept_state = kept_state(c) & 3U;
     c->kept_sleep_s = c->sleep_s;
     const struct sn_record record = {
         .type = SN_REC_SESSION,
         .client = c->key,
         .session = {.client_id = sn_client_id(c),
-                    .peer = c->peer,
+                    .peer = sn_client_peer(c),
                     .state = (enum sn_kept_state)c->kept_state,
                     .clean = c->clean,
                     .keep_alive_s = c->keep_alive_s,
@@ -311,9 +311,10 @@ void sn_journal_message_gone(struct sn_engine *e, const struct sn_client *c,
 
 static void put_content(struct sn_engine *e, const struct sn_client *c)
 {
-    const struct list *const topics[] = {&c->topics_lent, &c->topics_asked};
-    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
-        list_foreach (link, topics[i])
+    if (c->topics != NULL) {
+        ring_foreach(link, &c->topics->lent)
+            sn_journal_topic(e, c, container_of(link, struct sn_topic, link));
+        ring_foreach(link, &c->topics->asked)
             sn_journal_topic(e, c, container_of(link, struct sn_topic, link));
     }
     for (uint16_t i = 0; c->up != NULL && i < c->up->capacity; i++) {

@@ -42,6 +42,12 @@ void sn_free(struct sn_engine *e, void *ptr, size_t n)
     free(ptr);
 }
 
+/* The text begins where the other fields end, before the padding. */
+static size_t name_size(size_t len)
+{
+    return offsetof(struct sn_name, text) + len;
+}
+
 static struct sn_name *find_hashed(const struct sn_engine *e, struct bytes text, uint64_t hash)
 {
     for (struct hmap_node *n = hmap_first(&e->names, hash); n != NULL; n = hmap_next(n)) {
@@ -63,11 +69,12 @@ struct sn_name *sn_name_get(struct sn_engine *e, struct bytes text)
     struct sn_name *name = find_hashed(e, text, hash);
     if (name != NULL)
         return sn_name_ref(name);
-    name = sn_alloc(e, sizeof *name + text.len);
+    assert(text.len <= UINT16_MAX);
+    name = sn_alloc(e, name_size(text.len));
     if (name == NULL)
         return NULL;
     name->refs = 1;
-    name->len = (uint32_t)text.len;
+    name->len = (uint16_t)text.len;
     if (text.len > 0)
         memcpy(name->text, text.data, text.len);
     hmap_insert(&e->names, &name->node, hash);
@@ -80,5 +87,5 @@ void sn_name_unref(struct sn_engine *e, struct sn_name *name)
     if (--name->refs > 0)
         return;
     hmap_remove(&e->names, &name->node);
-    sn_free(e, name, sizeof *name + name->len);
+    sn_free(e, name, name_size(name->len));
 }

@@ -25,10 +25,11 @@ struct parcel {
 
 size_t sn_packet_limit(const struct sn_engine *e, const struct sn_client *c)
 {
-    const uint16_t link = c->peer != NULL ? c->peer->link : 0;
+    const struct peer *peer = sn_client_peer(c);
+    const uint16_t link = peer != NULL ? peer->link : 0;
     size_t limit = link < e->config.n_links ? e->carried[link] : SN_PACKET_MAX;
-    if (c->peer != NULL && c->peer->path_len > 0) { /* envelopes: length, type, ctrl, node id */
-        const size_t envelopes = c->peer->path_len + 2U * peer_depth(c->peer);
+    if (peer != NULL && peer->path_len > 0) { /* envelopes: length, type, ctrl, node id */
+        const size_t envelopes = peer->path_len + 2U * peer_depth(peer);
         limit = limit > envelopes ? limit - envelopes : 0;
     }
     const size_t own = c->profile->options.max_packet_bytes;
@@ -111,13 +112,14 @@ bool sn_send(struct sn_engine *e, const struct peer *to, const struct sn_packet 
 
 void sn_reply(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    if (c->peer != NULL && sn_send(e, c->peer, p, c->barrier))
+    if (sn_client_peer(c) != NULL && sn_send(e, sn_client_peer(c), p, c->barrier))
         sn_air_sent(e, c);
 }
 
 void sn_reply_code(struct sn_engine *e, const struct sn_client *c, enum sn_type type, uint8_t code)
 {
-    sn_send(e, c->peer, &(struct sn_packet){.type = type, .return_code = code}, c->barrier);
+    sn_send(e, sn_client_peer(c), &(struct sn_packet){.type = type, .return_code = code},
+            c->barrier);
 }
 
 bool sn_engine_peek_packet(struct sn_engine *e, struct sn_outgoing *out)

@@ -54,8 +54,8 @@ static void head_dropped(struct sn_engine *e, struct sn_down *d, enum sn_stat wh
 
 static bool reachable(const struct sn_client *c)
 {
-    return (c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE) && c->peer != NULL &&
-           c->n_subs == 0; /* the SUBACK goes first */
+    return (c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE) && sn_client_peer(c) != NULL &&
+           sn_client_subs(c) == 0; /* the SUBACK goes first */
 }
 
 static struct sn_packet publish_packet(const struct sn_topic *t, struct bytes data, uint8_t qos,
@@ -164,7 +164,7 @@ static void enter(struct sn_engine *e, struct sn_down *d, enum sn_down_phase pha
 /* The entry for the head's topic, with an id if it needs one; NULL when there can't be one. */
 static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struct sn_name *name)
 {
-    struct sn_topic *t = sn_topic_find(e, c, name);
+    struct sn_topic *t = sn_topic_find(c, name);
     if (t == NULL)
         t = sn_topic_get(e, c, sn_name_bytes(name));
     if (t == NULL)
@@ -183,7 +183,7 @@ static struct sn_topic *topic_of(struct sn_engine *e, struct sn_client *c, struc
  * not get an id. */
 static enum sn_stat obstacle(struct sn_engine *e, struct sn_client *c, const struct sn_message *m)
 {
-    const struct sn_topic *t = sn_topic_find(e, c, m->name);
+    const struct sn_topic *t = sn_topic_find(c, m->name);
     if (t != NULL && is_refused(c, t))
         return SN_STAT_DROP_REFUSED_BY_CLIENT;
     const bool known = t != NULL && understands(c, t);
@@ -240,7 +240,7 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c)
         }
     }
     const bool nothing_left = d == NULL || (d->phase == SN_DN_IDLE && !has_next(c));
-    if (c->state == SN_ST_AWAKE && nothing_left && c->n_subs == 0) {
+    if (c->state == SN_ST_AWAKE && nothing_left && sn_client_subs(c) == 0) {
         sn_reply(e, c, &(struct sn_packet){.type = SN_PINGRESP});
         sn_client_apply(e, c, SN_CE_DROWSE);
     }
@@ -250,7 +250,7 @@ void sn_down_run(struct sn_engine *e, struct sn_client *c)
 static void again(struct sn_engine *e, struct sn_down *d)
 {
     const struct sn_message *m = sn_queue_head(d);
-    const struct sn_topic *t = sn_topic_find(e, d->client, m->name);
+    const struct sn_topic *t = sn_topic_find(d->client, m->name);
     const bool publishes = d->phase == SN_DN_PUBACK || d->phase == SN_DN_PUBREC;
     assert(t != NULL || d->phase == SN_DN_PUBCOMP); /* which may have come back without its topic */
     if (publishes && !understands(d->client, t)) {
@@ -317,7 +317,7 @@ static void give_up(struct sn_engine *e, struct sn_down *d)
         log_end(&e->log);
     }
     if (d->phase == SN_DN_REGISTER && !c->has_regacked) {
-        struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
+        struct sn_topic *t = sn_topic_find(c, sn_queue_head(d)->name);
         if (t->given) { /* it asked for this id itself: it will understand */
             t->known_in = c->connection;
             sn_journal_topic(e, c, t);
@@ -368,7 +368,7 @@ static bool deliver_at_once(struct sn_engine *e, struct sn_client *c, const stru
     const bool queue_empty = c->down == NULL || c->down->n_queued == 0;
     if (r->qos != SN_QOS_0 || !queue_empty || !reachable(c))
         return false;
-    struct sn_topic *t = sn_topic_find(e, c, name);
+    struct sn_topic *t = sn_topic_find(c, name);
     if (t == NULL || is_refused(c, t) || !is_known(c, t))
         return false;
     const struct sn_packet publish = publish_packet(t, body_bytes(body), r->qos, r->retain);
@@ -493,7 +493,7 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
         return;
     }
     sn_round_trip(e, d);
-    struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
+    struct sn_topic *t = sn_topic_find(c, sn_queue_head(d)->name);
     if (p->return_code == SN_ACCEPTED) {
         t->known_in = c->connection;
         sn_journal_topic(e, c, t);
@@ -513,7 +513,7 @@ void sn_on_regack(struct sn_engine *e, struct sn_client *c, const struct sn_pack
  * learned the id meanwhile. The refusal may have copies as well, which mean nothing more. */
 static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_down *d)
 {
-    struct sn_topic *t = sn_topic_find(e, c, sn_queue_head(d)->name);
+    struct sn_topic *t = sn_topic_find(c, sn_queue_head(d)->name);
     const uint16_t publish_id = sn_queue_head(d)->qos == SN_QOS_2 ? d->publish_id : 0;
     const bool may_be_copy = publish_id != 0 && e->now_ms - d->repaired_ms <= SN_COPIES_MS;
     if (d->repaired && may_be_copy) {
@@ -536,7 +536,7 @@ static void repair_mapping(struct sn_engine *e, struct sn_client *c, struct sn_d
 /* An objection to a QoS 0 message carries no msg id of ours, only the topic id. */
 static void forget_mapping(struct sn_engine *e, const struct sn_client *c, uint16_t topic_id)
 {
-    struct sn_topic *t = sn_topic_by_id(e, c, topic_id);
+    struct sn_topic *t = sn_topic_by_id(c, topic_id);
     if (t == NULL || t->known_in == 0)
         return;
     t->known_in = 0;

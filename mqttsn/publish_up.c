@@ -52,7 +52,7 @@ static struct sn_name *resolve(struct sn_engine *e, struct sn_client *c, const s
     *code = SN_INVALID_TOPIC_ID;
     switch (p->topic_kind) {
     case SN_TOPIC_NORMAL: {
-        struct sn_topic *t = sn_topic_by_id(e, c, p->topic_id);
+        struct sn_topic *t = sn_topic_by_id(c, p->topic_id);
         return t != NULL ? used_by_node(e, c, t) : NULL;
     }
     case SN_TOPIC_PREDEFINED: {
@@ -121,7 +121,7 @@ static void refuse(struct sn_engine *e, struct sn_client *c, uint8_t qos, uint16
         log_int(&e->log, "return_code", code);
         log_end(&e->log);
     }
-    if (qos == SN_QOS_0 && (c->peer == NULL || !sn_limiter_allow(e, c->peer)))
+    if (qos == SN_QOS_0 && (sn_client_peer(c) == NULL || !sn_limiter_allow(e, sn_client_peer(c))))
         return;
     puback(e, c, topic_id, msg_id, code);
 }

@@ -165,7 +165,7 @@ static int restore_session(struct sn_engine *e, const struct sn_record *row)
     c->next_msg_id = row->session.next_msg_id;
     c->connection = row->session.connection != 0 ? row->session.connection : 1;
     c->recorded = true;
-    c->kept_state = (uint8_t)row->session.state;
+    c->kept_state = row->session.state & 3U;
     c->kept_sleep_s = c->sleep_s;
     c->kept_msg_id = c->next_msg_id;
     c->state = (uint8_t)state_of(row->session.state);
@@ -195,9 +195,10 @@ static int restore_topic(struct sn_engine *e, struct sn_client *c, const struct 
         row->topic.name.len > SN_PACKET_MAX || kind > SN_TOPIC_SHORT)
         return leave_out(e, row, "contents");
     const struct sn_name *known = sn_name_find(e, row->topic.name);
-    if (sn_topic_by_id(e, c, id) != NULL || (known != NULL && sn_topic_find(e, c, known) != NULL))
+    if (sn_topic_by_id(c, id) != NULL || (known != NULL && sn_topic_find(c, known) != NULL))
         return leave_out(e, row, "twice");
-    if (c->n_topics >= c->profile->options.max_topics && (is_lent || list_empty(&c->topics_lent)))
+    if (c->topics != NULL && c->topics->n >= c->profile->options.max_topics &&
+        (is_lent || c->topics->lent.first == NULL))
         return leave_out(e, row, "max_topics");
     struct sn_topic *t = sn_topic_get(e, c, row->topic.name);
     if (t == NULL)
@@ -316,7 +317,7 @@ static void open_again(struct sn_engine *e, struct sn_client *c)
                  .keep_alive_s = c->keep_alive_s,
                  .max_subscriptions = c->profile->options.max_subscriptions,
                  .will = sn_will_view(c->will),
-                 .peer = c->peer},
+                 .peer = sn_client_peer(c)},
     };
     sn_ask(e, &open, c->will != NULL ? c->will->topic : NULL,
            c->will != NULL ? c->will->body : NULL);
@@ -361,7 +362,7 @@ void sn_engine_restored(struct sn_engine *e, int64_t now_ms)
         if (c == NULL)
             continue;
         c->heard_ms = now_ms;
-        c->connack_again_ms = now_ms;
+        c->connack_ms = now_ms;
         c->unheard = true;
         sn_client_supervise(e, c);
         if (!sn_client_connected(c))
@@ -371,7 +372,7 @@ void sn_engine_restored(struct sn_engine *e, int64_t now_ms)
         sn_down_run(e, c);
     }
     if (log_begin(&e->log, LOG_INFO, "engine.restored")) {
-        log_int(&e->log, "sessions", (int64_t)e->clients_by_id.count);
+        log_int(&e->log, "sessions", e->clients_by_id.count);
         log_int(&e->log, "connected", e->connected);
         log_int(&e->log, "queued", (int64_t)e->queued);
         log_int(&e->log, "left_out", (int64_t)e->journal.left_out);

@@ -71,9 +71,14 @@ static void suback(struct sn_engine *e, struct sn_client *c, uint16_t msg_id, ui
                                  .return_code = code});
 }
 
+static struct sn_sub *first_sub(const struct sn_client *c)
+{
+    return c->topics != NULL ? c->topics->subs : NULL;
+}
+
 static struct sn_sub *find_msg_id(const struct sn_client *c, uint16_t msg_id, bool unsubscribe)
 {
-    struct sn_sub *s = c->subs;
+    struct sn_sub *s = first_sub(c);
     while (s != NULL && (s->msg_id != msg_id || s->is_unsubscribe != unsubscribe))
         s = s->next;
     return s;
@@ -81,11 +86,11 @@ static struct sn_sub *find_msg_id(const struct sn_client *c, uint16_t msg_id, bo
 
 static void sub_remove(struct sn_engine *e, struct sn_client *c, struct sn_sub *s)
 {
-    struct sn_sub **link = &c->subs;
+    struct sn_sub **link = &c->topics->subs;
     while (*link != s)
         link = &(*link)->next;
     *link = s->next;
-    c->n_subs--;
+    c->topics->n_subs--;
     if (s->topic != NULL) {
         s->topic->n_subs--;
         sn_topic_settle(c, s->topic);
@@ -95,8 +100,8 @@ static void sub_remove(struct sn_engine *e, struct sn_client *c, struct sn_sub *
 
 void sn_subs_clear(struct sn_engine *e, struct sn_client *c)
 {
-    while (c->subs != NULL)
-        sub_remove(e, c, c->subs);
+    while (first_sub(c) != NULL)
+        sub_remove(e, c, first_sub(c));
 }
 
 /* Refused requests echo the id of the two kinds that have one. */
@@ -108,20 +113,21 @@ static uint16_t echo_id(const struct sn_packet *p)
 
 static struct sn_sub *sub_new(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    if (c->n_subs >= OPEN_MAX_SUBS)
+    struct sn_topics *topics = sn_topics_of(e, c);
+    if (topics == NULL || topics->n_subs >= OPEN_MAX_SUBS)
         return NULL;
     struct sn_sub *s = sn_alloc(e, sizeof *s);
     if (s == NULL)
         return NULL;
     *s = (struct sn_sub){
-        .next = c->subs,
+        .next = topics->subs,
         .msg_id = p->msg_id,
-        .token = c->next_sub_token++,
+        .token = topics->next_sub_token++,
         .refused_id = echo_id(p),
         .is_unsubscribe = p->type == SN_UNSUBSCRIBE,
     };
-    c->subs = s;
-    c->n_subs++;
+    topics->subs = s;
+    topics->n_subs++;
     return s;
 }
 
@@ -217,8 +223,9 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
 {
     if (find_msg_id(c, p->msg_id, false) != NULL)
         return; /* a repetition; the answer will come */
-    if (p->dup && c->has_last_sub && c->last_sub_msg_id == p->msg_id) {
-        suback(e, c, p->msg_id, c->last_sub_topic_id, c->last_sub_qos, SN_ACCEPTED);
+    const struct sn_topics *topics = c->topics;
+    if (p->dup && topics != NULL && topics->has_last_sub && topics->last_sub_msg_id == p->msg_id) {
+        suback(e, c, p->msg_id, topics->last_sub_topic_id, topics->last_sub_qos, SN_ACCEPTED);
         return;
     }
     uint8_t octets[2];
@@ -256,7 +263,8 @@ void sn_on_subscribe(struct sn_engine *e, struct sn_client *c, const struct sn_p
 
 void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn_packet *p)
 {
-    c->has_last_sub = false;
+    if (c->topics != NULL)
+        c->topics->has_last_sub = false;
     if (find_msg_id(c, p->msg_id, true) != NULL)
         return;
     uint8_t octets[2];
@@ -266,7 +274,7 @@ void sn_on_unsubscribe(struct sn_engine *e, struct sn_client *c, const struct sn
     struct sn_sub *s = name != NULL ? sub_new(e, c, p) : NULL;
     bool asked = false;
     if (s != NULL) {
-        struct sn_topic *t = sn_topic_find(e, c, name);
+        struct sn_topic *t = sn_topic_find(c, name);
         if (t != NULL)
             hold_topic(c, s, t);
         asked = sn_ask(e,
@@ -339,17 +347,17 @@ static void subscribed(struct sn_engine *e, struct sn_client *c, const struct sn
         adopt_kind(e, c, s);
     sn_journal_bind_to_all(e, c);
     sn_count(e, SN_STAT_SUBSCRIBES);
-    c->has_last_sub = true;
-    c->last_sub_msg_id = s->msg_id;
-    c->last_sub_topic_id = s->topic_id;
-    c->last_sub_qos = event->subscribed.granted;
+    c->topics->has_last_sub = true;
+    c->topics->last_sub_msg_id = s->msg_id;
+    c->topics->last_sub_topic_id = s->topic_id;
+    c->topics->last_sub_qos = event->subscribed.granted;
     suback(e, c, s->msg_id, s->topic_id, event->subscribed.granted, SN_ACCEPTED);
 }
 
 /* Both answers: SUBSCRIBED and UNSUBSCRIBED. */
 void sn_on_subscribed(struct sn_engine *e, struct sn_client *c, const struct sn_event *event)
 {
-    struct sn_sub *s = c->subs;
+    struct sn_sub *s = first_sub(c);
     while (s != NULL && s->token != event->token)
         s = s->next;
     if (s == NULL)

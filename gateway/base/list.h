@@ -86,6 +86,44 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
+/* A ring without a head: its owner keeps only a pointer to the first link, NULL when it is empty. For
+ * owners of which there are many. Who wants to know whether a link is in the ring asks the owner. */
+struct ring {
+    struct list *first;
+};
+
+static inline struct list *ring_last(const struct ring *r)
+{
+    return r->first != NULL ? r->first->prev : NULL;
+}
+
+/* The link behind `link`, NULL behind the last one. */
+static inline struct list *ring_next(const struct ring *r, const struct list *link)
+{
+    return link->next != r->first ? link->next : NULL;
+}
+
+/* `link` must be unlinked. */
+static inline void ring_push_back(struct ring *r, struct list *link)
+{
+    if (r->first != NULL)
+        list_insert_before(r->first, link);
+    else
+        r->first = link;
+}
+
+/* `link` must be in this ring. */
+static inline void ring_remove(struct ring *r, struct list *link)
+{
+    if (r->first == link)
+        r->first = ring_next(r, link);
+    list_unlink(link);
+}
+
+/* The current link must stay where it is. */
+#define ring_foreach(pos, r)                                                                       \
+    for (struct list *pos = (r)->first; pos != NULL; pos = ring_next(r, pos))
+
 #define list_foreach(pos, head)                                                                    \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 

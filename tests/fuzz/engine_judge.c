@@ -436,7 +436,8 @@ static void judge_down(const struct sn_client *c)
 {
     const struct sn_down *d = c->down;
     const struct sn_client_options *o = &c->profile->options;
-    const bool listens = (c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE) && c->peer != NULL;
+    const bool listens =
+        (c->state == SN_ST_ACTIVE || c->state == SN_ST_AWAKE) && sn_client_peer(c) != NULL;
     fuzz_require(d->client == c);
     fuzz_require(d->n_queued <= o->max_queue && d->queued_bytes <= o->max_queue_bytes);
     fuzz_require((d->n_queued == 0) == list_empty(&d->queue));
@@ -445,19 +446,19 @@ static void judge_down(const struct sn_client *c)
     fuzz_require(deadline_armed(&d->retry) == (d->phase != SN_DN_IDLE && !d->stalled));
     fuzz_require(!deadline_armed(&d->retry) || listens);
     /* Nothing waits for nothing. */
-    fuzz_require(!listens || c->n_subs > 0 || d->phase != SN_DN_IDLE || d->n_queued == 0);
+    fuzz_require(!listens || sn_client_subs(c) > 0 || d->phase != SN_DN_IDLE || d->n_queued == 0);
 }
 
 /* Which of its topic ids may give way, and that all are found. */
-static uint32_t judge_topics(struct sn_engine *e, struct sn_client *c, struct list *topics,
-                             bool lent)
+static uint32_t judge_topics(const struct sn_client *c, const struct ring *topics, bool lent)
 {
     uint32_t n = 0;
-    list_foreach (link, topics) {
+    ring_foreach(link, topics)
+    {
         struct sn_topic *t = container_of(link, struct sn_topic, link);
         fuzz_require((!t->given && t->kind == SN_TOPIC_NORMAL && t->n_subs == 0) == lent);
-        fuzz_require(sn_topic_find(e, c, t->name) == t);
-        fuzz_require(t->id == 0 || sn_topic_by_id(e, c, t->id) == t);
+        fuzz_require(sn_topic_find(c, t->name) == t);
+        fuzz_require(t->id == 0 || sn_topic_by_id(c, t->id) == t);
         n++;
     }
     return n;
@@ -466,22 +467,26 @@ static uint32_t judge_topics(struct sn_engine *e, struct sn_client *c, struct li
 static void judge_client(struct sn_engine *e, struct sn_client *c)
 {
     fuzz_require(sn_client_by_key(e, c->key) == c && sn_client_by_id(e, sn_client_id(c)) == c);
-    fuzz_require(c->peer == NULL || sn_client_by_peer(e, c->peer) == c);
+    fuzz_require(sn_client_peer(c) == NULL || sn_client_by_peer(e, sn_client_peer(c)) == c);
     fuzz_require(deadline_armed(&c->supervise));
     fuzz_require((c->connecting != NULL) == (c->state == SN_ST_CONNECTING));
-    fuzz_require(c->peer != NULL || (c->state != SN_ST_CONNECTING && c->state != SN_ST_ACTIVE &&
-                                     c->state != SN_ST_AWAKE)); /* who sleeps may have lost it */
+    fuzz_require(sn_client_peer(c) != NULL ||
+                 (c->state != SN_ST_CONNECTING && c->state != SN_ST_ACTIVE &&
+                  c->state != SN_ST_AWAKE)); /* who sleeps may have lost it */
     fuzz_require(!c->open || c->state == SN_ST_CONNECTING || sn_client_connected(c));
     if (c->state == SN_ST_DISCONNECTED || c->state == SN_ST_LOST)
         fuzz_require(!c->clean && c->connection != 0);
-    fuzz_require(c->n_topics <= c->profile->options.max_topics && c->n_topic_ids <= c->n_topics);
-    fuzz_require(judge_topics(e, c, &c->topics_lent, true) +
-                     judge_topics(e, c, &c->topics_asked, false) ==
-                 c->n_topics);
+    const struct sn_topics *topics = c->topics;
+    if (topics != NULL) {
+        fuzz_require(topics->n <= c->profile->options.max_topics && topics->n_ids <= topics->n);
+        fuzz_require(judge_topics(c, &topics->lent, true) +
+                         judge_topics(c, &topics->asked, false) ==
+                     topics->n);
+    }
     if (c->down != NULL)
         judge_down(c);
     if (c->state == SN_ST_AWAKE)
-        fuzz_require(c->n_subs > 0 || (c->down != NULL && c->down->phase != SN_DN_IDLE));
+        fuzz_require(sn_client_subs(c) > 0 || (c->down != NULL && c->down->phase != SN_DN_IDLE));
 }
 
 void judge_order(struct judge *j)

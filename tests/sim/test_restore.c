@@ -249,19 +249,19 @@ START_TEST(an_address_that_makes_no_sense_is_none)
     struct sn_record row = session_row(KEY(1, 0), "a");
     row.session.peer = p;
     good(e, row);
-    ck_assert_ptr_nonnull(sn_client_by_id(e, bytes_str("a"))->peer);
+    ck_assert_ptr_nonnull(sn_client_peer(sn_client_by_id(e, bytes_str("a"))));
 
     p->link = 1; /* there is only one */
     row = session_row(KEY(1, 1), "b");
     row.session.peer = p;
     good(e, row);
-    ck_assert_ptr_null(sn_client_by_id(e, bytes_str("b"))->peer);
+    ck_assert_ptr_null(sn_client_peer(sn_client_by_id(e, bytes_str("b"))));
 
     peer_make_group(&room, 0, 0);
     row = session_row(KEY(1, 2), "c");
     row.session.peer = p;
     good(e, row);
-    ck_assert_ptr_null(sn_client_by_id(e, bytes_str("c"))->peer);
+    ck_assert_ptr_null(sn_client_peer(sn_client_by_id(e, bytes_str("c"))));
 
     peer_make(&room, 0, PEER_IP4, bytes_of(octets, 6));
     p->path_len = 2;
@@ -269,7 +269,7 @@ START_TEST(an_address_that_makes_no_sense_is_none)
     row = session_row(KEY(1, 3), "d");
     row.session.peer = p;
     good(e, row);
-    ck_assert_ptr_null(sn_client_by_id(e, bytes_str("d"))->peer);
+    ck_assert_ptr_null(sn_client_peer(sn_client_by_id(e, bytes_str("d"))));
     finish(e);
 }
 
@@ -286,7 +286,7 @@ START_TEST(of_two_sessions_at_one_address_the_later_keeps_it)
     second.session.peer = first.session.peer;
     good(e, first);
     good(e, second);
-    ck_assert_ptr_null(sn_client_by_id(e, bytes_str("a"))->peer);
+    ck_assert_ptr_null(sn_client_peer(sn_client_by_id(e, bytes_str("a"))));
     ck_assert_ptr_eq(sn_client_by_peer(e, peer_in(&room)), sn_client_by_id(e, bytes_str("b")));
     finish(e);
 }
@@ -390,10 +390,10 @@ START_TEST(an_alias_that_means_another_topic_now_is_none)
     row.topic.alias = 'a' << 8 | 'b';
     good(e, row);
     const struct sn_client *c = sn_client_by_id(e, bytes_str("a"));
-    ck_assert_uint_eq(sn_topic_by_id(e, c, 1)->kind, SN_TOPIC_PREDEFINED);
-    ck_assert_uint_eq(sn_topic_by_id(e, c, 2)->kind, SN_TOPIC_NORMAL);
-    ck_assert_uint_eq(sn_topic_by_id(e, c, 3)->kind, SN_TOPIC_SHORT);
-    ck_assert_uint_eq(sn_topic_by_id(e, c, 4)->kind, SN_TOPIC_NORMAL);
+    ck_assert_uint_eq(sn_topic_by_id(c, 1)->kind, SN_TOPIC_PREDEFINED);
+    ck_assert_uint_eq(sn_topic_by_id(c, 2)->kind, SN_TOPIC_NORMAL);
+    ck_assert_uint_eq(sn_topic_by_id(c, 3)->kind, SN_TOPIC_SHORT);
+    ck_assert_uint_eq(sn_topic_by_id(c, 4)->kind, SN_TOPIC_NORMAL);
     finish(e);
 }
 

@@ -256,7 +256,7 @@ void watch_restarted(struct chaos *x, struct chaos_node *n, const struct sn_clie
     gw->since_ms = chaos_now(x);
     gw->sleep_s = c->sleep_s;
     gw->clean = c->clean;
-    gw->address = c->peer != NULL ? air_address(c->peer) : NO_ADDRESS;
+    gw->address = sn_client_peer(c) != NULL ? air_address(sn_client_peer(c)) : NO_ADDRESS;
     n->will |= will_of(c);
 }
 
@@ -307,6 +307,15 @@ void watch_to_gateway(struct chaos *x, struct chaos_node *n, unsigned address,
     }
 }
 
+/* Of the node: its id is a letter and that. */
+static unsigned number_of(const struct sn_client *c)
+{
+    unsigned n = 0;
+    for (unsigned i = 1; i < c->id_len; i++)
+        n = n * 10 + (c->id[i] - '0');
+    return n;
+}
+
 /* Its own requests: REGISTER, PUBLISH of QoS 1 and 2, PUBREL. A PUBLISH that is taken up again after
  * something else, without having been answered, is a repetition. */
 void watch_from_gateway(struct chaos *x, const struct peer *to, const struct sn_packet *p)
@@ -318,7 +327,7 @@ void watch_from_gateway(struct chaos *x, const struct peer *to, const struct sn_
     const struct sn_client *c = sn_client_by_peer(x->w.engine, to);
     if (c == NULL)
         return;
-    struct watched *gw = &x->nodes[strtoul((const char *)c->id + 1, NULL, 10)].gw;
+    struct watched *gw = &x->nodes[number_of(c)].gw;
     const bool same = gw->request == p->type && gw->request_id == p->msg_id;
     const bool again = publish && gw->publish_id == p->msg_id && !gw->publish_answered;
     if (same || again)
