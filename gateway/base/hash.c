@@ -25,13 +25,31 @@ static inline void sip_round(struct sip *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-/* Little-endian load of up to eight octets. */
-static inline uint64_t load(const uint8_t *p, size_t n)
+/* Little-endian loads, written so that compilers make one instruction of them. */
+static inline uint64_t load_4(const uint8_t *p)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < n; i++)
-        word |= (uint64_t)p[i] << (8 * i);
-    return word;
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
+}
+
+static inline uint64_t load_8(const uint8_t *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
+}
+
+/* The last `n` octets, less than eight, of `in`: by loads that overlap, not one by one. */
+static inline uint64_t load_tail(struct bytes in, unsigned n)
+{
+    if (n == 0)
+        return 0;
+    const uint8_t *end = in.data + in.len;
+    if (in.len >= 8)
+        return load_8(end - 8) >> (64 - 8 * n);
+    if (n >= 4)
+        return load_4(in.data) | load_4(end - 4) << (8 * (n - 4));
+    return in.data[0] | (uint64_t)in.data[n / 2] << (8 * (n / 2)) |
+           (uint64_t)in.data[n - 1] << (8 * (n - 1));
 }
 
 static inline void absorb(struct sip *s, uint64_t word)
@@ -51,9 +69,8 @@ uint64_t hash_bytes(const struct hash_seed *seed, struct bytes in)
     };
     size_t at = 0;
     for (; in.len - at >= 8; at += 8)
-        absorb(&s, load(in.data + at, 8));
-    const uint64_t tail = in.len > at ? load(in.data + at, in.len - at) : 0;
-    absorb(&s, tail | (uint64_t)(in.len & 0xFF) << 56);
+        absorb(&s, load_8(in.data + at));
+    absorb(&s, load_tail(in, (unsigned)(in.len - at)) | (uint64_t)(in.len & 0xFF) << 56);
     s.v2 ^= 0xFF;
     sip_round(&s);
     sip_round(&s);
