@@ -187,7 +187,10 @@ static const struct sn_profile **profiles_of_all(struct sn_engine *e)
 /* By a predefined id that is another topic's now the client can't be told any more. */
 static void drop_stale_aliases(struct sn_engine *e, struct sn_client *c)
 {
-    list_foreach_safe (link, next, &c->topics_asked) {
+    struct list *next;
+    for (struct list *link = c->topics != NULL ? c->topics->asked.first : NULL; link != NULL;
+         link = next) {
+        next = ring_next(&c->topics->asked, link);
         struct sn_topic *t = container_of(link, struct sn_topic, link);
         if (t->kind != SN_TOPIC_PREDEFINED || sn_profile_alias(c->profile, t->alias) == t->name)
             continue;
