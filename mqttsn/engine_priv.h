@@ -199,24 +199,23 @@ struct sn_down {
 
     enum sn_down_phase phase;
 
-    uint16_t msg_id; /* of the request under way */
-    uint16_t
-        publish_id;    /* msg id under which the head was sent before: repeat with DUP; 0 = never */
-    int64_t sent_ms;   /* first sending of the request under way */
-    int64_t latest_ms; /* latest sending of it */
-    uint32_t srtt_ms8; /* smoothed round trip, in eighths; 0 = nothing measured yet */
-    uint32_t rttvar_ms4; /* its mean deviation, in quarters */
+    uint16_t msg_id;     /* of the request under way */
+    uint16_t publish_id; /* under which the head was sent before: repeat with DUP; 0 = never */
+    uint32_t srtt_ms8;   /* smoothed round trip, in eighths; 0 = nothing measured yet */
+    int64_t sent_ms;     /* first sending of the request under way */
+    int64_t latest_ms;   /* latest sending of it */
+    uint32_t rttvar_ms4; /* mean deviation of the round trip, in quarters */
+    uint32_t too_large[SN_TOO_LARGE_LOGGED]; /* topics of which it is logged that they do not fit */
+    uint8_t next_too_large;
     uint8_t tries;       /* sendings of the request under way */
     uint8_t doublings;   /* of T_retry since a round trip was measured */
     uint8_t late;        /* exchanges since then that were answered after a repetition only */
+    uint8_t rounds;      /* times the request was given up and taken up again */
     bool repeated;       /* the request under way was sent more than once, under its msg id */
-    uint8_t rounds;      /* times it was given up and taken up again */
     bool held;           /* its repetition waits for the radio's outcome */
     bool stalled;        /* given up until the node gives a sign of life */
     bool repaired;       /* the mapping was registered anew once for this message ... */
     int64_t repaired_ms; /* ... since then */
-    uint8_t next_too_large;
-    uint32_t too_large[SN_TOO_LARGE_LOGGED]; /* topics of which it is logged that they do not fit */
 };
 
 /* An open SUBSCRIBE or UNSUBSCRIBE (subscribe.c). */

@@ -22,7 +22,7 @@ START_TEST(records_of_the_engine_have_not_grown)
     FITS(struct sn_topic, 40);
     FITS(struct sn_name, 24);
     FITS(struct sn_down, 144);
-    FITS(struct sn_message, 64);
+    FITS(struct sn_message, 56);
     FITS(struct sn_up_entry, 40);
     FITS(struct deadline, 40);
 }
