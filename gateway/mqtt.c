@@ -108,7 +108,7 @@ static bool copy_text(const char **text)
     return *text != NULL;
 }
 
-enum { TEXTS = 14 };
+enum { TEXTS = 16 };
 
 /* Every string among the options. */
 static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
@@ -117,7 +117,7 @@ static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
         &o->address,          &o->client_id,    &o->username,     &o->password,
         &o->tls.ca_file,      &o->tls.ca_path,  &o->tls.crl_file, &o->tls.cert_file,
         &o->tls.key_file,     &o->tls.ciphers,  &o->tls.alpn,     &o->tls.key_password_file,
-        &o->tls.psk_identity, &o->tls.psk_file,
+        &o->tls.psk_identity, &o->tls.psk_file, &o->proxy,        &o->proxy_login,
     };
     _Static_assert(sizeof all / sizeof all[0] == TEXTS, "all of them are counted");
     memcpy(texts, all, sizeof all);
@@ -142,7 +142,7 @@ static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
     m->will_topic =
         o.will.topic.len > 0 ? strndup((const char *)o.will.topic.data, o.will.topic.len) : NULL;
     return ok && (m->will_topic != NULL || o.will.topic.len == 0) &&
-           dial_init(&m->dial, o.address) == 0;
+           dial_init(&m->dial, o.address, o.proxy) == 0;
 }
 
 static void init_lists(struct mqtt *m)

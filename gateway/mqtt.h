@@ -50,14 +50,16 @@ enum mqtt_version { MQTT_AUTO, MQTT_5, MQTT_3_1_1 };
 
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
-    const char *address;   /* "mqtt://host:port", with mqtts:// TLS; or several, separated by ", ",
-                                all of one kind */
-    const char *client_id; /* 1..65535 octets of UTF-8 */
-    const char *username;  /* NULL = none */
-    const char *password;  /* NULL = none */
-    unsigned keepalive_s;  /* 5..65535 */
-    unsigned window;       /* requests given to Paho at once, 1..1000; default 200 */
-    unsigned window_qos2;  /* PUBLISHes of QoS 2 among them; default 16. While its
+    const char *address;     /* "mqtt://host:port", with mqtts:// TLS, "ws://host:port/path", with
+                                wss:// TLS; or several, separated by ", ", all of one kind */
+    const char *proxy;       /* "http://host:port", through which they are reached; NULL = none */
+    const char *proxy_login; /* "user:password"; NULL = none */
+    const char *client_id;   /* 1..65535 octets of UTF-8 */
+    const char *username;    /* NULL = none */
+    const char *password;    /* NULL = none */
+    unsigned keepalive_s;    /* 5..65535 */
+    unsigned window;         /* requests given to Paho at once, 1..1000; default 200 */
+    unsigned window_qos2;    /* PUBLISHes of QoS 2 among them; default 16. While its
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
     uint8_t max_qos; /* 1 + the highest QoS of a PUBLISH; what has a higher one goes with this one.

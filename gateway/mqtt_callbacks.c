@@ -61,7 +61,8 @@ static void explain_failure(struct mqtt *m, int code, const char *message)
                  strerror_r(calls.connect_error, error, sizeof error));
     } else if (calls.tls[0] != '\0') {
         snprintf(m->why, WHY_MAX, "%s: %s", server, calls.tls);
-    } else if (calls.receive_error >= 0 && dial_target(&m->dial)->tls) {
+    } else if (calls.receive_error >= 0 && dial_target(&m->dial)->tls &&
+               dial_target(&m->dial)->path == NULL) {
         snprintf(m->why, WHY_MAX, "%s closed the connection before TLS and MQTT were agreed on",
                  server);
     } else if (calls.receive_error >= 0) {
@@ -78,9 +79,11 @@ static enum dial_verdict verdict_of(const struct mqtt *m, int code, const char *
     const struct paho_calls calls = paho_last_calls();
     if (code == 1 || code == MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION)
         return DIAL_WRONG_VERSION;
+    /* Which says more about its end. */
+    const bool is_websocket = dial_target(&m->dial)->path != NULL && calls.receive_error == 0;
     const bool closed = code <= 0 && m->cut_why[0] == '\0' && strstr(message, "timeout") == NULL &&
                         calls.resolve_error == 0 && calls.connect_error == 0 &&
-                        calls.tls[0] == '\0' && calls.receive_error >= 0;
+                        (calls.tls[0] == '\0' || is_websocket) && calls.receive_error >= 0;
     return closed ? DIAL_CLOSED : DIAL_OTHER;
 }
 

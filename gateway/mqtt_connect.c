@@ -16,6 +16,7 @@ enum {
      * resends unanswered messages within a connection after max(10 s, this), once it has
      * reconnected; mosquitto closes the connection on the third copy. */
     NEVER_RESEND_S = 2000000,
+    URI_ROOM = 64, /* for that of a tunnel */
 };
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -25,6 +26,28 @@ static char *copy_host(const char *server)
     if (*server == '[')
         return strndup(server + 1, strcspn(server + 1, "]"));
     return strndup(server, strcspn(server, ":/"));
+}
+
+/* ":8883" behind a host. */
+static void copy_port(const char *server, char port[8])
+{
+    const char *const bracket = *server == '[' ? strchr(server, ']') : server;
+    const char *const colon = bracket != NULL ? strchr(bracket, ':') : NULL;
+    snprintf(port, 8, "%.*s", colon != NULL ? (int)strspn(colon + 1, "0123456789") : 0,
+             colon != NULL ? colon + 1 : "");
+}
+
+/* False: out of memory. */
+static bool copy_path(struct target *t, char *uri)
+{
+    char *const path = strchr(t->server, '/');
+    if (strncmp(uri, "ws", 2) != 0)
+        return true;
+    t->usual_port = strcmp(t->port, t->tls ? "443" : "80") == 0;
+    t->path = strdup(path != NULL ? path : "/mqtt");
+    if (path != NULL)
+        uri[(size_t)(path - uri) + strcspn(path, "?")] = '\0';
+    return t->path != NULL;
 }
 
 static int add_target(struct dial *d, const char *text, size_t len)
@@ -38,26 +61,38 @@ static int add_target(struct dial *d, const char *text, size_t len)
         return -ENOMEM;
     const char *const rest = strstr(uri, "://");
     const char *const server = rest != NULL ? rest + 3 : uri;
-    const bool tls = strncmp(uri, "mqtts:", 6) == 0;
+    const bool tls = strncmp(uri, "mqtts:", 6) == 0 || strncmp(uri, "wss:", 4) == 0;
     char *const host = copy_host(server);
     if (host == NULL) {
         free(uri);
         return -ENOMEM;
     }
     struct target t = {.uri = uri, .server = server, .host = host, .tls = tls};
-    const char *const bracket = *server == '[' ? strchr(server, ']') : server;
-    const char *const colon = bracket != NULL ? strchr(bracket, ':') : NULL;
-    snprintf(t.port, sizeof t.port, "%.*s",
-             colon != NULL ? (int)strspn(colon + 1, "0123456789") : 0,
-             colon != NULL ? colon + 1 : "");
+    copy_port(server, t.port);
+    const bool ok = copy_path(&t, uri);
     d->targets[d->n_targets++] = t;
+    return ok ? 0 : -ENOMEM;
+}
+
+static int take_proxy(struct proxy *p, const char *text)
+{
+    if (text == NULL)
+        return 0;
+    const char *const rest = strstr(text, "://");
+    p->server = strdup(rest != NULL ? rest + 3 : text);
+    p->host = p->server != NULL ? copy_host(p->server) : NULL;
+    if (p->host == NULL)
+        return -ENOMEM;
+    copy_port(p->server, p->port);
     return 0;
 }
 
-int dial_init(struct dial *d, const char *addresses)
+int dial_init(struct dial *d, const char *addresses, const char *proxy)
 {
-    int rc = 0;
     *d = (struct dial){.ticket = ""};
+    int rc = take_proxy(&d->proxy, proxy);
+    if (rc != 0)
+        return rc;
     do {
         addresses += strspn(addresses, ", ");
         const size_t len = strcspn(addresses, ", ");
@@ -73,8 +108,12 @@ void dial_deinit(struct dial *d)
     for (size_t i = 0; i < d->n_targets; i++) {
         free(d->targets[i].uri);
         free(d->targets[i].host);
+        free(d->targets[i].path);
     }
     free(d->targets);
+    paho_tunnel_drop(d->tunnel);
+    free(d->proxy.server);
+    free(d->proxy.host);
     *d = (struct dial){.ticket = ""};
 }
 
@@ -163,7 +202,7 @@ static bool is_address(const char *host)
 bool dial_look_up(struct mqtt *m)
 {
     struct dial *const d = &m->dial;
-    const char *const host = dial_target(d)->host;
+    const char *const host = dial_first_hop(m, NULL);
     pthread_mutex_lock(&m->lock);
     const bool unreached = d->unreached;
     d->unreached = false;
@@ -178,7 +217,7 @@ bool dial_look_up(struct mqtt *m)
 
 int dial_lookup_error(const struct mqtt *m)
 {
-    const char *const host = dial_target(&m->dial)->host;
+    const char *const host = dial_first_hop(m, NULL);
     return is_address(host) ? 0 : resolver_error(host);
 }
 
@@ -202,22 +241,36 @@ static const char *const part_names[] = {
     [TLS_PART_NONE] = "",
 };
 
+struct tls_attempt *dial_tls_attempt(const struct mqtt *m, char *why, size_t why_size)
+{
+    const struct target *const t = dial_target(&m->dial);
+    struct tls_options options = m->options.tls;
+    struct tls_problem problem;
+
+    if (t->path != NULL && options.alpn == NULL)
+        options.alpn = "http/1.1"; /* else a server may think of HTTP/2 */
+    SSL_CTX *const ctx = tls_context_new(&options, &problem);
+    if (ctx == NULL) {
+        snprintf(why, why_size, "%s%s", part_names[problem.part], problem.text);
+        return NULL;
+    }
+    struct tls_attempt *const a = tls_attempt_new(ctx, t->host, options.insecure);
+    if (a == NULL)
+        snprintf(why, why_size, "out of memory");
+    return a;
+}
+
 /* False: `why` says why not. */
 static bool prepare_tls(struct mqtt *m, char *why, size_t why_size)
 {
     struct dial *const d = &m->dial;
-    struct tls_problem problem;
 
     paho_ticket_drop(d->ticket);
     d->ticket[0] = '\0';
-    SSL_CTX *const ctx = tls_context_new(&m->options.tls, &problem);
-    if (ctx == NULL) {
-        snprintf(why, why_size, "%s%s", part_names[problem.part], problem.text);
+    struct tls_attempt *const a = dial_tls_attempt(m, why, why_size);
+    if (a == NULL)
         return false;
-    }
-    struct tls_attempt *const a =
-        tls_attempt_new(ctx, dial_target(d)->host, m->options.tls.insecure);
-    const bool ok = a != NULL && paho_ticket_put(a, d->ticket) == 0;
+    const bool ok = paho_ticket_put(a, d->ticket) == 0;
     if (!ok)
         snprintf(why, why_size, "out of memory");
     tls_attempt_unref(a);
@@ -285,6 +338,7 @@ int dial_create(struct mqtt *m, MQTTAsync *handle)
     const unsigned version = m->dial.version;
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
     MQTTAsync old = *handle;
+    char room[URI_ROOM];
 
     if (old != NULL && m->dial.created == version)
         return MQTTASYNC_SUCCESS;
@@ -293,10 +347,10 @@ int dial_create(struct mqtt *m, MQTTAsync *handle)
     options.persistQoS0 = 0;
     *handle = NULL;
     keep_creating(m, version);
-    int rc = MQTTAsync_createWithOptions(handle, dial_target(&m->dial)->uri, m->options.client_id,
-                                         kept ? MQTTCLIENT_PERSISTENCE_USER
-                                              : MQTTCLIENT_PERSISTENCE_NONE,
-                                         kept ? &m->keep.calls : NULL, &options);
+    int rc = MQTTAsync_createWithOptions(
+        handle, dial_paho_uri(m, room, sizeof room), m->options.client_id,
+        kept ? MQTTCLIENT_PERSISTENCE_USER : MQTTCLIENT_PERSISTENCE_NONE,
+        kept ? &m->keep.calls : NULL, &options);
     keep_creating(m, 0);
     if (rc == MQTTASYNC_SUCCESS)
         rc = MQTTAsync_setCallbacks(*handle, m, on_lost, on_message, keep_on_delivered);
@@ -346,14 +400,15 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
     const struct mqtt_options *const o = &m->options;
     const struct target *const target = dial_target(&m->dial);
     const bool is_v5 = m->dial.version == MQTTVERSION_5;
-    char *const uris[] = {target->uri};
+    char room[URI_ROOM];
+    char *const uris[] = {(char *)(uintptr_t)dial_paho_uri(m, room, sizeof room)}; /* only read */
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
     MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
     MQTTProperties properties = MQTTProperties_initializer;
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 
     why[0] = '\0';
-    if (target->tls) {
+    if (target->tls && target->path == NULL) {
         if (!prepare_tls(m, why, why_size))
             return MQTTASYNC_FAILURE;
         ssl.trustStore = m->dial.ticket;

@@ -11,7 +11,9 @@
 
 #include <MQTTAsync.h>
 
+#include "dialer.h"
 #include "paho_tls.h"
+#include "paho_tunnel.h"
 #include "resolver.h"
 
 struct mqtt;
@@ -23,16 +25,27 @@ enum dial_verdict { DIAL_OTHER, DIAL_WRONG_VERSION, DIAL_CLOSED };
 
 /* One of the addresses; constant. */
 struct target {
-    char *uri;          /* "mqtts://[2001:db8::1]:8883" */
+    char *uri;          /* "mqtts://[2001:db8::1]:8883", "wss://broker.lan:443/mqtt" */
     const char *server; /* the same without scheme, points into it */
     char *host;         /* without port and brackets */
     char port[8];       /* "8883" */
     bool tls;
+    bool usual_port; /* of ws:// or wss:// */
+    char *path; /* of a WebSocket, with what stands behind a "?", which may be a secret and is not
+                        in uri; NULL: none */
+};
+
+/* The way to all of them; constant. */
+struct proxy {
+    char *server; /* "proxy.lan:3128"; NULL: none */
+    char *host;
+    char port[8];
 };
 
 struct dial {
     struct target *targets; /* at least one */
     size_t n_targets;
+    struct proxy proxy;
     size_t at;                    /* the one in use; changes under the lock */
     size_t session_at;            /* the one whose broker has our session, */
     bool has_session;             /* if any has */
@@ -45,10 +58,13 @@ struct dial {
     enum dial_verdict verdict;    /* under the lock */
     bool unreached;               /* likewise: the attempt got no TCP connection */
     struct resolver_wait wait;
+    struct dialer_job *job;            /* of a tunnel that is being made */
+    char tunnel[PAHO_TUNNEL_NAME_MAX]; /* the latest one; "" = none */
 };
 
-/* Any thread. "mqtt://a:1883, mqtt://b:1883" as config_address_full() writes it. 0 or -ENOMEM. */
-int dial_init(struct dial *d, const char *addresses);
+/* Any thread. "mqtt://a:1883, mqtt://b:1883" as config_address_full() writes it, and "http://c:3128" or
+ * NULL. 0 or -ENOMEM. */
+int dial_init(struct dial *d, const char *addresses, const char *proxy);
 void dial_deinit(struct dial *d);
 
 /* Any thread. */
@@ -81,6 +97,26 @@ bool dial_look_up(struct mqtt *m);
 /* Then: EAI_x, 0 when there are addresses. */
 int dial_lookup_error(const struct mqtt *m);
 void dial_forget_lookup(struct mqtt *m);
+
+/* ---- mqtt_tunnel.c: what has to be there before Paho connects --------------------------------- */
+
+/* Is there anything? */
+bool dial_needs_tunnel(const struct mqtt *m);
+/* The host, and its port, that TCP goes to first. */
+const char *dial_first_hop(const struct mqtt *m, const char **port);
+/* The same, for texts: "proxy.lan:3128". */
+const char *dial_first_server(const struct mqtt *m);
+/* Once that is looked up: begins, and a note says when it is over. False: `why`. */
+bool dial_begin_tunnel(struct mqtt *m, char *why, size_t why_size);
+/* Then. False: `why`. */
+bool dial_take_tunnel(struct mqtt *m, char *why, size_t why_size);
+void dial_forget_tunnel(struct mqtt *m);
+/* For Paho: where to connect to. */
+const char *dial_paho_uri(const struct mqtt *m, char *room, size_t size);
+/* The attempt for what the options say; NULL: `why`. */
+struct tls_attempt *dial_tls_attempt(const struct mqtt *m, char *why, size_t why_size);
+
+/* ---- mqtt_connect.c again -------------------------------------------------------------------- */
 
 /* Makes sure that there is a handle for the version in use. Paho's codes. */
 int dial_create(struct mqtt *m, MQTTAsync *handle);

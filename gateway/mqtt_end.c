@@ -89,6 +89,7 @@ void end_begin(struct worker *w, int64_t now_ms, bool is_up)
 void end_for_good(struct worker *w)
 {
     dial_forget_lookup(connection_of(w));
+    dial_forget_tunnel(connection_of(w));
     primary_end(connection_of(w));
     if (w->handle != NULL)
         MQTTAsync_destroy(&w->handle);

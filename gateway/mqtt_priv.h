@@ -90,6 +90,7 @@ struct notes {
     bool closed;    /* on our request */
     bool busy;      /* the broker refused a message for now */
     bool looked_up; /* the host name has, or has not, an address */
+    bool tunnelled; /* the dialer is done, well or not */
 };
 
 enum phase {
@@ -99,6 +100,7 @@ enum phase {
     WAITING,           /* for its time */
     QUEUED,            /* in the lobby */
     LOOKING_UP,        /* its host name */
+    TUNNELLING,        /* through a proxy, to a WebSocket */
     PURGING,
     PURGED,
     CONNECTING,

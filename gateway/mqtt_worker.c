@@ -3,7 +3,7 @@
  * What the worker does for one connection (docs/adr/0004).
  *
  *     WAITING --due--> QUEUED --turn--> PURGING --> PURGED --> CONNECTING --> ONLINE
- *        ^                                 |                       |            |
+ *        ^            (host name, tunnel)  |                       |            |
  *        +---------------------------------+------- failed --------+--- lost ---+
  *
  *     any --stop--> mqtt_end.c
@@ -140,21 +140,13 @@ static void failed(struct worker *w, const char *why, uint8_t refusal)
     w->due_ms = again ? time_add(now_ms, wait_ms) : TIME_NEVER;
 }
 
-/* The host name is known, or known to be unknown. */
-static void go_on_connecting(struct worker *w, bool purge)
+/* Paho's turn. */
+static void connect_through_paho(struct worker *w, bool purge)
 {
     struct mqtt *const m = connection_of(w);
-    const char *const server = dial_target(&m->dial)->server;
     const bool clean = purge || m->options.session == MQTT_SESSION_CLEAN;
-    const int unknown = dial_lookup_error(m);
     char why[WHY_MAX] = "";
 
-    if (unknown != 0) {
-        snprintf(why, sizeof why, "host name in %s can't be resolved: %s", server,
-                 gai_strerror(unknown));
-        failed(w, why, 0);
-        return;
-    }
     int rc = dial_create(m, &w->handle);
     if (rc == MQTTASYNC_SUCCESS)
         rc = dial_connect(m, w->handle, clean, why, sizeof why);
@@ -162,9 +154,42 @@ static void go_on_connecting(struct worker *w, bool purge)
     w->due_ms = mqtt_now_ms() + CONNECT_LOST_MS;
     if (rc != MQTTASYNC_SUCCESS && rc != MQTTASYNC_COMMAND_IGNORED) {
         if (why[0] == '\0')
-            snprintf(why, sizeof why, "can't connect to %s: %s", server, MQTTAsync_strerror(rc));
+            snprintf(why, sizeof why, "can't connect to %s: %s", dial_target(&m->dial)->server,
+                     MQTTAsync_strerror(rc));
         failed(w, why, 0);
     }
+}
+
+/* The host name is known, or known to be unknown. */
+static void go_on_connecting(struct worker *w, bool purge)
+{
+    struct mqtt *const m = connection_of(w);
+    const int unknown = dial_lookup_error(m);
+    char why[WHY_MAX];
+
+    if (unknown != 0) {
+        snprintf(why, sizeof why, "host name in %s can't be resolved: %s", dial_first_server(m),
+                 gai_strerror(unknown));
+        failed(w, why, 0);
+    } else if (!dial_needs_tunnel(m)) {
+        connect_through_paho(w, purge);
+    } else if (dial_begin_tunnel(m, why, sizeof why)) {
+        w->phase = TUNNELLING;
+        w->purge = purge;
+        w->due_ms = TIME_NEVER; /* the dialer keeps an eye on the time */
+    } else {
+        failed(w, why, 0);
+    }
+}
+
+static void after_tunnel(struct worker *w)
+{
+    char why[WHY_MAX];
+
+    if (dial_take_tunnel(connection_of(w), why, sizeof why))
+        connect_through_paho(w, w->purge);
+    else
+        failed(w, why, 0);
 }
 
 static void start_connecting(struct worker *w, bool purge)
@@ -340,6 +365,8 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         w->busy_until_ms = mqtt_now_ms() + BUSY_PAUSE_MS;
     if (w->phase == LOOKING_UP && notes.looked_up) {
         go_on_connecting(w, w->purge);
+    } else if (w->phase == TUNNELLING && notes.tunnelled) {
+        after_tunnel(w);
     } else if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
     } else if (notes.failed && w->phase != QUEUED && dial_other_version(connection_of(w))) {
@@ -377,6 +404,7 @@ static void handle_due(struct worker *w, int64_t now_ms)
     case WAITING_FOR_ELDER:
     case IDLE:
     case QUEUED:
+    case TUNNELLING:
     case ENDED:
         break;
     case WAITING:
@@ -395,7 +423,7 @@ static void handle_due(struct worker *w, int64_t now_ms)
     case LOOKING_UP: /* the thread that looks goes on */
         dial_forget_lookup(m);
         snprintf(why, sizeof why, "host name in %s can't be resolved: no name server answers",
-                 dial_target(&m->dial)->server);
+                 dial_first_server(m));
         failed(w, why, 0);
         break;
     case PURGING:
@@ -458,8 +486,8 @@ static void begin(struct worker *w, int64_t now_ms)
 /* Or about to: it has a place in the lobby or among those that may. */
 static bool is_connecting(enum phase phase)
 {
-    return phase == QUEUED || phase == LOOKING_UP || phase == PURGING || phase == PURGED ||
-           phase == CONNECTING;
+    return phase == QUEUED || phase == LOOKING_UP || phase == TUNNELLING || phase == PURGING ||
+           phase == PURGED || phase == CONNECTING;
 }
 
 /* What follows from what has been done. */

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "paho_tunnel.h"
+
 enum {
     DESCRIPTORS = 65536, /* connections above that are served without reading ahead */
     AHEAD_OCTETS = 4096,
@@ -14,6 +16,7 @@ enum {
 
 struct ahead {
     atomic_uint waiting; /* octets from `at` on */
+    atomic_bool more;    /* and, of a tunnel, what nobody would tell of any more */
     uint32_t at;
     bool listed;
     uint8_t *octets; /* NULL: nothing waits */
@@ -34,18 +37,20 @@ static struct ahead *ahead_of(int fd)
                                        : NULL;
 }
 
-void paho_ahead_reset(int fd)
+bool paho_ahead_reset(int fd)
 {
     struct ahead *a = ahead_of(fd);
     if (a != NULL) {
         atomic_store_explicit(&a->waiting, 0, memory_order_release);
-        return;
+        atomic_store_explicit(&a->more, false, memory_order_release);
+        return true;
     }
     if (fd < 0 || fd >= DESCRIPTORS || (a = calloc(1, sizeof *a)) == NULL)
-        return;
+        return false;
     struct ahead *none = NULL;
     if (!atomic_compare_exchange_strong(&aheads[fd], &none, a))
         free(a);
+    return true;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -88,7 +93,7 @@ int paho_ahead_next(unsigned *i)
     while (*i < n_listed) {
         const int fd = listed[*i];
         struct ahead *const a = ahead_of(fd);
-        if (waiting_for(a) > 0) {
+        if (waiting_for(a) > 0 || (a != NULL && atomic_load(&a->more))) {
             ++*i;
             return fd;
         }
@@ -114,6 +119,19 @@ static ssize_t take(struct ahead *a, void *buffer, size_t len)
     return (ssize_t)n;
 }
 
+static ssize_t receive(struct ahead *a, int fd, void *buffer, size_t len, int flags)
+{
+    bool more;
+
+    if (len == 0 || a == NULL || !paho_tunnel_is(fd))
+        return recv(fd, buffer, len, flags);
+    const ssize_t got = paho_tunnel_recv(fd, buffer, len, &more);
+    atomic_store(&a->more, more);
+    if (more)
+        put_on_list(fd, a);
+    return got;
+}
+
 ssize_t paho_ahead_recv(int fd, void *buffer, size_t len, int flags, bool *asked)
 {
     struct ahead *a = ahead_of(fd);
@@ -122,8 +140,8 @@ ssize_t paho_ahead_recv(int fd, void *buffer, size_t len, int flags, bool *asked
         return take(a, buffer, len);
     *asked = true;
     if (a == NULL || len == 0 || len >= AHEAD_OCTETS || flags != 0 || !take_room(a))
-        return recv(fd, buffer, len, flags);
-    const ssize_t got = recv(fd, a->octets, AHEAD_OCTETS, 0);
+        return receive(a, fd, buffer, len, flags);
+    const ssize_t got = receive(a, fd, a->octets, AHEAD_OCTETS, 0);
     if (got <= 0) {
         give_room_back(a);
         return got;

@@ -14,10 +14,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A new connection: nothing waits. Any thread, while nobody reads from it. */
-void paho_ahead_reset(int fd);
+/* A new connection, or the end of one: nothing waits. Any thread, while nobody reads from it. False: it
+ * is served without reading ahead. */
+bool paho_ahead_reset(int fd);
 
-/* As recv(); `*asked` tells whether the kernel was asked. Without memory it just receives. */
+/* As recv(), or as paho_tunnel_recv() where there is a tunnel; `*asked` tells whether the kernel was asked. Without memory it just receives. */
 ssize_t paho_ahead_recv(int fd, void *buffer, size_t len, int flags, bool *asked);
 
 /* The descriptors for which something waits: `*i` is 0 at first. -1 at the end. */

@@ -13,6 +13,7 @@
 #include "paho_guard.h"
 #include "paho_inner.h"
 #include "paho_poll.h"
+#include "paho_tunnel.h"
 #include "resolver.h"
 
 /* Thread-local, because there is no other way to hand something through Paho from a system call to
@@ -77,11 +78,14 @@ void paho_push_written(void)
 
 static ssize_t write_parts(int fd, const struct iovec *parts, int count)
 {
+    const bool tunnel = paho_tunnel_is(fd);
     if (!is_sender)
-        return writev(fd, parts, count);
+        return tunnel ? paho_tunnel_writev(fd, parts, count, 0) : writev(fd, parts, count);
     if (corked != fd)
         paho_push_written();
     corked = fd;
+    if (tunnel)
+        return paho_tunnel_writev(fd, parts, count, MSG_MORE);
     const struct msghdr message = {
         .msg_iov = (struct iovec *)(uintptr_t)parts, /* only read from */
         .msg_iovlen = (size_t)count,
@@ -123,6 +127,11 @@ ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
     last.receive_error = got > 0 ? -1 : 0;
     if (got < 0)
         last.receive_error = transient(errno) ? -1 : errno;
+    if (last.receive_error >= 0 && paho_tunnel_is(fd)) {
+        const int error = errno;
+        paho_tunnel_why(fd, last.tls, sizeof last.tls);
+        errno = error;
+    }
     return got;
 }
 
@@ -131,8 +140,13 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    paho_ahead_reset(fd);
-    const int rc = connect(fd, address, len);
+    const bool is_ahead = paho_ahead_reset(fd);
+    int rc = -1;
+    errno = ENOMEM;
+    if (!paho_tunnel_is_expected())
+        rc = connect(fd, address, len);
+    else if (is_ahead)
+        rc = paho_tunnel_connect(fd);
     paho_poll_add(fd);
     last.tls[0] = '\0';
     last.connect_error = rc != 0 && errno != EINPROGRESS ? errno : 0;
@@ -161,11 +175,18 @@ static pthread_mutex_t graves_lock = PTHREAD_MUTEX_INITIALIZER;
 static int graves[DESCRIPTORS];
 static unsigned n_graves;
 
+static int close_for_good(int fd)
+{
+    paho_tunnel_forget(fd);
+    paho_ahead_reset(fd);
+    return close(fd);
+}
+
 static void bury(void)
 {
     pthread_mutex_lock(&graves_lock);
     while (n_graves > 0)
-        close(graves[--n_graves]);
+        close_for_good(graves[--n_graves]);
     pthread_mutex_unlock(&graves_lock);
 }
 
@@ -187,7 +208,13 @@ int sennet_paho_close(int fd)
         closings[fd].call(closings[fd].arg);
         closings[fd].call = NULL;
     }
-    return keep_number(fd) ? 0 : close(fd);
+    return keep_number(fd) ? 0 : close_for_good(fd);
+}
+
+int sennet_paho_shutdown(int fd, int how)
+{
+    paho_tunnel_farewell(fd);
+    return shutdown(fd, how);
 }
 
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -203,7 +230,12 @@ int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                             struct addrinfo **result)
 {
+    static const struct addrinfo anything = {.ai_socktype = SOCK_STREAM};
+
     last.connect_error = 0;
+    last.resolve_error = 0;
+    if (paho_tunnel_expect(node)) /* any socket will do */
+        return getaddrinfo("127.0.0.1", NULL, &anything, result);
     last.resolve_error = resolver_get(node, service, hints, result);
     return last.resolve_error;
 }

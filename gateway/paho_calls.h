@@ -2,8 +2,8 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which twelve undefined symbols (writev, recv,
- * connect, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
+ * The build makes a copy of Paho's static archive in which thirteen undefined symbols (writev, recv,
+ * connect, shutdown, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
  * pthread_cond_timedwait, clock_gettime) are renamed to the functions below, and some of OpenSSL's to
  * those of paho_tls.h; nothing else in the process is affected. That gives what Paho's API does not:
  *
@@ -46,7 +46,7 @@ struct paho_calls {
     int connect_error; /* errno of connect(), or SO_ERROR; 0 = connected or in progress */
     int receive_error; /* errno of recv(); 0 = the peer closed; -1 = data or nothing yet */
     int socket;        /* of recv(); -1 = none */
-    char tls[200];     /* what was wrong with TLS or a packet, for people; "" = nothing */
+    char tls[200]; /* what was wrong with TLS, a WebSocket or a packet, for people; "" = nothing */
 };
 
 struct paho_calls paho_last_calls(void);
@@ -76,6 +76,7 @@ void paho_push_written(void);
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags);
 int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len);
+int sennet_paho_shutdown(int fd, int how);
 int sennet_paho_close(int fd);
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sennet_paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,

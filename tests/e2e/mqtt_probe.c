@@ -103,12 +103,22 @@ static void count(struct probe *p, const struct up_event *e)
     }
 }
 
+uint32_t probe_sum(const uint8_t *octets, size_t len)
+{
+    uint32_t sum = 2166136261U; /* FNV-1a */
+    for (size_t i = 0; i < len; i++)
+        sum = (sum ^ octets[i]) * 16777619U;
+    return sum;
+}
+
 static void take_message(struct probe *p, const struct up_event *e)
 {
     p->messages++;
     p->last = *e;
     keep_text(p->last_topic, sizeof p->last_topic, e->topic);
     keep_text(p->last_body, sizeof p->last_body, body_bytes(e->body));
+    p->last_len = body_bytes(e->body).len;
+    p->last_sum = probe_sum(body_bytes(e->body).data, p->last_len);
     const unsigned long number = strtoul(p->last_body, NULL, 10);
     if (number < PROBE_TOKENS)
         p->copies[number]++;

@@ -47,9 +47,14 @@ struct probe {
     struct up_event last; /* MESSAGE; without its pointers */
     char last_topic[128];
     char last_body[128];
+    size_t last_len;   /* of its payload, */
+    uint32_t last_sum; /* and probe_sum() of that */
 };
 
 int64_t probe_now_ms(void);
+
+/* To compare payloads by. */
+uint32_t probe_sum(const uint8_t *octets, size_t len);
 
 /* What SENNET_TEST_MQTT_VERSION says: "5", else 3.1.1, as fakes speak nothing else. */
 enum mqtt_version probe_version(void);

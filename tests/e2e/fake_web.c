@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "e2e/fake_web.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <openssl/evp.h>
+
+enum { LOOK_MS = 20, CHUNK = 16384 };
+
+struct visit {
+    struct fake_web *web;
+    int fd;
+};
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static bool send_all(int fd, const void *octets, size_t len)
+{
+    const char *at = octets;
+    while (len > 0) {
+        const ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        at += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static void answer(const struct fake_web *w, int fd, const void *octets, size_t len)
+{
+    const uint8_t *const all = octets;
+    if (!w->drips) {
+        send_all(fd, octets, len);
+        return;
+    }
+    for (size_t i = 0; i < len && send_all(fd, all + i, 1); i++)
+        usleep(1000);
+}
+
+/* False: the end. */
+static bool wait_for(struct fake_web *w, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (!atomic_load(&w->stop)) {
+        if (poll(&p, 1, LOOK_MS) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Up to the empty line. */
+static bool read_request(struct fake_web *w, int fd, char request[4096])
+{
+    size_t len = 0;
+    while (len < 4095 && wait_for(w, fd) && recv(fd, request + len, 1, 0) == 1) {
+        request[++len] = '\0';
+        if (len >= 4 && memcmp(request + len - 4, "\r\n\r\n", 4) == 0) {
+            memcpy(w->request, request, len + 1);
+            atomic_fetch_add(&w->requests, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool relay_once(int from, int to, atomic_size_t *count)
+{
+    char octets[CHUNK];
+    const ssize_t n = recv(from, octets, sizeof octets, 0);
+    if (n <= 0)
+        return false;
+    if (count != NULL)
+        atomic_fetch_add(count, (size_t)n);
+    return send_all(to, octets, (size_t)n);
+}
+
+static void relay(struct fake_web *w, int client, int server)
+{
+    bool on = true;
+    while (on && !atomic_load(&w->stop)) {
+        struct pollfd p[] = {
+            {.fd = client, .events = POLLIN},
+            {.fd = server, .events = POLLIN}
+        };
+        if (poll(p, 2, LOOK_MS) <= 0)
+            continue;
+        if (p[0].revents != 0)
+            on = relay_once(client, server, &w->upward);
+        if (on && p[1].revents != 0)
+            on = relay_once(server, client, NULL);
+    }
+}
+
+static void be_proxy(struct fake_web *w, int fd, const char *request)
+{
+    static const char granted[] = "HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n";
+    static const char login[] =
+        "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n";
+    unsigned port = 0;
+    const int on = 1;
+    const char *const shown = strstr(request, "Proxy-Authorization: Basic ");
+
+    if (w->login != NULL &&
+        (shown == NULL || strncmp(shown + 27, w->login, strlen(w->login)) != 0)) {
+        answer(w, fd, login, sizeof login - 1);
+        return;
+    }
+    const char *const colon = strchr(request, ':');
+    if (strncmp(request, "CONNECT ", 8) != 0 || colon == NULL ||
+        (port = (unsigned)strtoul(colon + 1, NULL, 10)) == 0)
+        return;
+    const struct sockaddr_in a = loopback((uint16_t)port);
+    const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(server, (const struct sockaddr *)&a, sizeof a) == 0) {
+        answer(w, fd, granted, sizeof granted - 1);
+        relay(w, fd, server);
+    } else {
+        static const char none[] = "HTTP/1.1 502 Bad Gateway\r\n\r\n";
+        answer(w, fd, none, sizeof none - 1);
+    }
+    close(server);
+}
+
+static void accept_websocket(const struct fake_web *w, int fd, const char *request)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned char text[64];
+    char both[128];
+    char reply[512];
+    unsigned len = 0;
+    const char *const key = strstr(request, "Sec-WebSocket-Key: ");
+
+    snprintf(both, sizeof both, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11",
+             key != NULL ? key + 19 : "");
+    EVP_Digest(both, strlen(both), digest, &len, EVP_sha1(), NULL);
+    EVP_EncodeBlock(text, digest, (int)len);
+    snprintf(reply, sizeof reply,
+             "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\n"
+             "connection: keep-alive, Upgrade\r\nsec-websocket-accept: %s\r\n"
+             "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+             (const char *)text);
+    answer(w, fd, reply, strlen(reply));
+}
+
+static void be_server(struct fake_web *w, int fd, const char *request)
+{
+    bool answered = false;
+
+    accept_websocket(w, fd, request);
+    while (wait_for(w, fd)) {
+        const size_t have = atomic_load(&w->n_heard);
+        uint8_t octets[256];
+        const ssize_t n = recv(fd, octets, sizeof octets, 0);
+        if (n <= 0)
+            break;
+        for (size_t i = 0; i < (size_t)n && have + i < sizeof w->heard; i++)
+            w->heard[have + i] = octets[i];
+        atomic_fetch_add(&w->n_heard, (size_t)n);
+        if (!answered)
+            answer(w, fd, w->octets, w->n_octets);
+        answered = true;
+    }
+}
+
+static void *visit(void *arg)
+{
+    struct visit *const v = arg;
+    struct fake_web *const w = v->web;
+    char request[4096] = "";
+
+    while (w->mode == WEB_HANGS && !atomic_load(&w->stop))
+        usleep(LOOK_MS * 1000);
+    if (w->mode != WEB_HANGS && read_request(w, v->fd, request)) {
+        if (w->mode == WEB_PROXY)
+            be_proxy(w, v->fd, request);
+        else if (w->mode == WEB_SERVES)
+            be_server(w, v->fd, request);
+        else
+            answer(w, v->fd, w->text, strlen(w->text));
+    }
+    close(v->fd);
+    free(v);
+    atomic_fetch_sub(&w->open, 1);
+    return NULL;
+}
+
+static void *serve(void *arg)
+{
+    struct fake_web *const w = arg;
+    const int on = 1;
+
+    while (wait_for(w, w->listener)) {
+        struct visit *const v = malloc(sizeof *v);
+        pthread_t thread;
+        *v = (struct visit){.web = w, .fd = accept(w->listener, NULL, NULL)};
+        if (v->fd < 0) {
+            free(v);
+            continue;
+        }
+        (void)setsockopt(v->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        atomic_fetch_add(&w->open, 1);
+        if (pthread_create(&thread, NULL, visit, v) == 0)
+            pthread_detach(thread);
+    }
+    return NULL;
+}
+
+void fake_web_start(struct fake_web *w)
+{
+    struct sockaddr_in a = loopback(0);
+    socklen_t len = sizeof a;
+
+    atomic_store(&w->stop, false);
+    w->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(w->listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(w->listener, 128), 0);
+    ck_assert_int_eq(getsockname(w->listener, (struct sockaddr *)&a, &len), 0);
+    w->port = ntohs(a.sin_port);
+    ck_assert_int_eq(pthread_create(&w->thread, NULL, serve, w), 0);
+}
+
+void fake_web_stop(struct fake_web *w)
+{
+    atomic_store(&w->stop, true);
+    pthread_join(w->thread, NULL);
+    while (atomic_load(&w->open) > 0)
+        usleep(1000);
+    close(w->listener);
+}
