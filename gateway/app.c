@@ -339,20 +339,6 @@ __attribute__((noreturn)) static void stop_at_once(struct app *a, const char *wh
     _exit(EXIT_RUNTIME);
 }
 
-static void reload(struct app *a)
-{
-    list_foreach (at, &a->pump.sinks) {
-        const struct sink *s = container_of(at, struct sink, all);
-        if (s->mqtt != NULL)
-            mqtt_renew(s->mqtt);
-    }
-    if (!log_begin(&a->log, LOG_NOTICE, "gateway.reload_unsupported"))
-        return;
-    log_text(&a->log, "text",
-             "certificates are read anew; the configuration is read only at the start");
-    log_end(&a->log);
-}
-
 void app_on_signal(uv_signal_t *handle, int number)
 {
     struct app *a = handle->data;
@@ -362,7 +348,7 @@ void app_on_signal(uv_signal_t *handle, int number)
         report_counters(&a->log, &a->pump, a->config);
         break;
     case SIGHUP:
-        reload(a);
+        app_reload(a);
         break;
     default:
         if (a->stop.why != NULL)

@@ -8,7 +8,9 @@
 
 #include "config.h"
 
-/* Runs until a signal ends it; an exit code (base/error.h). Logs to stderr. */
-int app_run(const struct config *config);
+/* Runs until a signal ends it; an exit code (base/error.h). Logs to stderr. With SIGHUP it goes over to
+ * what the file says then and the overrides; afterwards `config`, which stays the caller's, is not as it
+ * was, but still what has to be freed. */
+int app_run(struct config *config, const struct config_overrides *overrides);
 
 #endif

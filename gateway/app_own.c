@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 
@@ -27,6 +28,7 @@ struct own_sink {
     struct sink sink;
     struct hmap_node by_id; /* in app.own_ids */
     struct body *client_id;
+    uint64_t login_print; /* of what its connection was made with */
 };
 
 /* What the [client] sections say; the last that fits and says it counts. */
@@ -50,13 +52,19 @@ static struct own_policy policy_of(const struct app *a, unsigned broker, struct 
     struct own_policy p = {.own = b->sessions == 1 + SESSIONS_OWN,
                            .mqtt_client_id = b->own_client_id,
                            .username = b->username};
-    for (size_t i = 0; i < a->config->n_clients; i++) {
-        const struct config_client *c = &a->config->clients[i];
+    /* Whose session is whose can't change while there are sessions. */
+    for (size_t i = 0; i < a->first->n_clients; i++) {
+        const struct config_client *c = &a->first->clients[i];
         if (!sn_glob_match(c->glob, client_id))
             continue;
         if (c->sessions != 0)
             p.own = c->sessions == 1 + SESSIONS_OWN;
         last_said(&p.mqtt_client_id, c->mqtt_client_id);
+    }
+    for (size_t i = 0; i < a->config->n_clients; i++) {
+        const struct config_client *c = &a->config->clients[i];
+        if (!sn_glob_match(c->glob, client_id))
+            continue;
         last_said(&p.username, c->username);
         last_said(&p.password_file, c->password_file);
         last_said(&p.cert_file, c->cert_file);
@@ -186,24 +194,58 @@ static void say_unusable(struct app *a, struct bytes client_id, const char *what
     log_end(&a->log);
 }
 
-static bool connect_own(struct app *a, struct own_sink *o, const struct own_command *command)
+/* All but what a command says. */
+static struct mqtt_options own_options(const struct app *a, const struct own_sink *o,
+                                       const struct login *login)
 {
     const struct config_broker *b = &a->config->brokers[o->sink.broker];
+    struct mqtt_options options = app_mqtt_options(a, b);
+    options.client_id = login->client_id;
+    options.username = login->username;
+    options.password = login->password != NULL ? login->password : b->password;
+    if (login->cert_file != NULL)
+        options.tls.cert_file = login->cert_file;
+    if (login->key_file != NULL)
+        options.tls.key_file = login->key_file;
+    options.max_queued = OWN_QUEUED;
+    options.sink = o->sink.number;
+    return options;
+}
+
+static uint64_t print_text(const struct app *a, uint64_t print, const char *text)
+{
+    return print * 31 + (text != NULL ? hash_bytes(&a->own_seed, bytes_str(text)) : 0);
+}
+
+/* Renewed files have other times. */
+static uint64_t print_file(const struct app *a, uint64_t print, const char *path)
+{
+    struct stat st = {0};
+    print = print_text(a, print, path);
+    if (path == NULL || stat(path, &st) != 0)
+        return print;
+    print = print * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000007;
+    return (print * 31 + (uint64_t)st.st_mtim.tv_nsec) * 31 + (uint64_t)st.st_size;
+}
+
+/* The part of the login that is the client's own. */
+static uint64_t print_login(const struct app *a, const struct login *l)
+{
+    uint64_t print = print_text(a, 1, l->username);
+    print = print_text(a, print, l->password);
+    print = print_file(a, print, l->cert_file);
+    return print_file(a, print, l->key_file);
+}
+
+static bool connect_own(struct app *a, struct own_sink *o, const struct own_command *command)
+{
     const struct bytes id = body_bytes(o->client_id);
     const struct own_policy policy = policy_of(a, o->sink.broker, id);
     struct mqtt_host *host = host_of(a, o->sink.broker);
     struct login login = {0};
     const char *missing = login_fill(a, &policy, id, &login);
-    struct mqtt_options options = app_mqtt_options(a, b);
-    options.client_id = login.client_id;
-    options.username = login.username;
-    options.password = policy.password_file != NULL ? login.password : b->password;
-    if (login.cert_file != NULL)
-        options.tls.cert_file = login.cert_file;
-    if (login.key_file != NULL)
-        options.tls.key_file = login.key_file;
-    options.max_queued = OWN_QUEUED;
-    options.sink = o->sink.number;
+    struct mqtt_options options = own_options(a, o, &login);
+    o->login_print = print_login(a, &login);
     options.session = command->clean ? MQTT_SESSION_CLEAN : MQTT_SESSION_KEPT;
     options.will = (struct mqtt_will){.topic = command->will.topic,
                                       .body = command->will.body,
@@ -350,6 +392,45 @@ void app_own_over(void *owner, struct sink *sink)
         store_sink_gone(a->pump.store, sink->number);
     }
     let_go(a, container_of(sink, struct own_sink, sink));
+}
+
+/* ---- another configuration ---------------------------------------------------------------------- */
+
+static void reload_connection(struct app *a, struct own_sink *o,
+                              const struct config_changes *changes)
+{
+    const struct bytes id = body_bytes(o->client_id);
+    const struct own_policy policy = policy_of(a, o->sink.broker, id);
+    const uint32_t bit = UINT32_C(1) << o->sink.broker;
+    struct login login = {0};
+    const char *missing = login_fill(a, &policy, id, &login);
+    const uint64_t print = print_login(a, &login);
+    const bool other = print != o->login_print;
+    const bool renews = other || (changes->renewals & bit) != 0;
+    const struct mqtt_options options = own_options(a, o, &login);
+    if (missing != NULL)
+        say_unusable(a, id, missing);
+    else if ((renews || (changes->brokers & bit) != 0) &&
+             mqtt_change(o->sink.mqtt, &options, renews) == 0)
+        o->login_print = print;
+    login_free(&login);
+}
+
+void app_own_reload(struct app *a, const struct config_changes *changes)
+{
+    list_foreach (at, &a->pump.sinks) {
+        struct sink *s = container_of(at, struct sink, all);
+        if (s->own == NULL)
+            continue;
+        own_log(s->own)->level = a->config->gateway.log_level;
+        if (s->spool != NULL && (changes->spools >> s->broker & 1) != 0) {
+            struct spool_config spool = app_spool_config(a, s->broker);
+            spool.max_memory_bytes = OWN_MEMORY;
+            pump_limit_spool(&a->pump, s, &spool);
+        }
+        if (s->mqtt != NULL)
+            reload_connection(a, container_of(s, struct own_sink, sink), changes);
+    }
 }
 
 void app_own_free(struct app *a)

@@ -12,10 +12,12 @@
 
 #include "app.h"
 #include "broker_watch.h"
+#include "config_change.h"
 #include "disk_watch.h"
 #include "logsink.h"
 #include "notify.h"
 #include "pump.h"
+#include "tls_print.h"
 
 enum { APP_SIGNALS = 4 };
 
@@ -31,11 +33,27 @@ struct stopping {
 struct app_broker {
     struct sink sink;
     struct broker_watch watch;
-    bool answered; /* or is known not to */
+    struct tls_print tls; /* of the files that its connections are made with */
+    bool answered;        /* or is known not to */
+};
+
+/* SIGHUP: the files are read by a thread of libuv's pool, which has this while it is `busy`. */
+struct reloading {
+    uv_work_t work;
+    struct config *wanted;
+    struct tls_print tls[ROUTER_BROKERS_MAX]; /* of its brokers */
+    char *said;                               /* what is wrong with it */
+    size_t said_len;
+    int code; /* of config_load_again() */
+    bool busy;
+    bool again; /* when that is done */
 };
 
 struct app {
-    const struct config *config;
+    struct config *config; /* in effect */
+    struct config *first;  /* as the process was started; the caller's */
+    const struct config_overrides *overrides;
+    struct reloading reload;
     uv_loop_t loop;
     uv_timer_t timer;
     uv_async_t wake;
@@ -96,8 +114,14 @@ void app_say_status(struct app *a);
 void app_foreign_wake(void *arg);
 /* What every connection to that broker has in common; strings are borrowed. */
 struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b);
+/* The same of the shared session at broker number `broker`. */
+struct mqtt_options app_shared_options(const struct app *a, size_t broker);
+void app_warn_insecure(struct app *a, const struct config_broker *b);
+
 /* ---- app_spool.c ------------------------------------------------------------------------------- */
 
+/* What a spool for that broker goes by, but for its seed. */
+struct spool_config app_spool_config(const struct app *a, unsigned broker);
 /* Do messages for that broker go through spools? */
 bool app_wants_spool(const struct app *a, unsigned broker);
 /* NULL when out of memory. `memory`: octets of messages that it keeps in memory, 0: the default. */
@@ -117,5 +141,15 @@ bool app_own_command(void *owner, struct sink *sink, const struct own_command *c
 void app_own_over(void *owner, struct sink *sink);
 /* All of them, when their connections have ended. */
 void app_own_free(struct app *a);
+/* The configuration in effect has changed: at the brokers of `changed` for all, at others for those whose
+ * own login has. Connections of `renewed` are made anew. */
+void app_own_reload(struct app *a, const struct config_changes *changes);
+
+/* ---- app_reload.c ------------------------------------------------------------------------------ */
+
+/* SIGHUP. What comes of it is in the log. */
+void app_reload(struct app *a);
+/* Whatever is left of it, at the end. */
+void app_reload_free(struct app *a);
 
 #endif

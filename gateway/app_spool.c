@@ -13,12 +13,10 @@ bool app_wants_spool(const struct app *a, unsigned broker)
     return a->pump.store != NULL || pace_is_limited(&pace);
 }
 
-struct spool *app_new_spool(const struct app *a, unsigned broker, const struct hash_seed *seed,
-                            size_t memory)
+struct spool_config app_spool_config(const struct app *a, unsigned broker)
 {
     const struct config_store *s = &a->config->store;
     struct spool_config config = spool_defaults();
-    config.hash_seed = *seed;
     config.log_level = a->config->gateway.log_level;
     config.max_messages = s->spool_messages;
     config.max_bytes = s->spool_bytes;
@@ -29,6 +27,14 @@ struct spool *app_new_spool(const struct app *a, unsigned broker, const struct h
     config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);
     config.pace = config_pace(&a->config->brokers[broker]);
     config.pace.seed = a->own_seed.k1 + broker; /* of all sessions there: they keep one time */
+    return config;
+}
+
+struct spool *app_new_spool(const struct app *a, unsigned broker, const struct hash_seed *seed,
+                            size_t memory)
+{
+    struct spool_config config = app_spool_config(a, broker);
+    config.hash_seed = *seed;
     if (memory > 0)
         config.max_memory_bytes = memory;
     return spool_new(&config, a->pump.now_ms);

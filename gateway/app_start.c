@@ -105,17 +105,6 @@ static int restore(struct app *a)
     return 0;
 }
 
-/* Is there anything that a router is needed for? */
-static bool is_routed(const struct config *config)
-{
-    bool prefixed = config->gateway.prefix != NULL;
-    for (size_t i = 0; i < config->n_links; i++)
-        prefixed |= config->links[i].prefix != NULL;
-    for (size_t i = 0; i < config->n_clients; i++)
-        prefixed |= config->clients[i].prefix != NULL;
-    return prefixed || config->n_routes > 0 || config->n_brokers > 1;
-}
-
 static size_t take_prefixes(struct app *a)
 {
     size_t n = 0;
@@ -131,7 +120,7 @@ static size_t take_prefixes(struct app *a)
 static int start_router(struct app *a, const struct hash_seed *seed)
 {
     const struct config *config = a->config;
-    if (!is_routed(config))
+    if (!config_is_routed(config))
         return 0;
     a->routes = calloc(config->n_routes + 1, sizeof *a->routes);
     a->prefixes = calloc(config->n_clients + 1, sizeof *a->prefixes);
@@ -311,7 +300,7 @@ static int start_capture(struct app *a)
     return 0;
 }
 
-static void warn_insecure(struct app *a, const struct config_broker *b)
+void app_warn_insecure(struct app *a, const struct config_broker *b)
 {
     if (b->insecure != SN_YES || !log_begin(&a->log, LOG_WARN, "broker.insecure"))
         return;
@@ -343,21 +332,29 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
     return options;
 }
 
-static int start_broker(struct app *a, size_t i)
+struct mqtt_options app_shared_options(const struct app *a, size_t broker)
 {
-    const struct config_broker *b = &a->config->brokers[i];
-    struct app_broker *broker = &a->brokers[i];
+    const struct config_broker *b = &a->config->brokers[broker];
     struct mqtt_options options = app_mqtt_options(a, b);
     options.client_id = b->client_id;
     options.username = b->username;
     options.password = b->password;
-    options.sink = broker->sink.number;
+    options.sink = a->brokers[broker].sink.number;
+    return options;
+}
+
+static int start_broker(struct app *a, size_t i)
+{
+    const struct config_broker *b = &a->config->brokers[i];
+    struct app_broker *broker = &a->brokers[i];
+    struct mqtt_options options = app_shared_options(a, i);
+    broker->tls = tls_print(&options.tls);
     if (system_random(&options.seed, sizeof options.seed) != 0)
         return refuse(a, EXIT_SYSTEM, "start", "the system gives no random numbers");
     broker->sink.mqtt = mqtt_start(&options, NULL, app_foreign_wake, &a->wake);
     if (broker->sink.mqtt == NULL)
         return refuse(a, EXIT_SYSTEM, "[broker]", "out of memory or threads");
-    warn_insecure(a, b);
+    app_warn_insecure(a, b);
     broker_watch_init(&broker->watch, a->pump.now_ms, a->pump.wall_ms, &a->log, b->address,
                       a->config->n_brokers > 1 ? config_broker_name(b) : NULL);
     return 0;
@@ -518,6 +515,7 @@ static void finish(struct app *a)
     free(a->links);
     free(a->link_names);
     free(a->kernel_drops);
+    app_reload_free(a);
 }
 
 /* ---- outside --------------------------------------------------------------------------------- */
@@ -549,7 +547,7 @@ static bool has_own(const struct config *config)
     return own;
 }
 
-int app_run(const struct config *config)
+int app_run(struct config *config, const struct config_overrides *overrides)
 {
     struct app *a = calloc(1, sizeof *a);
     if (a == NULL)
@@ -559,6 +557,8 @@ int app_run(const struct config *config)
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its writer, not the end */
     signal(SIGUSR1, SIG_IGN); /* until it is handled: asking too early must not be deadly */
     a->config = config;
+    a->first = config;
+    a->overrides = overrides;
     a->armed_ms = TIME_NEVER;
     a->ready_ms = TIME_NEVER;
     a->watchdog_ms = TIME_NEVER;

@@ -27,7 +27,7 @@ bool broker_watch_event(struct broker_watch *w, int64_t now_ms, int64_t wall_ms,
 {
     const bool up = event->type == UP_CONNECTED;
     const bool changed = up != w->connected;
-    if (changed && !up)
+    if (changed && !up && !event->renews)
         w->brief = now_ms - w->since_ms < BRIEF_MS ? w->brief + 1 : 0;
     const char *name = up ? "broker.connected" : changed ? "broker.lost" : "broker.attempt_failed";
     if (log_begin(w->log, up ? LOG_NOTICE : LOG_WARN, name)) {

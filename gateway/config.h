@@ -221,7 +221,21 @@ const char *config_broker_name(const struct config_broker *broker);
  * Touches nothing: opens files for reading only. */
 int config_load(const char *path, FILE *errors, struct config **out);
 
+/* The same for a process that goes on: nothing that it could wait for is opened. */
+int config_load_again(const char *path, FILE *errors, struct config **out);
+
 void config_free(struct config *c);
+
+/* What the command line says, whatever the file does. */
+struct config_overrides {
+    bool debug;
+    bool has_format;
+    bool json;        /* if has_format */
+    const char *pcap; /* NULL: as the file says */
+};
+
+/* 0 or -ENOMEM. */
+int config_override(struct config *c, const struct config_overrides *o);
 
 /* Writes the effective configuration in the file's own dialect, secrets as ***. */
 void config_print(const struct config *c, FILE *out);

@@ -247,13 +247,13 @@ static int finish(struct config_builder *b, FILE *errors, struct config **out)
     return 0;
 }
 
-int config_load(const char *path, FILE *errors, struct config **out)
+static int load(const char *path, bool regular, FILE *errors, struct config **out)
 {
     struct config_builder *b = builder_new(path, true);
     if (b == NULL)
         return -ENOMEM;
     int rc = 0;
-    if (load_file(b, path, false) != 0) {
+    if (load_file(b, path, regular) != 0) {
         config_report_write(&b->report, errors);
         rc = b->report.out_of_memory ? -ENOMEM : EXIT_NO_INPUT;
     } else {
@@ -262,6 +262,29 @@ int config_load(const char *path, FILE *errors, struct config **out)
     }
     builder_free(b);
     return rc;
+}
+
+int config_load(const char *path, FILE *errors, struct config **out)
+{
+    return load(path, false, errors, out);
+}
+
+int config_load_again(const char *path, FILE *errors, struct config **out)
+{
+    return load(path, true, errors, out);
+}
+
+int config_override(struct config *c, const struct config_overrides *o)
+{
+    if (o->debug && c->gateway.log_level < LOG_DEBUG)
+        c->gateway.log_level = LOG_DEBUG;
+    if (o->has_format)
+        c->gateway.log_json = o->json;
+    if (o->pcap == NULL)
+        return 0;
+    free(c->gateway.pcap);
+    c->gateway.pcap = strdup(o->pcap);
+    return c->gateway.pcap != NULL ? 0 : -ENOMEM;
 }
 
 int config_parse(const char *name, struct bytes text, FILE *errors, struct config **out)

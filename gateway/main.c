@@ -38,7 +38,7 @@ static const char usage[] =
     "  -h, --help            print this, exit\n"
     "\n"
     "Signals: TERM, INT finish what is under way and exit (a second one exits at once);\n"
-    "         USR1 writes all counters to the log.\n"
+    "         HUP reads the configuration again; USR1 writes all counters to the log.\n"
     "Exit codes: 0 done, 64 usage, 66 a file not readable, 69 address not available,\n"
     "            71 system error, 73 state_dir not usable, 77 permission, 78 configuration.\n"
     "See sennetd(8) and gateway.conf(5).\n";
@@ -48,10 +48,7 @@ enum action { RUN, CHECK, PRINT, EXAMINE, EXPORT, IMPORT };
 struct arguments {
     const char *file;
     enum action action;
-    bool debug;
-    bool has_format;
-    bool json;
-    const char *pcap;
+    struct config_overrides overrides;
     const char *state; /* file of EXPORT, IMPORT */
 };
 
@@ -90,9 +87,9 @@ static int misused(void)
 
 static bool set_format(struct arguments *a, const char *word)
 {
-    a->has_format = true;
-    a->json = strcmp(word, "json") == 0;
-    if (a->json || strcmp(word, "text") == 0)
+    a->overrides.has_format = true;
+    a->overrides.json = strcmp(word, "json") == 0;
+    if (a->overrides.json || strcmp(word, "text") == 0)
         return true;
     fprintf(stderr, "sennetd: --log-format is 'text' or 'json', not '%s'\n", word);
     return false;
@@ -116,7 +113,7 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->action = CHECK;
             break;
         case 'd':
-            a->debug = true;
+            a->overrides.debug = true;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -134,7 +131,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         case OPT_LIST:
             return list_links("", stdout);
         case OPT_PCAP:
-            a->pcap = optarg;
+            a->overrides.pcap = optarg;
             break;
         case OPT_EXPORT:
         case OPT_IMPORT:
@@ -186,17 +183,9 @@ static int act(const struct arguments *a, struct config *config)
     case RUN:
         break;
     }
-    if (a->debug && config->gateway.log_level < LOG_DEBUG)
-        config->gateway.log_level = LOG_DEBUG;
-    if (a->has_format)
-        config->gateway.log_json = a->json;
-    if (a->pcap != NULL) {
-        free(config->gateway.pcap);
-        config->gateway.pcap = strdup(a->pcap);
-        if (config->gateway.pcap == NULL)
-            return EXIT_SYSTEM;
-    }
-    return app_run(config);
+    if (config_override(config, &a->overrides) != 0)
+        return EXIT_SYSTEM;
+    return app_run(config, &a->overrides);
 }
 
 int main(int argc, char **argv)

@@ -123,26 +123,34 @@ static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
     memcpy(texts, all, sizeof all);
 }
 
-static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
+bool mqtt_options_copy(struct mqtt_options *out, const struct mqtt_options *from)
 {
-    struct mqtt_options o = *options;
-    fill_in(&o);
+    *out = *from;
+    fill_in(out);
     const char **texts[TEXTS];
-    texts_of(&o, texts);
-    bool ok = o.address != NULL && o.client_id != NULL;
+    texts_of(out, texts);
+    bool ok = out->address != NULL && out->client_id != NULL;
     for (size_t i = 0; i < TEXTS; i++) {
         if (!ok)
             *texts[i] = NULL;
         else
             ok = copy_text(texts[i]);
     }
-    body_ref(o.will.body);
-    m->options = o;
+    body_ref(out->will.body);
+    return ok;
+}
+
+static bool copy_options(struct mqtt *m, const struct mqtt_options *options)
+{
+    const struct bytes will = options->will.topic;
+    const bool ok = mqtt_options_copy(&m->options, options);
     m->limits = limits_of(m);
-    m->will_topic =
-        o.will.topic.len > 0 ? strndup((const char *)o.will.topic.data, o.will.topic.len) : NULL;
-    return ok && (m->will_topic != NULL || o.will.topic.len == 0) &&
-           dial_init(&m->dial, o.address, o.proxy) == 0;
+    m->user = options->user;
+    m->max_queued = m->options.max_queued;
+    m->max_queued_bytes = m->options.max_queued_bytes;
+    m->will_topic = will.len > 0 ? strndup((const char *)will.data, will.len) : NULL;
+    return ok && (m->will_topic != NULL || will.len == 0) &&
+           dial_init(&m->dial, m->options.address, m->options.proxy) == 0;
 }
 
 static void init_lists(struct mqtt *m)
@@ -201,6 +209,15 @@ static void free_text(const char *text)
     free((void *)(uintptr_t)text); /* ours, constant only to the rest of the file */
 }
 
+void mqtt_options_free(struct mqtt_options *o)
+{
+    body_unref(o->will.body);
+    const char **texts[TEXTS];
+    texts_of(o, texts);
+    for (size_t i = 0; i < TEXTS; i++)
+        free_text(*texts[i]);
+}
+
 void mqtt_free(struct mqtt *m)
 {
     item_free(m->borrowed);
@@ -215,12 +232,9 @@ void mqtt_free(struct mqtt *m)
     items_free(&m->inbox);
     items_free(&m->early);
     keep_deinit(m);
-    body_unref(m->options.will.body);
+    mqtt_next_free(m->next);
     free_text(m->will_topic);
-    const char **texts[TEXTS];
-    texts_of(&m->options, texts);
-    for (size_t i = 0; i < TEXTS; i++)
-        free_text(*texts[i]);
+    mqtt_options_free(&m->options);
     dial_deinit(&m->dial);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -256,7 +270,7 @@ void mqtt_connect(struct mqtt *m)
 
 void *mqtt_user(const struct mqtt *m)
 {
-    return m->options.user;
+    return m->user;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -297,8 +311,8 @@ static bool has_room(const struct mqtt *m, const struct up_request *r, size_t co
 {
     const size_t bytes = atomic_load_explicit(&m->queued_bytes, memory_order_relaxed);
     return r->spooled != 0 ||
-           (atomic_load_explicit(&m->queued, memory_order_relaxed) < m->options.max_queued &&
-            bytes <= m->options.max_queued_bytes && cost <= m->options.max_queued_bytes - bytes);
+           (atomic_load_explicit(&m->queued, memory_order_relaxed) < m->max_queued &&
+            bytes <= m->max_queued_bytes && cost <= m->max_queued_bytes - bytes);
 }
 
 /* UP_OK: there is room, and it is charged. */
@@ -397,14 +411,6 @@ void mqtt_flush(struct mqtt *m)
     list_unlink(&m->dirty);
     if (mqtt_hand_in(m))
         host_kick(m);
-}
-
-void mqtt_renew(struct mqtt *m)
-{
-    pthread_mutex_lock(&m->lock);
-    if (dial_target(&m->dial)->tls)
-        mqtt_cut(m, "certificates are read anew");
-    pthread_mutex_unlock(&m->lock);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

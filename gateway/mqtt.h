@@ -163,9 +163,13 @@ void mqtt_flush(struct mqtt *m);
  * Drain it fully: wake-ups coalesce. UP_DISCONNECTED comes before the answers to what was open. */
 bool mqtt_next_event(struct mqtt *m, struct up_event *out);
 
-/* Loop thread. With TLS: ends the connection, so that the next one, which follows soon, is made with
- * the certificates there are now. */
-void mqtt_renew(struct mqtt *m);
+/* Loop thread. From now on the connection goes by these options: addresses, login, TLS, keep alive,
+ * bounds and times. Its name, session, will, store and version stay. With `renew` a connection that there
+ * is is ended, with DISCONNECT, as soon as nothing is under way and at the latest after some seconds, and
+ * made anew at once, in the same session (if the broker is at the same address); an attempt that is waited for
+ * begins at once, too. Without, they hold with the next one. Bounds of the queue hold now. 0, or -ENOMEM:
+ * nothing has changed. */
+int mqtt_change(struct mqtt *m, const struct mqtt_options *options, bool renew);
 
 /* Loop thread. Stops: waits up to `drain_ms` for what was submitted, disconnects, joins the worker
  * and frees. Events not yet taken are lost. Blocks for at most drain_ms + 2 s: when Paho does not

@@ -131,9 +131,11 @@ static void tell_connected(struct mqtt *m, struct item *it, bool session_present
         return;
     }
     const bool known = m->resumable || m->options.session == MQTT_SESSION_KEPT;
+    const char *const address = dial_target(&m->dial)->uri;
+    memcpy(it->text, address, strlen(address));
     it->event = (struct up_event){.type = UP_CONNECTED,
                                   .session_present = known && session_present,
-                                  .address = dial_target(&m->dial)->uri,
+                                  .address = it->text,
                                   .version = (uint8_t)m->dial.version};
     m->resumable = m->options.session == MQTT_SESSION_OURS;
     atomic_fetch_add(&m->connects, 1);
@@ -153,9 +155,8 @@ void on_connected(void *context, MQTTAsync_successData *data)
 
 void mqtt_connected(struct mqtt *m, bool session_present)
 {
-    struct item *it = item_new(m, 0);
-
     pthread_mutex_lock(&m->lock);
+    struct item *it = item_new(m, strlen(dial_target(&m->dial)->uri));
     const bool purging = m->purging;
     pthread_mutex_unlock(&m->lock);
     if (!purging && !session_present)

@@ -102,19 +102,43 @@ int dial_init(struct dial *d, const char *addresses, const char *proxy)
     return rc;
 }
 
-void dial_deinit(struct dial *d)
+static void free_addresses(struct dial *d)
 {
-    paho_ticket_drop(d->ticket);
     for (size_t i = 0; i < d->n_targets; i++) {
         free(d->targets[i].uri);
         free(d->targets[i].host);
         free(d->targets[i].path);
     }
     free(d->targets);
-    paho_tunnel_drop(d->tunnel);
     free(d->proxy.server);
     free(d->proxy.host);
+}
+
+void dial_deinit(struct dial *d)
+{
+    paho_ticket_drop(d->ticket);
+    free_addresses(d);
+    paho_tunnel_drop(d->tunnel);
     *d = (struct dial){.ticket = ""};
+}
+
+void dial_replace(struct dial *d, struct dial *from)
+{
+    const char *const home =
+        d->has_session && d->session_at < d->n_targets ? d->targets[d->session_at].uri : "";
+    size_t at = 0;
+    while (at < from->n_targets && strcmp(from->targets[at].uri, home) != 0)
+        at++;
+    struct dial old = {.targets = d->targets, .n_targets = d->n_targets, .proxy = d->proxy};
+    d->targets = from->targets;
+    d->n_targets = from->n_targets;
+    d->proxy = from->proxy;
+    d->at = 0;
+    d->session_at = at; /* n_targets: at none of these */
+    d->closed = 0;
+    d->refused = 0;
+    free_addresses(&old);
+    *from = (struct dial){.ticket = ""};
 }
 
 const struct target *dial_target(const struct dial *d)

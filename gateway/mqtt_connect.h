@@ -66,6 +66,9 @@ struct dial {
  * NULL. 0 or -ENOMEM. */
 int dial_init(struct dial *d, const char *addresses, const char *proxy);
 void dial_deinit(struct dial *d);
+/* Takes over the addresses, and the proxy, of another one that was only initialised. What is known of the
+ * session stays, if its broker is among them. Under the lock. */
+void dial_replace(struct dial *d, struct dial *from);
 
 /* Any thread. */
 const struct target *dial_target(const struct dial *d);

@@ -138,13 +138,24 @@ struct worker {
     int64_t asked_ms;      /* when it was first asked what it has not answered yet; 0: nothing */
     int64_t busy_until_ms; /* the broker has asked for a pause */
     bool purge;            /* once the host name is looked up */
-    bool returns;          /* this connection is being ended in favour of the first address */
+    bool returns;        /* this connection is being ended in favour of the first address, or ... */
+    bool renews;         /* ... of one with other options: nothing more is handed over */
+    int64_t renew_by_ms; /* even if something is under way */
+};
+
+/* What the connection goes by from its next attempt on (mqtt_change.c). */
+struct next {
+    struct mqtt_options options; /* with strings of our own */
+    struct dial dial;            /* of their addresses */
 };
 
 struct mqtt {
-    /* Constant after mqtt_start(). */
+    /* Changed by the worker alone, under `lock`, while there is no connection and no attempt. */
     struct mqtt_options options; /* with strings of our own */
-    const char *will_topic;      /* terminated, or NULL */
+
+    /* Constant after mqtt_start(). */
+    const char *will_topic; /* terminated, or NULL */
+    void *user;
     struct mqtt_host *host;
     bool is_alone; /* the host is its own */
     struct keep keep;
@@ -154,6 +165,7 @@ struct mqtt {
     struct primary primary; /* the worker's */
 
     /* Loop thread. */
+    size_t max_queued, max_queued_bytes;
     struct list staged[LANES]; /* submitted since the last flush */
     struct list refused;       /* the same, answered already */
     struct list taken;         /* events out of the inbox */
@@ -206,6 +218,8 @@ struct mqtt {
     bool resumable;        /* the broker's session is one of this process */
     int socket;            /* Paho's, to look at and to shut down; -1 = none */
     bool wanted;           /* mqtt_connect() */
+    struct next *next;     /* mqtt_change(), or NULL */
+    bool renew;            /* the same: there is to be another connection */
     bool stopping;
     bool aborting;
     bool unwatched; /* ended by mqtt_close() */
@@ -303,6 +317,19 @@ bool mqtt_hand_in(struct mqtt *m);
 
 /* Loop thread: the connection shall end, with at most `drain_ms` for what was submitted. */
 void mqtt_begin_stop(struct mqtt *m, int64_t drain_ms, bool abort);
+
+/* Copies with strings of its own; false: out of memory, and what there is must be freed. */
+bool mqtt_options_copy(struct mqtt_options *out, const struct mqtt_options *from);
+void mqtt_options_free(struct mqtt_options *o);
+
+/* ---- mqtt_change.c --------------------------------------------------------------------------- */
+
+/* NULL is ignored. */
+void mqtt_next_free(struct next *n);
+/* Worker, in each step, when it is known what has become of the connection. */
+void change_step(struct worker *w, int64_t now_ms);
+/* Worker, while ONLINE: ends the connection for the sake of another, when it is time. */
+void change_look(struct worker *w, int64_t now_ms);
 
 /* ---- mqtt_primary.c -------------------------------------------------------------------------- */
 

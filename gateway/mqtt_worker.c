@@ -39,15 +39,17 @@ enum {
 
 static struct item *disconnected_item(struct mqtt *m, const char *why, uint8_t refusal)
 {
-    const size_t len = strlen(why);
-    struct item *const it = item_new(m, len);
+    const size_t len = strlen(why) + 1;
+    const char *const address = dial_target(&m->dial)->uri;
+    struct item *const it = item_new(m, len + strlen(address));
     if (it == NULL)
         return NULL;
     memcpy(it->text, why, len);
+    memcpy(it->text + len, address, strlen(address));
     it->event = (struct up_event){
         .type = UP_DISCONNECTED,
         .why = it->text,
-        .address = dial_target(&m->dial)->uri,
+        .address = it->text + len,
         .refused = refusal != 0,
         .code = refusal,
     };
@@ -97,13 +99,14 @@ static void orphan(struct mqtt *m, struct item *it)
 }
 
 /* The connection is gone: the loop hears that, and the answer to everything that is open, at once. */
-static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal)
+static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal, bool renews)
 {
     struct item *const news = disconnected_item(m, why, refusal);
 
     pthread_mutex_lock(&m->lock);
     if (news != NULL) {
         news->event.taken_over = m->taken_over;
+        news->event.renews = renews;
         inbox_push(m, news);
     }
     m->taken_over = false;
@@ -125,17 +128,19 @@ static void failed(struct worker *w, const char *why, uint8_t refusal)
     const int64_t now_ms = mqtt_now_ms();
     const bool was_online = w->phase == ONLINE;
 
-    answer_everything(m, why, refusal);
+    answer_everything(m, why, refusal, was_online && w->renews);
     primary_end(m);
     if (w->purged)
         keep_spare(m);
     /* A pause comes after the last address, and after a connection that was lost. */
     if (was_online)
         dial_first(m);
-    const bool at_once = (was_online && w->returns) || (!was_online && dial_next(m));
+    const bool returns = w->returns || w->renews;
+    const bool at_once = was_online ? returns : dial_next(m);
     const int64_t wait_ms = at_once ? 0 : backoff_failed(&w->backoff, now_ms);
     const bool again = m->options.reconnect || at_once;
     w->returns = false;
+    w->renews = false;
     w->phase = again ? WAITING : IDLE;
     w->due_ms = again ? time_add(now_ms, wait_ms) : TIME_NEVER;
 }
@@ -371,8 +376,11 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
         after_purge(w);
     } else if (notes.failed && w->phase != QUEUED && dial_other_version(connection_of(w))) {
         start_connecting(w, has_to_purge(connection_of(w)));
-    } else if (w->returns && (notes.closed || notes.lost)) {
-        failed(w, "the first address answers again", 0);
+    } else if ((w->returns || w->renews) && (notes.closed || notes.lost)) {
+        failed(w,
+               w->renews ? "the configuration or a certificate has changed"
+                         : "the first address answers again",
+               0);
     } else if (notes.lost || notes.failed) {
         failed(w, why, refusal);
     }
@@ -419,6 +427,7 @@ static void handle_due(struct worker *w, int64_t now_ms)
             w->returns = close_connection(w) == MQTTASYNC_SUCCESS;
         w->due_ms =
             time_min(w->due_ms, m->primary.next_ms > now_ms ? m->primary.next_ms : w->due_ms);
+        change_look(w, now_ms);
         break;
     case LOOKING_UP: /* the thread that looks goes on */
         dial_forget_lookup(m);
@@ -495,7 +504,7 @@ static void settle_down(struct worker *w, int64_t now_ms)
 {
     if (now_ms >= w->busy_until_ms)
         w->busy_until_ms = 0;
-    if (w->phase == ONLINE)
+    if (w->phase == ONLINE && !w->renews)
         mqtt_hand_over(connection_of(w));
     if (w->busy_until_ms != 0)
         w->due_ms = time_min(w->due_ms, w->busy_until_ms);
@@ -522,6 +531,7 @@ void mqtt_step(struct mqtt *m, int64_t now_ms)
         begin(w, now_ms);
     const struct notes notes = take_notes(m, why, &refusal);
     handle_notes(w, notes, why, refusal);
+    change_step(w, now_ms);
     handle_due(w, now_ms);
     settle_down(w, now_ms);
 }
@@ -530,6 +540,7 @@ void mqtt_step_in(struct mqtt *m, int64_t now_ms)
 {
     struct worker *const w = &m->worker;
 
+    change_step(w, now_ms);
     start_connecting(w, has_to_purge(m));
     settle_down(w, now_ms);
 }

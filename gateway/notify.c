@@ -75,6 +75,13 @@ void notify_ready(const struct notify *n)
     tell(n, "READY=1");
 }
 
+void notify_reloading(const struct notify *n, uint64_t now_us)
+{
+    char message[64];
+    snprintf(message, sizeof message, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_us);
+    tell(n, message);
+}
+
 void notify_status(const struct notify *n, const char *text)
 {
     char message[256];

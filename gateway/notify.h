@@ -31,6 +31,8 @@ int notify_open(struct notify *n, const struct notify_environment *env, pid_t se
 void notify_close(struct notify *n);
 
 void notify_ready(const struct notify *n);
+/* The configuration is being read again; notify_ready() follows. By the monotonic clock. */
+void notify_reloading(const struct notify *n, uint64_t now_us);
 void notify_status(const struct notify *n, const char *text);
 void notify_watchdog(const struct notify *n);
 

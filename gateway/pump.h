@@ -114,6 +114,8 @@ void pump_init(struct pump *p);
 /* 0 or -ENOMEM. */
 int pump_add(struct pump *p, struct sink *s);
 void pump_remove(struct pump *p, struct sink *s);
+/* Other limits for what waits in its spool, and leaves it. */
+void pump_limit_spool(struct pump *p, struct sink *s, const struct spool_config *config);
 /* The client of an own session has another key now. */
 void pump_rekey(struct pump *p, struct sink *s, uint64_t client);
 void pump_deinit(struct pump *p);

@@ -105,6 +105,14 @@ void pump_remove(struct pump *p, struct sink *s)
         p->fetching = NULL;
 }
 
+void pump_limit_spool(struct pump *p, struct sink *s, const struct spool_config *config)
+{
+    pump_touch(p, s);
+    spool_configure(s->spool, p->now_ms, config);
+    if (p->minute >= 0)
+        spool_wall(s->spool, p->now_ms, (unsigned)p->minute);
+}
+
 void pump_rekey(struct pump *p, struct sink *s, uint64_t client)
 {
     if (s->client == client)

@@ -191,12 +191,12 @@ static void on_refused(struct own *o, const struct up_event *event)
 /* Another gateway that speaks for the client and this one would end each other's connections for
  * ever: so would a broker that is in trouble, but then others are lost, too. Both count; the client is
  * with the one that it came to last, so that one has more patience. */
-static void on_lost(struct own *o)
+static void on_lost(struct own *o, bool renews)
 {
     const bool lasted = o->now_ms - o->connack_ms > OWN_TAKEN_OVER_MS;
     o->link = LINK_WAITING;
     deadline_disarm(&o->deadlines, &o->timers[DL_RENEW]);
-    if (o->now_ms < o->trouble_ms)
+    if (o->now_ms < o->trouble_ms || renews)
         return;
     o->settled = o->settled || lasted;
     o->strikes = lasted ? 0 : (uint8_t)(o->strikes + 1);
@@ -216,7 +216,7 @@ void own_disconnected(struct own *o, const struct up_event *event)
     else if (event->refused)
         on_refused(o, event);
     else if (o->link == LINK_ON)
-        on_lost(o);
+        on_lost(o, event->renews);
 }
 
 void own_decide_due(struct own *o)

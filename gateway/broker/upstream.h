@@ -81,6 +81,7 @@ struct up_event {
     bool refused;        /* the same: the broker has answered, and its answer was no, ... */
     uint8_t code;        /* ... with this CONNACK return code (MQTT 5: reason code) */
     bool taken_over;     /* DISCONNECTED: another client has come with our client id */
+    bool renews;         /* the same: ended by us, for another one that begins at once */
     const char *address; /* CONNECTED, DISCONNECTED: of which of the broker's addresses; or NULL */
     uint8_t version;     /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
 };

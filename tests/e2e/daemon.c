@@ -138,6 +138,13 @@ void daemon_start_patient(struct daemon *d, uint16_t broker_port, unsigned retry
     strcpy(d->directory, "/tmp/sennet-e2e-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(d->directory));
     d->port = free_udp_port();
+    daemon_configure(d, broker_port, retry_count, more);
+    daemon_again(d);
+}
+
+void daemon_configure(struct daemon *d, uint16_t broker_port, unsigned retry_count,
+                      const char *more)
+{
     char path[128];
     snprintf(path, sizeof path, "%s/gateway.conf", d->directory);
     FILE *f = fopen(path, "w");
@@ -148,9 +155,9 @@ void daemon_start_patient(struct daemon *d, uint16_t broker_port, unsigned retry
             "retry_count = %u\nlog_level = debug\n"
             "[broker]\naddress = mqtt://127.0.0.1:%u\nkeepalive = 5\nreconnect_max = 1s\n%s"
             "[link test]\ndriver = udp\nlisten = 127.0.0.1:%u\n%s",
-            d->directory, retry_count, broker_port, d->is_pinned ? pinned_line() : "", d->port, more);
+            d->directory, retry_count, broker_port, d->is_pinned ? pinned_line() : "", d->port,
+            more);
     ck_assert_int_eq(fclose(f), 0);
-    daemon_again(d);
 }
 
 void daemon_again(struct daemon *d)
@@ -165,11 +172,16 @@ void daemon_again(struct daemon *d)
     daemon_wait_log(d, "gateway.ready", START_MS);
 }
 
+void daemon_forget_log(struct daemon *d)
+{
+    read_log(d, 0);
+    d->log_len = 0;
+    d->log[0] = '\0';
+}
+
 void daemon_start(struct daemon *d, uint16_t broker_port, const char *more)
 {
-    enum { USUAL_RETRIES = 3 };
-
-    daemon_start_patient(d, broker_port, USUAL_RETRIES, more);
+    daemon_start_patient(d, broker_port, DAEMON_RETRIES, more);
 }
 
 void daemon_crash(struct daemon *d)

@@ -31,6 +31,15 @@ void daemon_start(struct daemon *d, uint16_t broker_port, const char *more);
 void daemon_start_patient(struct daemon *d, uint16_t broker_port, unsigned retry_count,
                           const char *more);
 
+enum { DAEMON_RETRIES = 3 };
+
+/* Writes that configuration anew, for a reload. */
+void daemon_configure(struct daemon *d, uint16_t broker_port, unsigned retry_count,
+                      const char *more);
+
+/* The log begins anew. */
+void daemon_forget_log(struct daemon *d);
+
 /* Starts it once more, with the same configuration and state; the log begins anew. */
 void daemon_again(struct daemon *d);
 

@@ -369,7 +369,7 @@ START_TEST(a_renewed_certificate_is_used_by_the_next_connection)
     PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
     copy_file("client-revoked.key", "renewed.key");
     copy_file("client-revoked.pem", "renewed.pem");
-    mqtt_renew(probe.m);
+    ck_assert_int_eq(mqtt_change(probe.m, &o, true), 0);
     PROBE_UNTIL(&probe, strstr(probe.why, "revoked") != NULL, SOON_MS);
     ck_assert_uint_eq(probe.connected, 1);
     probe_stop(&probe, 100);

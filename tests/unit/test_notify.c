@@ -53,6 +53,8 @@ START_TEST(messages_reach_the_service_manager)
     ck_assert_str_eq(heard(fd), "STATUS=broker connected READY=0");
     notify_watchdog(&n);
     ck_assert_str_eq(heard(fd), "WATCHDOG=1");
+    notify_reloading(&n, 1234567);
+    ck_assert_str_eq(heard(fd), "RELOADING=1\nMONOTONIC_USEC=1234567");
     notify_stopping(&n, 10000);
     ck_assert_str_eq(heard(fd), "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000");
     notify_close(&n);
