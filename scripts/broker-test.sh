@@ -10,6 +10,8 @@
 #   slow      one session refused, others at a broker that accepts and never answers, among NODES
 #   cost      messages per second and processor time: shared and own, plain and TLS, MQTT 3.1.1 and 5
 #   flap      a broker that goes every 3 to 20 s; flap_shared, then flap_own (or one of these alone)
+#   dns       the broker's name can't be looked up any more for 30 s, while nodes publish
+#   window    a broker with a Receive Maximum of 1, 10 and 20, a millisecond away
 #   failover  two addresses of one broker: how long until the second has it
 #   routes    two brokers, of which the second flaps, or is there and never answers
 #   versions  the whole end-to-end suite, all of it with MQTT 5 and all of it with 3.1.1: half an hour
@@ -17,17 +19,19 @@
 #
 # Environment: NODES (1000), SECONDS_OF of flap (300; an hour is 3600) and of foreign, SEED (1),
 # SENNET_BIN (programs that are there already), P99_MS (50), the limit where nodes must be answered fast;
-# for shorter runs TAKEOVER_SECONDS (60), FLAP_RATE (2 messages per second and node), ROUTES_SECONDS (20), ROUTES_RATE (10 messages per second and node),
-# COST_SECONDS (1) of a measurement, COST_REPEAT (1).
+# for shorter runs and other builds TAKEOVER_SECONDS (60), FLAP_RATE (2 messages per second and node),
+# FLAP_WARM (40 s that do not count), FLAP_LEAST and FLAP_MOST (3 and 20 s between two flaps), FLAP_KIB (5120,
+# what it may grow), DNS_SECONDS (30), WINDOW_LEAST (500 messages per second), ROUTES_SECONDS (20), ROUTES_RATE
+# (10 messages per second and node), FAILOVER_SECONDS (31), COST_SECONDS (1) of a measurement, COST_REPEAT (1).
 #
 # shellcheck disable=SC2317 # parts are called by their names
 set -eu
 cd "$(dirname "$0")/.."
 nodes=${NODES:-1000}
-flap_seconds=${SECONDS_OF:-300}
+flap_seconds=${SECONDS_OF:-300} flap_least=${FLAP_LEAST:-3} flap_most=${FLAP_MOST:-20}
 seed=${SEED:-1}
 p99_ms=${P99_MS:-50}
-[ $# -gt 0 ] || set -- nodes takeover slow cost flap routes failover
+[ $# -gt 0 ] || set -- nodes takeover slow cost flap dns window routes failover
 ulimit -n "$(ulimit -Hn)"
 RANDOM=$seed
 
@@ -316,15 +320,15 @@ begin_broker() { run_broker 2>>"$work/mosquitto/log"; }
 flap() {
     local end=$(($(now_ms) + $1 * 1000)) away=no
     while [ "$(now_ms)" -lt "$end" ] || [ "$away" = yes ]; do
-        sleep $((RANDOM % 18 + 3))
+        sleep $((RANDOM % (flap_most - flap_least + 1) + flap_least))
         if [ "$away" = no ]; then away=yes; "$3" "$2"; else away=no; "$4" "$2"; fi
         flaps=$((flaps + 1))
     done
 }
 
-start_cable() { # sets cable_pid and cable_port
+start_cable() { # PORT [MICROSECONDS]: sets cable_pid and cable_port
     rm -f "$work/cable"
-    "$cable" "$1" >"$work/cable" &
+    "$cable" "$@" >"$work/cable" &
     cable_pid=$!
     until_true 10 test -s "$work/cable"
     cable_port=$(cat "$work/cable")
@@ -342,11 +346,12 @@ flap_with() { # shared|own NODES RATE AWAY BACK
     broker_lines="sessions = $1
 reconnect_max = 2s"
     start_gateway '' ''
+    broker_lines=''
     start_nodes "flap-$1" --broker "mqtt://127.0.0.1:$broker_port" --observe-qos 1 --nodes "$2" \
         --rate "$3" --qos 1 --clean no --retry-interval 5 --retry-count 20 \
         --seconds $((flap_seconds + 300)) --drain 120
-    sleep 10
-    flap 40 "$cable_pid" "$4" "$5" # buffers have their size now
+    sleep 5
+    flap "${FLAP_WARM:-40}" "$cable_pid" "$4" "$5" # buffers have their size now
     sleep 5
     kib=$(resident) files=$(files_open) flaps=0
     flap "$flap_seconds" "$cable_pid" "$4" "$5"
@@ -360,7 +365,7 @@ reconnect_max = 2s"
         "$(total up acknowledged "flap-$1"), $(total up arrived "flap-$1"), $(total up lost "flap-$1"); \
 $(said publish_us p99 "flap-$1") us"
     require "nothing is lost" "$(total up lost "flap-$1")" -eq 0
-    require "growth in KiB" "$grown" -le 5120
+    require "growth in KiB" "$grown" -le "${FLAP_KIB:-5120}"
     require "more open files" "$files" -le 4
     require "nodes did not notice" "$(said counters disconnected_by_gateway "flap-$1")" -eq 0
     # shellcheck disable=SC2086 # or none
@@ -372,6 +377,42 @@ part_flap_own() { flap_with own 100 "${FLAP_RATE:-2}" end_broker begin_broker; }
 part_flap() {
     part_flap_shared
     part_flap_own
+}
+
+# ---- a name server that is silent, a window that is narrow --------------------------------------------
+
+part_dns() {
+    local status=0 seconds=${DNS_SECONDS:-30}
+    P99_MS=$p99_ms scripts/outage-test.sh "$seconds" $((seconds * 1000)) dns >"$work/dns.out" || status=$?
+    cat "$work/dns.out" >&2
+    row "no name server answers for $seconds s, 100 nodes, 1000 messages a second: PUBACK p50, p99; repeated" \
+        "$(grep -oE '[0-9]+ us \(p(50|99)\)' "$work/dns.out" | tr '\n' ' '); $(
+            grep -oE 'repeated [0-9]+' "$work/dns.out"
+        )"
+    require "scripts/outage-test.sh $seconds dns" "$status" -eq 0
+}
+
+# A millisecond there and back; with a Receive Maximum of 1 there can't be more than a thousand a second.
+part_window() {
+    local maximum plain_port rate cable_pid cable_port
+    for maximum in 1 10 20; do
+        start_broker "max_inflight_messages $maximum
+max_queued_messages 0
+set_tcp_nodelay true"
+        plain_port=$mqtt_port
+        start_cable "$plain_port" 500
+        mqtt_port=$cable_port
+        rm -rf "$work/state" "$work/window.jsonl"
+        start_gateway '' ''
+        "$bin/sennet-bench" --gateway "127.0.0.1:$udp_port" --broker "127.0.0.1:$plain_port" \
+            --pid "$daemon_pid" --no-limits --no-head --seconds 3 --warm 1 --repeat 1 \
+            --json "$work/window.jsonl" up-1:100 >&2 || require "sennet-bench" 1 -eq 0
+        rate=$(grep -oE '"rate": [0-9]+' "$work/window.jsonl" | tail -1 | grep -oE '[0-9]+')
+        row "100 nodes, a broker that is 1 ms away, with a Receive Maximum of $maximum: messages a second" "$rate"
+        require "messages a second with $maximum" "${rate:-0}" -ge "${WINDOW_LEAST:-500}"
+        grep -aq "mqtt=5" "$work/log" || require "MQTT 5" 1 -eq 0
+        end_all "$cable_pid"
+    done
 }
 
 # ---- two brokers -----------------------------------------------------------------------------------
@@ -539,8 +580,8 @@ part_failover() {
     start_gateway '' ''
     broker_more_addresses='' broker_lines=''
     start_nodes failover --nodes 100 --rate 5 --qos 1 --retry-interval 2 --seconds 1000
-    for round in 1 2 3 4 5; do
-        sleep 2
+    for round in 1 2 3; do
+        sleep "${FAILOVER_SECONDS:-31}" # from 30 s on a connection is a good one: no long pause follows
         begun=$(now_ms)
         kill -KILL "$broker_pid"
         wait "$broker_pid" 2>/dev/null || true
@@ -555,7 +596,7 @@ part_failover() {
     done
     kill -INT "$sim_pid"
     end_nodes failover
-    row "the first of two addresses dies, five times: connected to the second after, at most" \
+    row "the first of two addresses dies, three times: connected to the second after, at most" \
         "$slowest ms"
     row "... PUBLISH answered p50, p99; nodes thrown out" \
         "$(said publish_us p50 failover) us, $(said publish_us p99 failover) us; \
@@ -673,6 +714,7 @@ part_versions() {
 
 for part; do
     echo "--- $part" >&2
+    broker_lines='' broker_scheme='' broker_more_addresses=''
     "part_$part"
 done
 printf '\n| What | Figure |\n|---|---|\n'

@@ -53,11 +53,21 @@ start_broker() {
     run_broker
 }
 
-# Starts mosquitto with that configuration, again.
+# Starts mosquitto with that configuration, again; returns when it listens.
 run_broker() {
+    local port tries=0
+    port=$(awk '$1 == "listener" { print $2; exit }' "$work/mosquitto.conf")
     "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c "$work/mosquitto.conf" &
     # shellcheck disable=SC2034 # for the caller
     broker_pid=$!
+    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        tries=$((tries + 1))
+        if [ "$tries" -ge 1000 ] || ! kill -0 "$broker_pid" 2>/dev/null; then
+            echo "mosquitto does not listen on port $port" >&2
+            return 1
+        fi
+        sleep 0.02
+    done
 }
 
 # start_gateway GATEWAY_LINES MORE_LINES: sets udp_port; returns when the broker is reached, because

@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 5 };
+enum { TICK_MS = 5, UNDER_WAY_MAX = 4 << 20 };
 
 static struct sockaddr_in loopback(uint16_t port)
 {
@@ -73,6 +74,114 @@ static void note_first_octet(struct cable *c, int client)
         atomic_fetch_add(&c->plain, 1);
 }
 
+/* ---- a long line ----------------------------------------------------------------------------- */
+
+struct chunk {
+    struct chunk *next;
+    int64_t due_us;
+    size_t len;
+    char data[];
+};
+
+struct line {
+    struct chunk *first, *last;
+    size_t bytes;
+    int from, to;
+};
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* False at the end of the connection. */
+static bool line_take(struct line *l, unsigned delay_us, atomic_size_t *count)
+{
+    static _Thread_local char buffer[65536];
+    const ssize_t n = recv(l->from, buffer, sizeof buffer, 0);
+    struct chunk *const chunk = n > 0 ? malloc(sizeof *chunk + (size_t)n) : NULL;
+    if (chunk == NULL)
+        return false;
+    chunk->next = NULL;
+    chunk->due_us = now_us() + delay_us;
+    chunk->len = (size_t)n;
+    memcpy(chunk->data, buffer, (size_t)n);
+    if (l->last != NULL)
+        l->last->next = chunk;
+    else
+        l->first = chunk;
+    l->last = chunk;
+    l->bytes += chunk->len;
+    if (count != NULL)
+        atomic_fetch_add(count, chunk->len);
+    return true;
+}
+
+static void line_drop_first(struct line *l)
+{
+    struct chunk *const chunk = l->first;
+    l->first = chunk->next;
+    if (l->first == NULL)
+        l->last = NULL;
+    l->bytes -= chunk->len;
+    free(chunk);
+}
+
+/* Hands over what has been under way for long enough. */
+static bool line_give(struct line *l)
+{
+    while (l->first != NULL && l->first->due_us <= now_us()) {
+        if (!send_all(l->to, l->first->data, l->first->len))
+            return false;
+        line_drop_first(l);
+    }
+    return true;
+}
+
+static struct timespec until_due(const struct line *up, const struct line *down)
+{
+    int64_t wait_us = TICK_MS * 1000;
+    const int64_t at_us = now_us();
+    for (int i = 0; i < 2; i++) {
+        const struct chunk *const first = (i == 0 ? up : down)->first;
+        if (first != NULL && first->due_us - at_us < wait_us)
+            wait_us = first->due_us > at_us ? first->due_us - at_us : 0;
+    }
+    return (struct timespec){.tv_nsec = (long)wait_us * 1000};
+}
+
+static void relay_slowly(struct cable *c, int client, int broker, unsigned delay_us)
+{
+    struct line up = {.from = client, .to = broker};
+    struct line down = {.from = broker, .to = client};
+
+    for (bool alive = true; alive && !atomic_load(&c->stop);) {
+        struct pollfd fds[] = {
+            {.fd = up.bytes < UNDER_WAY_MAX ? client : -1,   .events = POLLIN},
+            {.fd = down.bytes < UNDER_WAY_MAX ? broker : -1, .events = POLLIN}
+        };
+        const struct timespec wait = until_due(&up, &down);
+        ppoll(fds, 2, &wait, NULL);
+        if (atomic_exchange(&c->cut, false))
+            break;
+        if (fds[0].revents != 0)
+            alive = line_take(&up, delay_us, &c->upward);
+        if (alive && fds[1].revents != 0)
+            alive = line_take(&down, delay_us, NULL);
+        alive = alive && line_give(&up) && line_give(&down);
+    }
+    while (up.first != NULL)
+        line_drop_first(&up);
+    while (down.first != NULL)
+        line_drop_first(&down);
+    reset(client);
+    reset(broker);
+}
+
+/* ---- a short one ----------------------------------------------------------------------------- */
+
 static void relay(struct cable *c, int client, int broker)
 {
     bool first = true;
@@ -120,7 +229,11 @@ static void serve(struct cable *c, int client)
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(broker, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     atomic_fetch_add(&c->connections, 1);
-    relay(c, client, broker);
+    const unsigned delay_us = atomic_load(&c->delay_us);
+    if (delay_us > 0)
+        relay_slowly(c, client, broker, delay_us);
+    else
+        relay(c, client, broker);
 }
 
 static void *cable_main(void *arg)

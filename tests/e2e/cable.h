@@ -20,6 +20,7 @@ struct cable {
     atomic_bool cut;       /* reset both sides, once */
     atomic_bool unplugged; /* accept and drop */
     atomic_bool gentle;    /* an end is no reset for the client */
+    atomic_uint delay_us;  /* that each octet is under way, in either direction; 0 = none */
     atomic_bool stop;
     atomic_size_t upward; /* octets carried to the broker */
     atomic_uint connections;

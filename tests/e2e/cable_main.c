@@ -4,7 +4,9 @@
  * (connections are reset, and new ones dropped as soon as they are accepted), SIGUSR2 plugs it in;
  * SIGSTOP makes it a broker that is there and says nothing. SIGTERM ends it.
  *
- *     cable TO_PORT
+ *     cable TO_PORT [MICROSECONDS]
+ *
+ * MICROSECONDS: how long everything is under way, in each direction.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     cable_start(&c, (uint16_t)strtoul(argv[1], NULL, 10));
+    atomic_store(&c.delay_us, argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0);
     printf("%u\n", c.port);
     fflush(stdout);
     for (;;) {
