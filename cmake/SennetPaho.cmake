@@ -48,16 +48,17 @@ set(paho_tls_calls SSL_CTX_load_verify_locations SSL_new SSL_ctrl SSL_connect SS
 foreach(call IN LISTS paho_calls paho_tls_calls)
     list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})
 endforeach()
-# A call of TLS that is not where we expect it would go past our checks of certificates.
+# A call of TLS that is not where we expect it would go past our checks of certificates; a socket that
+# is closed without shutdown() would lose what is gathered for it.
 execute_process(COMMAND ${CMAKE_NM} -u ${PAHO_ARCHIVE}
     OUTPUT_VARIABLE paho_undefined ERROR_QUIET RESULT_VARIABLE paho_nm_failed)
-foreach(call IN LISTS paho_tls_calls)
+foreach(call IN LISTS paho_tls_calls ITEMS writev shutdown)
     if(paho_nm_failed OR NOT paho_undefined MATCHES "U ${call}[\r\n]")
-        message(FATAL_ERROR "${PAHO_ARCHIVE} does not call ${call}(), as Sennet's TLS needs it "
-            "(cmake/SennetPaho.cmake, docs/adr/0015). Which version of Paho is this?")
+        message(FATAL_ERROR "${PAHO_ARCHIVE} does not call ${call}(), as Sennet needs it "
+            "(cmake/SennetPaho.cmake, docs/adr/0004 and 0015). Which version of Paho is this?")
     endif()
 endforeach()
-foreach(own mymalloc myrealloc myfree StackTrace_entry StackTrace_exit
+foreach(own mymalloc myrealloc myfree Log StackTrace_entry StackTrace_exit
         MQTTAsync_NULLPublishCommands)
     list(APPEND paho_renames --weaken-symbol ${own})
 endforeach()

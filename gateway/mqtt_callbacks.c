@@ -172,6 +172,7 @@ void mqtt_connected(struct mqtt *m, bool session_present)
     host_kick(m);
     pthread_mutex_unlock(&m->lock);
     item_free(it);
+    paho_wake_sender(); /* for what Paho has kept of an earlier connection */
 }
 
 void on_connect_failed(void *context, MQTTAsync_failureData *data)

@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "mqtt_priv.h"
-#include "paho_calls.h"
+#include "paho_behind.h"
 #include "store.h"
 
 enum { PARTS_MAX = 8, KEY_ROOM = KEEP_KEY_ROOM };
@@ -168,7 +168,7 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
     struct bytes views[PARTS_MAX];
     for (int i = 0; i < n; i++)
         views[i] = bytes_of(parts[i], (size_t)lens[i]);
-    paho_push_written(); /* this blocks */
+    paho_behind_flush(); /* this blocks */
     const int rc = store_packet_put(k->store, k->sink, text, views, (size_t)n);
     if (rc != 0)
         return 0;

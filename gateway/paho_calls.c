@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "paho_ahead.h"
+#include "paho_behind.h"
 #include "paho_guard.h"
 #include "paho_inner.h"
 #include "paho_poll.h"
@@ -46,14 +48,16 @@ static _Thread_local bool is_receiver;
 
 enum {
     DESCRIPTORS = 65536,
-    POLL_MS = 100,   /* how long Paho's end may take */
-    SLEEP_US = 25000 /* while there is no socket at all */
+    LOOK_S = 3,      /* how often Paho's sending thread looks after timeouts */
+    SLEEP_US = 25000 /* of a thread that waits for Paho's to end */
 };
 
 static bool transient(int error)
 {
     return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
+
+/* ---- writing and reading --------------------------------------------------------------------- */
 
 static size_t total_of(const struct iovec *parts, int count)
 {
@@ -63,55 +67,25 @@ static size_t total_of(const struct iovec *parts, int count)
     return total;
 }
 
-/* Paho's sending thread writes one packet after the other, and waits when there is none left. What it
- * has written meanwhile leaves in one go, or as segments become full. */
-static _Thread_local bool is_sender;
-static _Thread_local int corked = -1;
-
-void paho_push_written(void)
+/* A write that was stuck is complete: Paho's sending thread does not notice by itself. */
+static void note_stuck(int fd, bool stuck)
 {
-    const int on = 1;
-    if (corked >= 0)
-        (void)setsockopt(corked, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* pushes */
-    corked = -1;
-}
-
-static ssize_t write_parts(int fd, const struct iovec *parts, int count)
-{
-    const bool tunnel = paho_tunnel_is(fd);
-    if (!is_sender)
-        return tunnel ? paho_tunnel_writev(fd, parts, count, 0) : writev(fd, parts, count);
-    if (corked != fd)
-        paho_push_written();
-    corked = fd;
-    if (tunnel)
-        return paho_tunnel_writev(fd, parts, count, MSG_MORE);
-    const struct msghdr message = {
-        .msg_iov = (struct iovec *)(uintptr_t)parts, /* only read from */
-        .msg_iovlen = (size_t)count,
-    };
-    return sendmsg(fd, &message, MSG_MORE | MSG_NOSIGNAL);
+    if (paho_poll_stuck(fd, stuck) && !stuck)
+        paho_wake_sender();
 }
 
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count)
 {
-    const ssize_t written = write_parts(fd, parts, count);
-    paho_poll_stuck(fd, written < 0 || (size_t)written < total_of(parts, count));
-    if (written >= 0)
-        return written;
-    if (!transient(errno))
-        shutdown(fd, SHUT_RDWR); /* so that poll() reports the end to the reading side */
-    errno = EAGAIN;
-    return -1;
+    const ssize_t written = paho_behind_write(fd, parts, count);
+    note_stuck(fd, written < (ssize_t)total_of(parts, count));
+    return written;
 }
 
-/* A broker that uses Nagle's algorithm (mosquitto, by default) holds its second answer back until
- * the first is acknowledged, which the kernel would put off for up to 40 ms. The option does not
- * last, so it is set each time that the kernel gave something. */
-void paho_acknowledge_now(int fd)
+int sennet_paho_shutdown(int fd, int how)
 {
-    const int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    paho_behind_end(fd);
+    paho_tunnel_farewell(fd);
+    return shutdown(fd, how);
 }
 
 ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
@@ -121,7 +95,7 @@ ssize_t sennet_paho_recv(int fd, void *buffer, size_t len, int flags)
     if (len == 0) /* Paho's farewell to a socket that it closes: tells nothing about the peer */
         return got;
     if (got > 0 && asked)
-        paho_acknowledge_now(fd);
+        paho_behind_heard(fd);
     last.socket = fd;
     last.tls[0] = '\0';
     last.receive_error = got > 0 ? -1 : 0;
@@ -141,6 +115,7 @@ int sennet_paho_connect(int fd, const struct sockaddr *address, socklen_t len)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     const bool is_ahead = paho_ahead_reset(fd);
+    paho_behind_begin(fd);
     int rc = -1;
     errno = ENOMEM;
     if (!paho_tunnel_is_expected())
@@ -208,13 +183,10 @@ int sennet_paho_close(int fd)
         closings[fd].call(closings[fd].arg);
         closings[fd].call = NULL;
     }
-    return keep_number(fd) ? 0 : close_for_good(fd);
-}
-
-int sennet_paho_shutdown(int fd, int how)
-{
-    paho_tunnel_farewell(fd);
-    return shutdown(fd, how);
+    if (!keep_number(fd))
+        return close_for_good(fd);
+    paho_poll_wake();
+    return 0;
 }
 
 int sennet_paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -249,16 +221,19 @@ char *sennet_paho_getenv(const char *name)
 
 int sennet_paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
+    if (!is_receiver)
+        paho_behind_i_am(PAHO_RECEIVER);
     is_receiver = true;
     has_polled = timeout_ms > 0;
     if (count > 0 && fds[0].events == POLLOUT) /* the first of a cycle: nothing is in hand */
         bury();
     else /* the second, for which Paho lets go of all its locks */
         paho_complete_writes();
-    return paho_poll(fds, count, timeout_ms > POLL_MS ? POLL_MS : timeout_ms);
+    return paho_poll(fds, count);
 }
 
-/* Paho means well: it sleeps because nothing came. But poll() has waited already. */
+/* Paho means well: it sleeps because nothing came. But poll() has waited already. Its receiving thread
+ * also sleeps when there is no socket, and other threads while they wait for the end of that one. */
 int sennet_paho_usleep(useconds_t us)
 {
     if (is_receiver) /* without a socket it does not poll */
@@ -267,19 +242,28 @@ int sennet_paho_usleep(useconds_t us)
         has_polled = false;
         return 0;
     }
+    if (is_receiver) {
+        paho_poll_nothing();
+        return 0;
+    }
+    paho_poll_wake();
     return usleep(us < SLEEP_US ? us : SLEEP_US);
 }
 
-/* Paho asks for the time of day only to say until when it waits. */
+/* Paho asks for the time of day only to say until when it waits. Now is the time to write, too: soon
+ * it holds a lock that others need to wake it. */
 int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
 {
-    (void)clock;
+    if (clock == CLOCK_REALTIME)
+        paho_behind_flush();
     return clock_gettime(CLOCK_MONOTONIC, t);
 }
 
 /* Paho has one condition variable and holds its mutex around both calls; this belongs to them. By
  * which clock is waited the waiting says, for the variable was made without one. */
 static bool signalled;
+static pthread_cond_t *send_cond;
+static _Atomic(pthread_mutex_t *) send_mutex; /* once the sending thread has waited */
 
 /* Of a thread that has more to tell: woken is nobody before it is done. */
 static _Thread_local bool holds_signals;
@@ -309,12 +293,26 @@ int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
     return pthread_cond_signal(cond);
 }
 
+void paho_wake_sender(void)
+{
+    pthread_mutex_t *const mutex = atomic_load(&send_mutex);
+    if (mutex == NULL)
+        return;
+    pthread_mutex_lock(mutex);
+    signalled = true;
+    pthread_cond_signal(send_cond);
+    pthread_mutex_unlock(mutex);
+}
+
+/* By itself Paho waits for a second, to look after timeouts each three. */
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until)
 {
-    is_sender = true;
-    paho_push_written();
-    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
+    const struct timespec later = {.tv_sec = until->tv_sec + LOOK_S - 1, .tv_nsec = until->tv_nsec};
+    paho_behind_i_am(PAHO_SENDER);
+    send_cond = cond;
+    atomic_store(&send_mutex, mutex);
+    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &later);
     signalled = false;
     return rc;
 }
@@ -377,6 +375,14 @@ void StackTrace_exit(const char *name, int line, void *rc, int level)
     (void)line;
     (void)rc;
     (void)level;
+}
+
+/* Paho makes a text of each packet, for a table that nobody reads. */
+void Log(int level, int number, const char *format, ...)
+{
+    (void)level;
+    (void)number;
+    (void)format;
 }
 
 /* Paho 1.3.12 calls this when a handle is destroyed, and so forgets topics and payloads of what was

@@ -20,7 +20,7 @@
  *    nobody sets.
  *  - Fewer system calls: what arrives is read ahead (paho_ahead.h), a packet does not cost two polls of
  *    all sockets (paho_poll.h), many messages wake Paho's sending thread once, and what that writes
- *    until there is nothing more leaves together.
+ *    leaves together (paho_behind.h).
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
  *    and the definitions here take their place.
@@ -59,7 +59,6 @@ bool paho_on_close(int fd, void (*call)(void *arg), void *arg);
 /* Of paho_tls.c, which reads in place of recv(). */
 void paho_note_tls(const char *why, int receive_error);
 void paho_note_socket(int fd);
-void paho_acknowledge_now(int fd);
 
 /* Receiving thread: the packet that Paho has in hand, or NULL; it is freed with the next call, if Paho
  * has freed it by then. */
@@ -69,8 +68,9 @@ void paho_keep_packet(const void *packet);
 void paho_hold_signals(void);
 void paho_release_signals(void);
 
-/* In Paho's sending thread, before it has to wait for something else: what it has written leaves. */
-void paho_push_written(void);
+/* Any thread: Paho's sending one looks whether it can go on, which it does not notice by itself when
+ * a write that was stuck is complete, or a connection established. */
+void paho_wake_sender(void);
 
 /* Called by Paho only. */
 ssize_t sennet_paho_writev(int fd, const struct iovec *parts, int count);
@@ -95,6 +95,7 @@ void *myrealloc(char *file, int line, void *block, size_t size);
 void myfree(char *file, int line, void *block);
 void StackTrace_entry(const char *name, int line, int level);
 void StackTrace_exit(const char *name, int line, void *rc, int level);
+void Log(int level, int number, const char *format, ...);
 void MQTTAsync_NULLPublishCommands(void *client);
 
 #endif

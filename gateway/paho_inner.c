@@ -123,5 +123,7 @@ void __wrap_setRetryLoopInterval(int keepalive_s)
     if (least_s != 0 && keepalive_s >= least_s)
         return;
     least_s = keepalive_s;
+    if (keepalive_s > 0)
+        paho_poll_keepalive((unsigned)keepalive_s);
     __real_setRetryLoopInterval(keepalive_s);
 }

@@ -3,16 +3,23 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "paho_ahead.h"
+#include "paho_behind.h"
 
 enum {
     DESCRIPTORS = 65536, /* beyond it, the kernel is asked about all of them, as Paho does it */
     EVENTS = 256,
     PROBES = 64,
+    SHORTEST_MS = 100,
+    LONGEST_MS = 5000,
+    SHARE_MS = 50, /* per second of the keep-alive: a twentieth */
 };
 
 struct watch {
@@ -20,6 +27,7 @@ struct watch {
     bool watched;
     bool connecting; /* or failing to */
     bool stuck;
+    bool left;
     uint32_t place; /* in `blocked`, from 1; 0: not in there */
 };
 
@@ -29,6 +37,8 @@ static int blocked[DESCRIPTORS]; /* can't be written */
 static unsigned n_blocked;
 static unsigned n_unwatched;
 static int poller = -1;
+static int bell = -1; /* rings when somebody wants to end the wait */
+static atomic_int patience_ms = LONGEST_MS;
 
 /* Of the receiving thread. */
 static bool has_writable; /* Paho was told so, and must not wait before it looks */
@@ -64,6 +74,8 @@ static bool control(int fd, int operation)
     struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
     if (watches[fd].connecting || watches[fd].stuck)
         e.events = EPOLLOUT;
+    else if (watches[fd].left)
+        e.events = EPOLLIN | EPOLLOUT;
     return epoll_ctl(poller, operation, fd, &e) == 0;
 }
 
@@ -82,15 +94,48 @@ static void update(int fd)
     }
 }
 
+static void make_poller(void)
+{
+    if (poller < 0)
+        poller = epoll_create1(EPOLL_CLOEXEC);
+    if (bell >= 0 || poller < 0)
+        return;
+    bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = bell};
+    if (bell >= 0 && epoll_ctl(poller, EPOLL_CTL_ADD, bell, &e) != 0) {
+        close(bell);
+        bell = -1;
+    }
+}
+
+void paho_poll_wake(void)
+{
+    const uint64_t one = 1;
+    pthread_mutex_lock(&lock);
+    make_poller();
+    if (bell >= 0 && write(bell, &one, sizeof one) < 0)
+        errno = 0; /* it rings already */
+    pthread_mutex_unlock(&lock);
+}
+
+void paho_poll_keepalive(unsigned keepalive_s)
+{
+    const int64_t share_ms = (int64_t)keepalive_s * SHARE_MS;
+    int ms = LONGEST_MS;
+    if (share_ms < LONGEST_MS)
+        ms = share_ms > SHORTEST_MS ? (int)share_ms : SHORTEST_MS;
+    atomic_store(&patience_ms, ms);
+}
+
 void paho_poll_add(int fd)
 {
     pthread_mutex_lock(&lock);
-    if (poller < 0)
-        poller = epoll_create1(EPOLL_CLOEXEC);
+    make_poller();
     if (is_small(fd)) {
         watches[fd].open = true;
         watches[fd].connecting = true;
         watches[fd].stuck = false;
+        watches[fd].left = false;
         watches[fd].watched = control(fd, EPOLL_CTL_ADD);
         block(fd);
     }
@@ -124,15 +169,24 @@ bool paho_poll_knows(int fd)
     return open;
 }
 
-void paho_poll_stuck(int fd, bool stuck)
+bool paho_poll_stuck(int fd, bool stuck)
 {
     if (!is_small(fd))
-        return;
+        return true;
     pthread_mutex_lock(&lock);
-    if (watches[fd].stuck != stuck) {
-        watches[fd].stuck = stuck;
+    const bool is_new = watches[fd].stuck != stuck;
+    watches[fd].stuck = stuck;
+    if (is_new)
         update(fd);
-    }
+    pthread_mutex_unlock(&lock);
+    return is_new;
+}
+
+void paho_poll_left(int fd, bool left)
+{
+    pthread_mutex_lock(&lock);
+    watches[fd].left = left;
+    update(fd);
     pthread_mutex_unlock(&lock);
 }
 
@@ -212,6 +266,21 @@ static int look_ahead(struct pollfd *fds, nfds_t count)
     return ready;
 }
 
+static bool is_left(int fd)
+{
+    pthread_mutex_lock(&lock);
+    const bool left = is_small(fd) && watches[fd].left;
+    pthread_mutex_unlock(&lock);
+    return left;
+}
+
+static void silence(void)
+{
+    uint64_t rings;
+    if (read(bell, &rings, sizeof rings) < 0)
+        errno = 0;
+}
+
 static int wait_readable(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     struct epoll_event events[EVENTS];
@@ -219,6 +288,12 @@ static int wait_readable(struct pollfd *fds, nfds_t count, int timeout_ms)
 
     const int n = epoll_wait(poller, events, EVENTS, timeout_ms);
     for (int i = 0; i < n; i++) {
+        if (events[i].data.fd == bell) {
+            silence();
+            continue;
+        }
+        if ((events[i].events & EPOLLOUT) != 0 && is_left(events[i].data.fd))
+            paho_behind_resume(events[i].data.fd);
         struct pollfd *const p = find(fds, count, events[i].data.fd);
         if (p == NULL) /* Paho will know of it in its next cycle */
             continue;
@@ -231,20 +306,33 @@ static int wait_readable(struct pollfd *fds, nfds_t count, int timeout_ms)
     return ready;
 }
 
-int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+/* Now the receiving thread really waits. */
+static int wait_for(struct pollfd *fds, nfds_t count)
+{
+    int timeout_ms = has_writable ? 0 : atomic_load(&patience_ms);
+
+    has_writable = false;
+    paho_behind_flush();
+    pthread_mutex_lock(&lock);
+    make_poller();
+    const bool plain = n_unwatched > 0 || bell < 0;
+    pthread_mutex_unlock(&lock);
+    if (!plain)
+        return wait_readable(fds, count, timeout_ms);
+    return poll(fds, count, timeout_ms < SHORTEST_MS ? timeout_ms : SHORTEST_MS);
+}
+
+int paho_poll(struct pollfd *fds, nfds_t count)
 {
     if (count > 0 && fds[0].events == POLLOUT)
         return ask_writable(fds, count);
     for (nfds_t i = 0; i < count; i++)
         fds[i].revents = 0;
     const int ahead = look_ahead(fds, count);
-    if (ahead > 0)
-        return ahead;
-    if (has_writable)
-        timeout_ms = 0;
-    has_writable = false;
-    pthread_mutex_lock(&lock);
-    const bool plain = n_unwatched > 0 || poller < 0;
-    pthread_mutex_unlock(&lock);
-    return plain ? poll(fds, count, timeout_ms) : wait_readable(fds, count, timeout_ms);
+    return ahead > 0 ? ahead : wait_for(fds, count);
+}
+
+void paho_poll_nothing(void)
+{
+    wait_for(NULL, 0);
 }

@@ -24,11 +24,25 @@ void paho_poll_remove(int fd);
 bool paho_poll_knows(int fd);
 
 /* Notes whether the latest write had to stop half way. Paho reads nothing from such a socket, so only
- * that it can be written again is of interest. */
-void paho_poll_stuck(int fd, bool stuck);
+ * that it can be written again is of interest. True when that is new. */
+bool paho_poll_stuck(int fd, bool stuck);
+
+/* Notes whether something is left of what Paho has written (paho_behind.h). */
+void paho_poll_left(int fd, bool left);
+
+/* The shortest keep-alive. Paho looks at each tenth of it whether a ping is due, but only
+ * when it is awake, so that bounds how long it may sleep. */
+void paho_poll_keepalive(unsigned keepalive_s);
+
+/* Ends the wait. */
+void paho_poll_wake(void);
 
 /* As poll(), for Paho's two ways to call it. `fds` is in ascending order. The answer to "can they be
- * written?" is how many can be that could not before. */
-int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+ * written?" is how many can be that could not before. The answer to "can they be read?" comes when one
+ * can be, or something else has to be looked at. */
+int paho_poll(struct pollfd *fds, nfds_t count);
+
+/* The same without a socket. */
+void paho_poll_nothing(void);
 
 #endif

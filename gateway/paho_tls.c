@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 
+#include "paho_behind.h"
 #include "paho_calls.h"
 #include "paho_poll.h"
 
@@ -176,7 +177,7 @@ int sennet_paho_SSL_read(SSL *ssl, void *buffer, int len)
     errno = 0;
     const int got = SSL_read(ssl, buffer, len);
     if (got > 0 && asks)
-        paho_acknowledge_now(fd);
+        paho_behind_acknowledge(fd);
     paho_note_socket(fd);
     if (got > 0)
         paho_note_tls("", -1);
@@ -194,7 +195,8 @@ int sennet_paho_SSL_write(SSL *ssl, const void *buffer, int len)
     broken = NULL;
     ERR_clear_error();
     const int written = SSL_write(ssl, buffer, len);
-    paho_poll_stuck(fd, written <= 0);
+    if (paho_poll_stuck(fd, written <= 0) && written > 0)
+        paho_wake_sender();
     if (written > 0)
         return written;
     const int error = SSL_get_error(ssl, written);
