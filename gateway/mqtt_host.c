@@ -4,6 +4,7 @@
  * looks at that connection only. What grows with their number is a heap of deadlines; there is no
  * scan. docs/adr/0004.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -28,15 +29,15 @@ static struct timespec timespec_of(int64_t at_ms)
 
 /* ---- from other threads ---------------------------------------------------------------------- */
 
-/* Lock held. */
-static void add_work(struct mqtt_host *h, struct mqtt *m)
+/* Lock held. True: the worker sleeps, and is to be woken. It has the lock to take first, so it is woken
+ * when that is free. */
+static bool add_work(struct mqtt_host *h, struct mqtt *m)
 {
     if (!list_linked(&m->work))
         list_push_back(&h->work, &m->work);
-    if (!h->asleep)
-        return;
+    const bool asleep = h->asleep;
     h->asleep = false;
-    pthread_cond_signal(&h->work_came);
+    return asleep;
 }
 
 void host_kick(struct mqtt *m)
@@ -44,8 +45,10 @@ void host_kick(struct mqtt *m)
     struct mqtt_host *const h = m->host;
 
     pthread_mutex_lock(&h->lock);
-    add_work(h, m);
+    const bool asleep = add_work(h, m);
     pthread_mutex_unlock(&h->lock);
+    if (asleep)
+        sem_post(&h->bell);
 }
 
 void host_tell(struct mqtt *m)
@@ -87,8 +90,10 @@ void host_add(struct mqtt_host *h, struct mqtt *m)
     list_push_back(&h->all, &m->all);
     pthread_mutex_lock(&h->lock);
     h->connections++;
-    add_work(h, m);
+    const bool asleep = add_work(h, m);
     pthread_mutex_unlock(&h->lock);
+    if (asleep)
+        sem_post(&h->bell);
 }
 
 /* Is there something that the loop has not taken? Else the next event lists it again. */
@@ -121,6 +126,7 @@ struct mqtt *mqtt_host_next_ready(struct mqtt_host *h)
 void mqtt_host_flush(struct mqtt_host *h)
 {
     struct list due;
+    bool asleep = false;
 
     list_init(&due);
     for (struct list *link; (link = list_pop_front(&h->dirty)) != NULL;) {
@@ -131,8 +137,10 @@ void mqtt_host_flush(struct mqtt_host *h)
         return;
     pthread_mutex_lock(&h->lock);
     for (struct list *link; (link = list_pop_front(&due)) != NULL;)
-        add_work(h, container_of(link, struct mqtt, dirty));
+        asleep = add_work(h, container_of(link, struct mqtt, dirty)) || asleep;
     pthread_mutex_unlock(&h->lock);
+    if (asleep)
+        sem_post(&h->bell);
 }
 
 int64_t mqtt_host_heartbeat_ms(const struct mqtt_host *h)
@@ -259,10 +267,12 @@ static struct mqtt *next_work(struct mqtt_host *h)
     const struct timespec until = timespec_of(until_ms > 0 ? until_ms : 0);
 
     pthread_mutex_lock(&h->lock);
-    while (list_empty(&h->work) && !(h->stopping && h->connections == 0)) {
+    for (bool late = false;
+         !late && list_empty(&h->work) && !(h->stopping && h->connections == 0);) {
         h->asleep = true;
-        if (pthread_cond_timedwait(&h->work_came, &h->lock, &until) != 0)
-            break;
+        pthread_mutex_unlock(&h->lock);
+        late = sem_clockwait(&h->bell, CLOCK_MONOTONIC, &until) != 0 && errno == ETIMEDOUT;
+        pthread_mutex_lock(&h->lock);
     }
     h->asleep = false;
     struct list *const link = list_pop_front(&h->work);
@@ -314,7 +324,7 @@ static bool is_over(struct mqtt_host *h)
 static void free_host(struct mqtt_host *h)
 {
     hmap_deinit(&h->names);
-    pthread_cond_destroy(&h->work_came);
+    sem_destroy(&h->bell);
     pthread_cond_destroy(&h->ended);
     pthread_mutex_destroy(&h->lock);
     free(h);
@@ -359,7 +369,7 @@ static void init_threading(struct mqtt_host *h)
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&h->work_came, &attr);
+    sem_init(&h->bell, 0, 0);
     pthread_cond_init(&h->ended, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&h->lock, NULL);
@@ -420,7 +430,8 @@ static void forsake(struct mqtt *m)
         return;
     }
     m->forsaken = true;
-    add_work(m->host, m);
+    if (add_work(m->host, m))
+        sem_post(&m->host->bell);
 }
 
 bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
@@ -439,8 +450,7 @@ bool mqtt_host_free(struct mqtt_host *h, int64_t drain_ms)
     for (struct list *link; (link = list_pop_front(&ending)) != NULL;)
         forsake(container_of(link, struct mqtt, all));
     h->stopping = true;
-    h->asleep = false;
-    pthread_cond_signal(&h->work_came);
+    sem_post(&h->bell);
     const bool finished = wait_for(h, &h->finished, drain_ms);
     h->forsaken = !finished;
     if (!finished)
@@ -475,8 +485,8 @@ bool mqtt_stop(struct mqtt *m, int64_t drain_ms)
     drain_ms = drain_ms > 0 ? drain_ms : 0;
     mqtt_begin_stop(m, drain_ms, false);
     pthread_mutex_lock(&h->lock);
-    if (!m->finished)
-        add_work(h, m);
+    if (!m->finished && add_work(h, m))
+        sem_post(&h->bell);
     const bool finished = wait_for(h, &m->finished, drain_ms);
     m->forsaken = !finished;
     pthread_mutex_unlock(&h->lock);

@@ -32,6 +32,7 @@
 #define SENNET_GATEWAY_MQTT_PRIV_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -259,7 +260,7 @@ struct mqtt_host {
     atomic_bool hurry; /* mqtt_host_free() */
 
     pthread_mutex_t lock; /* the innermost */
-    pthread_cond_t work_came;
+    sem_t bell; /* of the worker; a condition would cost it a system call to take the lock back */
     pthread_cond_t ended; /* a connection, or the worker */
     struct list work;
     struct list ready;

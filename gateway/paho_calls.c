@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,15 +260,28 @@ int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
     return clock_gettime(CLOCK_MONOTONIC, t);
 }
 
-/* Paho has one condition variable and holds its mutex around both calls; this belongs to them. By
- * which clock is waited the waiting says, for the variable was made without one. */
+/* Paho has one condition variable, for its sending thread, and holds its mutex around both calls; what
+ * is `signalled` belongs to that. The thread sleeps at a semaphore, which knows the clock, and does not
+ * take a mutex back with a system call. */
 static bool signalled;
-static pthread_cond_t *send_cond;
+static sem_t bell;
+static pthread_once_t bell_once = PTHREAD_ONCE_INIT;
 static _Atomic(pthread_mutex_t *) send_mutex; /* once the sending thread has waited */
+
+static void make_bell(void)
+{
+    sem_init(&bell, 0, 0);
+}
 
 /* Of a thread that has more to tell: woken is nobody before it is done. */
 static _Thread_local bool holds_signals;
-static _Thread_local pthread_cond_t *held_signal;
+static _Thread_local bool held_signal;
+
+static void ring(void)
+{
+    pthread_once(&bell_once, make_bell);
+    sem_post(&bell);
+}
 
 void paho_hold_signals(void)
 {
@@ -278,19 +292,22 @@ void paho_hold_signals(void)
 void paho_release_signals(void)
 {
     holds_signals = false;
-    if (held_signal != NULL)
-        pthread_cond_signal(held_signal);
-    held_signal = NULL;
+    if (held_signal)
+        ring();
+    held_signal = false;
 }
 
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond)
 {
-    signalled = true;
-    if (holds_signals) {
-        held_signal = cond;
+    (void)cond;
+    if (signalled)
         return 0;
-    }
-    return pthread_cond_signal(cond);
+    signalled = true;
+    if (holds_signals)
+        held_signal = true;
+    else
+        ring();
+    return 0;
 }
 
 void paho_wake_sender(void)
@@ -300,21 +317,31 @@ void paho_wake_sender(void)
         return;
     pthread_mutex_lock(mutex);
     signalled = true;
-    pthread_cond_signal(send_cond);
     pthread_mutex_unlock(mutex);
+    ring();
 }
 
-/* By itself Paho waits for a second, to look after timeouts each three. */
+/* By itself Paho waits for a second, to look after timeouts each three. A ring of earlier may be left:
+ * then it looks once more. */
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until)
 {
     const struct timespec later = {.tv_sec = until->tv_sec + LOOK_S - 1, .tv_nsec = until->tv_nsec};
+    int rc = 0;
+
+    (void)cond;
     paho_behind_i_am(PAHO_SENDER);
-    send_cond = cond;
     atomic_store(&send_mutex, mutex);
-    const int rc = signalled ? 0 : pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &later);
+    pthread_once(&bell_once, make_bell);
+    if (!signalled) {
+        pthread_mutex_unlock(mutex);
+        rc = sem_clockwait(&bell, CLOCK_MONOTONIC, &later) != 0 ? errno : 0;
+        pthread_mutex_lock(mutex);
+    }
     signalled = false;
-    return rc;
+    while (sem_trywait(&bell) == 0)
+        ;
+    return rc == EINTR ? 0 : rc;
 }
 
 /* ---- memory and tracing -------------------------------------------------------------------------
