@@ -168,7 +168,8 @@ static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
     struct bytes views[PARTS_MAX];
     for (int i = 0; i < n; i++)
         views[i] = bytes_of(parts[i], (size_t)lens[i]);
-    paho_behind_flush(); /* this blocks */
+    if (store_may_block(k->store))
+        paho_behind_flush();
     const int rc = store_packet_put(k->store, k->sink, text, views, (size_t)n);
     if (rc != 0)
         return 0;

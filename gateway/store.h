@@ -266,6 +266,8 @@ void store_packet_remove(struct store *s, uint64_t sink, const char *key, unsign
 int store_packet_get(struct store *s, uint64_t sink, const char *key, void **data, size_t *len);
 int store_packet_each(struct store *s, uint64_t sink, int (*key)(void *owner, const char *key),
                       void *owner);
+/* Any thread. Will put, and a message, wait for the disk? A guess: that may change at any time. */
+bool store_may_block(const struct store *s);
 /* Forgets all packets of that sink, and that any of its messages was sent: the broker knows nothing of
  * them. */
 void store_packets_clear(struct store *s, uint64_t sink);

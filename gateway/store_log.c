@@ -27,6 +27,7 @@ static void note_used(struct store *s)
 {
     atomic_store_explicit(&s->log_used, s->logging ? intent_used(&s->intent) : 0,
                           memory_order_relaxed);
+    atomic_store_explicit(&s->promises, s->logging, memory_order_relaxed);
 }
 
 bool store_log_add(struct store *s, const struct store_ops *ops)

@@ -106,10 +106,16 @@ static bool promise(struct store *s, const struct store_ops *ops)
     return promised;
 }
 
-/* Lock held. Who need not wait must not be faster than the disk for ever. */
+/* Who need not wait must not be faster than the disk for ever: from here on he waits. */
+static size_t full_bytes(const struct store *s)
+{
+    return s->max_queued_bytes / 4 * 3;
+}
+
+/* Lock held. */
 static void wait_for_room(struct store *s)
 {
-    while (!store_failing(s) && s->queue.bytes > s->max_queued_bytes / 4 * 3) {
+    while (!store_failing(s) && s->queue.bytes > full_bytes(s)) {
         s->waiters++;
         if (s->busy)
             pthread_cond_wait(&s->done, &s->lock);
@@ -117,6 +123,13 @@ static void wait_for_room(struct store *s)
             store_run(s);
         s->waiters--;
     }
+}
+
+bool store_may_block(const struct store *s)
+{
+    return !store_failing(s) &&
+           (!atomic_load_explicit(&s->promises, memory_order_relaxed) ||
+            atomic_load_explicit(&s->queued_bytes, memory_order_relaxed) > full_bytes(s));
 }
 
 /* Lock held: the operations, which are on the stack, are promised or committed. 0 or -EIO. */

@@ -341,6 +341,7 @@ struct store {
     atomic_int trouble; /* enum store_trouble; written under `lock` */
     atomic_size_t queued_bytes;
     atomic_size_t log_used;          /* octets of the intent log */
+    atomic_bool promises;            /* `logging`, a moment ago */
     atomic_uint_fast64_t used_bytes; /* of the database, about */
     atomic_uint_fast64_t file_bytes;
     atomic_uint_fast64_t commits;
