@@ -13,6 +13,7 @@
 #include "mqtt_keep.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,36 +36,51 @@ struct key {
     unsigned id;
 };
 
+static enum kind kind_of(const char **text)
+{
+    const char *const t = *text;
+    if (t[0] == 's' && t[1] == 'c') {
+        *text += 2;
+        return KIND_RELEASED;
+    }
+    *text += t[0] != '\0';
+    switch (t[0]) {
+    case 's':
+        return KIND_SENT;
+    case 'r':
+        return KIND_RECEIVED;
+    case 'q':
+        return KIND_QUEUED;
+    default:
+        return KIND_OTHER;
+    }
+}
+
+/* UINT_MAX: it is no number, or too large a one. */
+static unsigned number_of(const char *text)
+{
+    enum { DIGITS_MAX = 9 };
+
+    unsigned number = 0;
+    size_t n = 0;
+    for (; text[n] >= '0' && text[n] <= '9' && n < DIGITS_MAX; n++)
+        number = number * 10 + (unsigned)(text[n] - '0');
+    return n > 0 && text[n] == '\0' ? number : UINT_MAX;
+}
+
+/* Paho asks for several at each packet. */
 static struct key parse(const char *text)
 {
-    static const struct {
-        const char *prefix;
-        enum kind kind;
-        unsigned version;
-    } prefixes[] = {
-        {"s-",   KIND_SENT,     MQTTVERSION_3_1_1},
-        {"sc-",  KIND_RELEASED, MQTTVERSION_3_1_1},
-        {"r-",   KIND_RECEIVED, MQTTVERSION_3_1_1},
-        {"q-",   KIND_QUEUED,   MQTTVERSION_3_1_1},
-        {"s5-",  KIND_SENT,     MQTTVERSION_5    },
-        {"sc5-", KIND_RELEASED, MQTTVERSION_5    },
-        {"r5-",  KIND_RECEIVED, MQTTVERSION_5    },
-        {"q5-",  KIND_QUEUED,   MQTTVERSION_5    },
-    };
-
-    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        const size_t len = strlen(prefixes[i].prefix);
-        if (strncmp(text, prefixes[i].prefix, len) != 0)
-            continue;
-        char *end;
-        const unsigned long id = strtoul(text + len, &end, 10);
-        const bool valid = end != text + len && *end == '\0' &&
-                           (prefixes[i].kind == KIND_QUEUED || (id > 0 && id < PACKET_IDS));
-        return (struct key){.kind = valid ? prefixes[i].kind : KIND_OTHER,
-                            .version = prefixes[i].version,
-                            .id = (unsigned)id};
-    }
-    return (struct key){.kind = KIND_OTHER};
+    const enum kind kind = kind_of(&text);
+    const bool is_v5 = *text == '5';
+    text += is_v5;
+    if (kind == KIND_OTHER || *text != '-')
+        return (struct key){.kind = KIND_OTHER};
+    const unsigned id = number_of(text + 1);
+    const bool valid = id != UINT_MAX && (kind == KIND_QUEUED || (id > 0 && id < PACKET_IDS));
+    return (struct key){.kind = valid ? kind : KIND_OTHER,
+                        .version = is_v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1,
+                        .id = id};
 }
 
 /* ---- what Paho calls -------------------------------------------------------------------------- */

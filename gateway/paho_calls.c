@@ -6,9 +6,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <semaphore.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "paho_ahead.h"
@@ -255,8 +258,9 @@ int sennet_paho_usleep(useconds_t us)
  * it holds a lock that others need to wake it. */
 int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t)
 {
-    if (clock == CLOCK_REALTIME)
-        paho_behind_flush();
+    if (clock != CLOCK_REALTIME) /* of each packet, to count seconds */
+        return clock_gettime(CLOCK_MONOTONIC_COARSE, t);
+    paho_behind_flush();
     return clock_gettime(CLOCK_MONOTONIC, t);
 }
 
@@ -342,6 +346,74 @@ int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mu
     while (sem_trywait(&bell) == 0)
         ;
     return rc == EINTR ? 0 : rc;
+}
+
+/* ---- keys --------------------------------------------------------------------------------------- */
+
+/* For each packet Paho makes up to four keys for its persistence, "s-17" and so on, whether there is
+ * anything to keep or not: not with printf's machinery. */
+enum { DIGITS = 10 }; /* of a 32-bit number */
+
+static size_t digits_of(unsigned number, char out[DIGITS])
+{
+    size_t n = 0;
+    do {
+        n++;
+        out[DIGITS - n] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return n;
+}
+
+/* Where it fits; else -1, and nothing is written. */
+static int write_key(char *out, size_t room, const char *prefix, unsigned number)
+{
+    char digits[DIGITS];
+    const size_t n = digits_of(number, digits);
+    const size_t len = strlen(prefix);
+    if (len >= room || n >= room - len)
+        return -1;
+    memcpy(out, prefix, len);
+    memcpy(out + len, digits + DIGITS - n, n);
+    out[len + n] = '\0';
+    return (int)(len + n);
+}
+
+static int write_text(char *out, size_t room, const char *format, va_list args)
+{
+    const bool is_signed = strcmp(format, "%s%d") == 0;
+    if (is_signed || strcmp(format, "%s%u") == 0) {
+        va_list copy;
+        va_copy(copy, args);
+        const char *const prefix = va_arg(copy, const char *);
+        const unsigned number = va_arg(copy, unsigned);
+        va_end(copy);
+        const bool plain = prefix != NULL && (!is_signed || number <= INT32_MAX);
+        const int len = plain ? write_key(out, room, prefix, number) : -1;
+        if (len >= 0)
+            return len;
+    }
+    return vsnprintf(out, room, format, args);
+}
+
+int sennet_paho_snprintf(char *out, size_t room, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int len = write_text(out, room, format, args);
+    va_end(args);
+    return len;
+}
+
+int sennet_paho___snprintf_chk(char *out, size_t room, int flag, size_t size, const char *format,
+                               ...)
+{
+    (void)flag;
+    va_list args;
+    va_start(args, format);
+    const int len = write_text(out, room < size ? room : size, format, args);
+    va_end(args);
+    return len;
 }
 
 /* ---- memory and tracing -------------------------------------------------------------------------

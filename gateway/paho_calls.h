@@ -2,9 +2,9 @@
 /*
  * The system calls of the Paho library, seen from inside (docs/adr/0004).
  *
- * The build makes a copy of Paho's static archive in which thirteen undefined symbols (writev, recv,
+ * The build makes a copy of Paho's static archive in which fifteen undefined symbols (writev, recv,
  * connect, shutdown, close, getsockopt, getaddrinfo, poll, usleep, getenv, pthread_cond_signal,
- * pthread_cond_timedwait, clock_gettime) are renamed to the functions below, and some of OpenSSL's to
+ * pthread_cond_timedwait, clock_gettime, snprintf, __snprintf_chk) are renamed to the functions below, and some of OpenSSL's to
  * those of paho_tls.h; nothing else in the process is affected. That gives what Paho's API does not:
  *
  *  - A write to a dead socket never fails. Paho 1.3.12 frees topic and payload of a QoS 1 or 2
@@ -23,7 +23,8 @@
  *    leaves together (paho_behind.h).
  *  - Speed. As distributions build it, Paho keeps every block of memory in a tree, under a lock of
  *    its own, and notes every function entered and left. These symbols are made weak in the copy,
- *    and the definitions here take their place.
+ *    and the definitions here take their place. It formats keys that nothing is kept under, and reads
+ *    the clock at each packet to count seconds.
  *  - What exactly went wrong (resolver, connect, receive), and which socket a callback is about.
  */
 #ifndef SENNET_GATEWAY_PAHO_CALLS_H
@@ -88,6 +89,12 @@ int sennet_paho_clock_gettime(clockid_t clock, struct timespec *t);
 int sennet_paho_pthread_cond_signal(pthread_cond_t *cond);
 int sennet_paho_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                        const struct timespec *until);
+
+/* The second is called by a Paho that was built with _FORTIFY_SOURCE. */
+__attribute__((format(printf, 3, 4))) int sennet_paho_snprintf(char *out, size_t room,
+                                                               const char *format, ...);
+__attribute__((format(printf, 5, 6))) int
+sennet_paho___snprintf_chk(char *out, size_t room, int flag, size_t size, const char *format, ...);
 
 /* Paho's names and signatures; `level` is an enum of its own. */
 void *mymalloc(char *file, int line, size_t size);
