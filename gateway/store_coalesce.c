@@ -114,10 +114,16 @@ static struct store_op *message_of(const struct last *l, uint64_t journal)
 
 /* Rows are written whole, so of several operations on one row only the last one counts. The last
  * deletion stays, as the row may be on the disk from before: to delete what is not there writes
- * nothing. */
-static void skip_superseded(const struct last *l, const struct store_ops *ops)
+ * nothing. The first ROUTED, or NULL. */
+static const struct store_op *skip_superseded(const struct last *l, const struct store_ops *ops)
 {
+    const struct store_op *routed = NULL;
+
     for (struct store_op *op = ops->first; op != NULL; op = op->next) {
+        __builtin_prefetch(op->next);
+        op->skip = false;
+        if (op->kind == SN_REC_ROUTED && routed == NULL)
+            routed = op;
         const enum table table = table_of(op->kind);
         if (table == NO_TABLE)
             continue;
@@ -126,13 +132,15 @@ static void skip_superseded(const struct last *l, const struct store_ops *ops)
             (*slot)->skip = true;
         *slot = op;
     }
+    return routed;
 }
 
 /* A message that was routed, and waits for nobody any more. ROUTED stays: the message may be in the
  * file, from a commit that is said to have failed. */
-static void skip_delivered(const struct last *l, const struct store_ops *ops)
+static void skip_delivered(const struct last *l, const struct store_ops *ops,
+                           const struct store_op *first_routed)
 {
-    for (const struct store_op *op = ops->first; op != NULL; op = op->next) {
+    for (const struct store_op *op = first_routed; op != NULL; op = op->next) {
         struct store_op *const message = op->kind == SN_REC_ROUTED ? message_of(l, op->key) : NULL;
         if (message != NULL)
             message->skip = true;
@@ -145,23 +153,28 @@ static void skip_delivered(const struct last *l, const struct store_ops *ops)
     }
 }
 
+static void skip_none(const struct store_ops *ops)
+{
+    for (struct store_op *op = ops->first; op != NULL; op = op->next)
+        op->skip = false;
+}
+
 void store_ops_coalesce(struct store_ops *ops, const uint8_t *octets)
 {
     struct last l;
     size_t size = 4;
 
-    for (struct store_op *op = ops->first; op != NULL; op = op->next)
-        op->skip = false;
-    if (ops->n < COALESCE_MIN)
-        return;
     memcpy(&l.seed, octets, sizeof l.seed);
     while (size < 2 * ops->n)
         size *= 2;
     l.mask = size - 1;
-    l.slots = calloc(size, sizeof(struct store_op *));
-    if (l.slots == NULL)
+    l.slots = ops->n >= COALESCE_MIN ? calloc(size, sizeof(struct store_op *)) : NULL;
+    if (l.slots == NULL) {
+        skip_none(ops);
         return;
-    skip_superseded(&l, ops);
-    skip_delivered(&l, ops);
+    }
+    const struct store_op *const routed = skip_superseded(&l, ops);
+    if (routed != NULL)
+        skip_delivered(&l, ops, routed);
     free(l.slots);
 }

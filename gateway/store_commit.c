@@ -256,6 +256,8 @@ static struct store_ops split_waiting(struct store_ops *work)
 {
     struct store_ops waiting = {.first = NULL};
     struct store_ops rest = {.first = NULL};
+    if (work->n_waited_for == 0)
+        return waiting;
     for (struct store_op *op; (op = store_ops_pop(work)) != NULL;)
         store_ops_add(op->waiter != NULL ? &waiting : &rest, op);
     *work = rest;

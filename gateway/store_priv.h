@@ -81,7 +81,8 @@ struct store_waiter {
 
 /* One change of the database. Those on the stack of a blocked caller have a `waiter`. A field more is
  * one more for store_intent_op.c, and another INTENT_VERSION unless what was logged before reads the
- * same. */
+ * same. A transaction goes through thousands of these, which lie anywhere: what it looks at comes
+ * first. */
 struct store_op {
     struct store_op *next;
     struct store_waiter *waiter;
@@ -94,14 +95,14 @@ struct store_op {
     bool flag; /* clean, given, will */
     uint16_t number[3];
     uint64_t client;
-    uint64_t key;       /* the second key: number, topic id, msg id, packet id */
-    uint64_t other;     /* journal, print, number of the spooled message, connection of a session;
+    uint64_t key;   /* the second key: number, topic id, msg id, packet id */
+    uint64_t other; /* journal, print, number of the spooled message, connection of a session;
                           limit of OP_RESYNC_END */
-    int64_t expires_ms; /* of DELIVERY and OP_MESSAGE, monotonic; 0: never */
-    struct bytes name;  /* client id, topic, filter, key of a packet */
+    struct body *body;
+    int64_t expires_ms;      /* of DELIVERY and OP_MESSAGE, monotonic; 0: never */
+    struct bytes name;       /* client id, topic, filter, key of a packet */
     struct bytes other_name; /* topic of a will */
     const struct peer *peer;
-    struct body *body;
     const struct bytes *parts; /* of a packet; on the stack */
     size_t n_parts;
     uint8_t octets[];
@@ -112,6 +113,7 @@ struct store_ops {
     struct store_op **end; /* NULL: empty */
     size_t n;
     size_t bytes;
+    size_t n_waited_for; /* of these, with a `waiter` */
 };
 
 void store_ops_add(struct store_ops *ops, struct store_op *op);

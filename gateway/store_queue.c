@@ -23,6 +23,7 @@ void store_ops_add(struct store_ops *ops, struct store_op *op)
     ops->end = &op->next;
     ops->n++;
     ops->bytes += op->size;
+    ops->n_waited_for += op->waiter != NULL;
 }
 
 void store_ops_join(struct store_ops *ops, struct store_ops *from)
@@ -37,6 +38,7 @@ void store_ops_join(struct store_ops *ops, struct store_ops *from)
     ops->end = from->end;
     ops->n += from->n;
     ops->bytes += from->bytes;
+    ops->n_waited_for += from->n_waited_for;
     *from = (struct store_ops){.first = NULL};
 }
 
@@ -48,6 +50,7 @@ struct store_op *store_ops_pop(struct store_ops *ops)
     ops->first = op->next;
     ops->n--;
     ops->bytes -= op->size;
+    ops->n_waited_for -= op->waiter != NULL;
     op->next = NULL;
     return op;
 }

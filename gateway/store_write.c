@@ -418,17 +418,30 @@ static int (*const write_op[OP_COUNT])(struct store_db *db, const struct store_o
 
 /* ---- the transaction ------------------------------------------------------------------------- */
 
+static int write_one(struct store_db *db, const struct store_op *op, uint64_t *written)
+{
+    ++*written;
+    return write_op[op->kind](db, op);
+}
+
 /* ROUTED asks who has the message: after all DELIVERY rows of its batch, wherever they stand. */
 static int write_all(struct store_db *db, const struct store_ops *ops, uint64_t *written)
 {
+    const struct store_op *first_routed = NULL;
     int rc = SQLITE_OK;
-    for (int routed = 0; routed <= 1; routed++) {
-        for (const struct store_op *op = ops->first; rc == SQLITE_OK && op != NULL; op = op->next) {
-            if (op->skip || (op->kind == SN_REC_ROUTED) != (routed == 1))
-                continue;
-            rc = write_op[op->kind](db, op);
-            ++*written;
-        }
+
+    for (const struct store_op *op = ops->first; rc == SQLITE_OK && op != NULL; op = op->next) {
+        __builtin_prefetch(op->next);
+        if (op->skip)
+            continue;
+        if (op->kind != SN_REC_ROUTED)
+            rc = write_one(db, op, written);
+        else if (first_routed == NULL)
+            first_routed = op;
+    }
+    for (const struct store_op *op = first_routed; rc == SQLITE_OK && op != NULL; op = op->next) {
+        if (!op->skip && op->kind == SN_REC_ROUTED)
+            rc = write_one(db, op, written);
     }
     return rc;
 }
