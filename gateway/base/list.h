@@ -120,9 +120,20 @@ static inline void ring_remove(struct ring *r, struct list *link)
     list_unlink(link);
 }
 
-/* The current link must stay where it is. */
+/* `link` must be unlinked. */
+static inline void ring_push_front(struct ring *r, struct list *link)
+{
+    ring_push_back(r, link);
+    r->first = link;
+}
+
+/* The current link must stay where it is; with `_safe` it may be removed in the body. */
 #define ring_foreach(pos, r)                                                                       \
     for (struct list *pos = (r)->first; pos != NULL; pos = ring_next(r, pos))
+
+#define ring_foreach_safe(pos, tmp, r)                                                             \
+    for (struct list *pos = (r)->first, *tmp = pos != NULL ? ring_next(r, pos) : NULL;             \
+         pos != NULL; pos = tmp, tmp = pos != NULL ? ring_next(r, pos) : NULL)
 
 #define list_foreach(pos, head)                                                                    \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)

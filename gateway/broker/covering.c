@@ -42,17 +42,18 @@ static void part(struct shared *s, struct filter *f)
 {
     if (f->guard == NULL)
         return;
-    list_unlink(&f->ward);
+    ring_remove(&f->guard->wards, &f->ward);
     f->guard = NULL;
     s->n_covered--;
 }
 
 static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 {
-    for (struct list *link; (link = list_pop_front(&from->wards)) != NULL;) {
-        struct filter *w = at_ward(link);
+    while (from->wards.first != NULL) {
+        struct filter *w = at_ward(from->wards.first);
+        ring_remove(&from->wards, &w->ward);
         w->guard = to;
-        list_push_back(&to->wards, &w->ward);
+        ring_push_back(&to->wards, &w->ward);
         hand_over(s, w, to); /* two levels at most; the second one only below what is leaving */
         if (is_steady(to))
             cover_tell(s, w); /* what it had been waiting for may be there */
@@ -62,8 +63,7 @@ static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 /* It stays after all. */
 static void flatten(struct shared *s, struct filter *f)
 {
-    list_foreach_safe (link, next, &f->wards)
-        hand_over(s, at_ward(link), f);
+    ring_foreach_safe(link, next, &f->wards) hand_over(s, at_ward(link), f);
 }
 
 /* With its own wards, which the wider filter covers, too. */
@@ -71,7 +71,7 @@ static void join(struct shared *s, struct filter *f, struct filter *guard)
 {
     part(s, f);
     f->guard = guard;
-    list_push_back(&guard->wards, &f->ward);
+    ring_push_back(&guard->wards, &f->ward);
     s->n_covered++;
     hand_over(s, f, guard);
 }
@@ -106,7 +106,8 @@ static void adopt(struct shared *s, struct filter *f)
 {
     flatten(s, f);
     tree_covered(s, f, adopt_one);
-    list_foreach_safe (link, next, &f->wards) {
+    ring_foreach_safe(link, next, &f->wards)
+    {
         struct filter *w = at_ward(link);
         if (!filter_wanted(w))
             part(s, w);
@@ -145,8 +146,7 @@ static void disband(struct shared *s, struct filter *f)
         hand_over(s, f, heir);
     }
     if (!is_steady(heir)) {
-        list_foreach_safe (link, next, &heir->wards)
-            regroup(s, at_ward(link), heir);
+        ring_foreach_safe(link, next, &heir->wards) regroup(s, at_ward(link), heir);
     }
     if (heir != f && !filter_wanted(heir))
         cover_tell(s, heir);
@@ -156,7 +156,25 @@ static void disband(struct shared *s, struct filter *f)
 
 static void stay(struct shared *s, struct filter *f)
 {
-    deadline_arm(&s->deadlines, &f->visit, time_add(s->now_ms, s->config.visit_ms));
+    if (f->visit == NULL) {
+        f->visit = shared_alloc(s, sizeof *f->visit);
+        if (f->visit == NULL) {
+            log_out_of_memory(s, "visit"); /* some retained messages will be missed */
+            return;
+        }
+        deadline_init(&f->visit->ends, DL_VISIT);
+        f->visit->filter = f;
+    }
+    deadline_arm(&s->deadlines, &f->visit->ends, time_add(s->now_ms, s->config.visit_ms));
+}
+
+void cover_leave(struct shared *s, struct filter *f)
+{
+    if (f->visit == NULL)
+        return;
+    deadline_disarm(&s->deadlines, &f->visit->ends);
+    shared_release(s, f->visit, sizeof *f->visit);
+    f->visit = NULL;
 }
 
 void cover_granted(struct shared *s, struct filter *f, bool changed)
@@ -188,7 +206,7 @@ void cover_refused(struct shared *s, struct filter *f)
 
 void cover_unwanted(struct shared *s, struct filter *f)
 {
-    deadline_disarm(&s->deadlines, &f->visit);
+    cover_leave(s, f);
     disband(s, f);
     cover_tell(s, f);
 }
@@ -201,16 +219,19 @@ void cover_wanted(struct shared *s, struct filter *f)
 
 void cover_prolong(struct shared *s, struct filter *f)
 {
-    if (deadline_armed(&f->visit))
+    if (f->visit != NULL)
         stay(s, f);
 }
 
 void cover_dissolve(struct filter *f)
 {
-    list_unlink(&f->ward);
+    if (f->guard != NULL)
+        ring_remove(&f->guard->wards, &f->ward);
     f->guard = NULL;
-    for (struct list *link; (link = list_pop_front(&f->wards)) != NULL;)
-        at_ward(link)->guard = NULL;
+    while (f->wards.first != NULL) {
+        at_ward(f->wards.first)->guard = NULL;
+        ring_remove(&f->wards, f->wards.first);
+    }
 }
 
 /* ---- telling the broker ---------------------------------------------------------------------- */
@@ -235,14 +256,14 @@ void cover_tell(struct shared *s, struct filter *f)
     if (f->in_flight)
         return; /* when its answer comes */
     if (!filter_wanted(f)) {
-        if (!list_empty(&f->wards))
+        if (f->wards.first != NULL)
             return; /* when the last one has left */
         if (f->held == HELD_NO)
             tree_remove(s, f);
         else
             send_unsubscribe(s, f);
     } else if (is_guarded(f)) {
-        const bool needless = f->guard->held == HELD_YES && !deadline_armed(&f->visit);
+        const bool needless = f->guard->held == HELD_YES && f->visit == NULL;
         if (f->held != HELD_NO && needless)
             send_unsubscribe(s, f);
     } else if (f->refused) {
@@ -272,7 +293,7 @@ void resubscribe(struct shared *s, bool session_present)
 {
     list_foreach (link, &s->filters) {
         struct filter *f = container_of(link, struct filter, all);
-        f->held = session_present ? f->held : HELD_NO;
+        f->held = session_present ? f->held : (uint8_t)HELD_NO;
         f->leaving = false;
         f->refused = false;
     }

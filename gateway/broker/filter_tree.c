@@ -32,6 +32,34 @@ static bool is_text(struct bytes level, char c)
     return level.len == 1 && level.data[0] == (uint8_t)c;
 }
 
+/* Texts begin where the other fields end, before the padding. */
+static size_t level_size(size_t len)
+{
+    return offsetof(struct level, text) + len;
+}
+
+static size_t filter_size(size_t len)
+{
+    return offsetof(struct filter, text) + len;
+}
+
+/* There are two at most, and they come first. */
+static struct level *wildcard_of(const struct level *at, uint8_t which)
+{
+    struct level *l = container_of(at->children.first, struct level, sibling);
+    return l->wildcard == which ? l : container_of(l->sibling.next, struct level, sibling);
+}
+
+static struct level *plus_of(const struct level *at)
+{
+    return at->has_plus ? wildcard_of(at, '+') : NULL;
+}
+
+static struct level *hash_of(const struct level *at)
+{
+    return at->has_hash ? wildcard_of(at, '#') : NULL;
+}
+
 static struct level *child(const struct shared *s, const struct level *parent, struct bytes text)
 {
     const uint64_t hash = level_hash(s, parent, text);
@@ -46,36 +74,36 @@ static struct level *child(const struct shared *s, const struct level *parent, s
 
 static struct level *child_add(struct shared *s, struct level *parent, struct bytes text)
 {
-    struct level *l = shared_alloc(s, sizeof *l + text.len);
+    struct level *l = shared_alloc(s, level_size(text.len));
     if (l == NULL)
         return NULL;
     l->parent = parent;
-    l->len = (uint32_t)text.len;
+    l->len = (uint16_t)text.len;
     if (text.len > 0)
         memcpy(l->text, text.data, text.len);
-    list_init(&l->children);
+    if (is_text(text, '+') || is_text(text, '#'))
+        l->wildcard = text.data[0];
     list_init(&l->sibling);
-    list_push_back(&parent->children, &l->sibling);
+    if (l->wildcard != 0)
+        ring_push_front(&parent->children, &l->sibling);
+    else
+        ring_push_back(&parent->children, &l->sibling);
     hmap_insert(&s->tree.levels, &l->node, level_hash(s, parent, text));
-    if (is_text(text, '+'))
-        parent->plus = l;
-    if (is_text(text, '#'))
-        parent->hash = l;
+    parent->has_plus = parent->has_plus || l->wildcard == '+';
+    parent->has_hash = parent->has_hash || l->wildcard == '#';
     return l;
 }
 
 /* Frees a level that has become useless, and then its parents. */
 static void prune(struct shared *s, struct level *l)
 {
-    while (l != s->tree.root && list_empty(&l->children) && l->filter == NULL) {
+    while (l != s->tree.root && l->children.first == NULL && l->filter == NULL) {
         struct level *parent = l->parent;
-        list_unlink(&l->sibling);
-        if (parent->plus == l)
-            parent->plus = NULL;
-        if (parent->hash == l)
-            parent->hash = NULL;
+        ring_remove(&parent->children, &l->sibling);
+        parent->has_plus = parent->has_plus && l->wildcard != '+';
+        parent->has_hash = parent->has_hash && l->wildcard != '#';
         hmap_remove(&s->tree.levels, &l->node);
-        shared_release(s, l, sizeof *l + l->len);
+        shared_release(s, l, level_size(l->len));
         l = parent;
     }
 }
@@ -85,7 +113,6 @@ int tree_init(struct shared *s)
     s->tree.root = shared_alloc(s, sizeof *s->tree.root);
     if (s->tree.root == NULL)
         return -ENOMEM;
-    list_init(&s->tree.root->children);
     return 0;
 }
 
@@ -106,15 +133,12 @@ struct filter *tree_find(const struct shared *s, struct bytes text)
 
 static struct filter *filter_new(struct shared *s, struct bytes text)
 {
-    struct filter *f = shared_alloc(s, sizeof *f + text.len);
+    struct filter *f = shared_alloc(s, filter_size(text.len));
     if (f == NULL)
         return NULL;
-    list_init(&f->subs);
     list_init(&f->all);
-    list_init(&f->wards);
     list_init(&f->ward);
-    deadline_init(&f->visit, DL_VISIT);
-    f->len = (uint32_t)text.len;
+    f->len = (uint16_t)text.len;
     memcpy(f->text, text.data, text.len);
     f->id = ++s->next_filter_id;
     hmap_insert(&s->filters_by_id, &f->by_id, f->id);
@@ -125,11 +149,11 @@ static struct filter *filter_new(struct shared *s, struct bytes text)
 
 static void filter_free(struct shared *s, struct filter *f)
 {
-    deadline_disarm(&s->deadlines, &f->visit);
+    cover_leave(s, f);
     hmap_remove(&s->filters_by_id, &f->by_id);
     list_unlink(&f->all);
     s->n_filters--;
-    shared_release(s, f, sizeof *f + f->len);
+    shared_release(s, f, filter_size(f->len));
 }
 
 struct filter *tree_add(struct shared *s, struct bytes text)
@@ -159,8 +183,8 @@ struct filter *tree_add(struct shared *s, struct bytes text)
 
 void tree_remove(struct shared *s, struct filter *f)
 {
-    assert(list_empty(&f->subs));
-    assert(list_empty(&f->wards) && f->guard == NULL);
+    assert(f->subs.first == NULL);
+    assert(f->wards.first == NULL && f->guard == NULL);
     record_forget_filter(s, f);
     f->level->filter = NULL;
     prune(s, f->level);
@@ -171,21 +195,22 @@ void tree_remove(struct shared *s, struct filter *f)
 static void match_below(struct shared *s, const struct level *at, struct bytes rest, bool wildcards,
                         void (*hit)(struct shared *s, struct filter *f))
 {
-    if (at->hash != NULL && at->hash->filter != NULL && wildcards)
-        hit(s, at->hash->filter);
+    const struct level *hash = hash_of(at);
+    if (hash != NULL && hash->filter != NULL && wildcards)
+        hit(s, hash->filter);
     struct bytes level;
     if (!next_level(&rest, &level)) {
         if (at->filter != NULL)
             hit(s, at->filter);
         return;
     }
-    if (list_empty(&at->children))
+    if (at->children.first == NULL)
         return;
     const struct level *exact = child(s, at, level);
-    if (exact != NULL && exact != at->plus && exact != at->hash)
+    if (exact != NULL && exact->wildcard == 0)
         match_below(s, exact, rest, true, hit);
-    if (at->plus != NULL && wildcards)
-        match_below(s, at->plus, rest, true, hit);
+    if (at->has_plus && wildcards)
+        match_below(s, plus_of(at), rest, true, hit);
 }
 
 void tree_match(const struct shared *s, struct bytes topic,
@@ -207,16 +232,17 @@ static bool begins_with_dollar(struct bytes text)
 static struct filter *cover_below(const struct shared *s, const struct level *at, struct bytes rest,
                                   bool wildcards, const struct cover_query *q)
 {
-    if (at->hash != NULL && wildcards && at->hash->filter != NULL && q->usable(at->hash->filter, q))
-        return at->hash->filter;
+    const struct level *hash = hash_of(at);
+    if (hash != NULL && wildcards && hash->filter != NULL && q->usable(hash->filter, q))
+        return hash->filter;
     struct bytes level;
     if (!next_level(&rest, &level))
         return at->filter != NULL && q->usable(at->filter, q) ? at->filter : NULL;
     if (is_text(level, '#'))
         return NULL; /* only another # could stand here */
     struct filter *found = NULL;
-    if (at->plus != NULL && wildcards)
-        found = cover_below(s, at->plus, rest, true, q);
+    if (at->has_plus && wildcards)
+        found = cover_below(s, plus_of(at), rest, true, q);
     if (found != NULL || is_text(level, '+'))
         return found;
     const struct level *exact = child(s, at, level);
@@ -235,7 +261,8 @@ static void each_below(struct shared *s, const struct level *at, struct filter *
 {
     if (at->filter != NULL && at->filter != cover)
         hit(s, cover, at->filter);
-    list_foreach (link, &at->children) {
+    ring_foreach(link, &at->children)
+    {
         const struct level *l = container_of(link, struct level, sibling);
         if (at != s->tree.root || !begins_with_dollar(bytes_of(l->text, l->len)))
             each_below(s, l, cover, hit);
@@ -262,10 +289,11 @@ static void covered_below(struct shared *s, const struct level *at, struct bytes
             covered_below(s, exact, rest, cover, hit);
         return;
     }
-    list_foreach (link, &at->children) {
+    ring_foreach(link, &at->children)
+    {
         const struct level *l = container_of(link, struct level, sibling);
         const bool hidden = at == s->tree.root && begins_with_dollar(bytes_of(l->text, l->len));
-        if (l != at->hash && !hidden)
+        if (l->wildcard != '#' && !hidden)
             covered_below(s, l, rest, cover, hit);
     }
 }

@@ -56,55 +56,79 @@ static void missed_due(struct shared *s)
         resubscribe_missed(s);
 }
 
+static void visit_due(struct shared *s, struct visit *visit)
+{
+    struct filter *f = visit->filter;
+    cover_leave(s, f);
+    cover_tell(s, f);
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 static struct session *session_of(const struct shared *s, uint64_t key)
 {
     const uint32_t slot = sn_client_slot(key);
-    if (key == SN_NO_CLIENT || slot >= s->cap_slots || s->slots[slot] == NULL)
+    const uint32_t block = slot >> SESSIONS_BITS;
+    if (key == SN_NO_CLIENT || block >= s->n_blocks || s->blocks[block] == NULL)
         return NULL;
-    return s->slots[slot]->key == key ? s->slots[slot] : NULL;
+    struct session *n = &s->blocks[block][slot & (SESSIONS_PER_BLOCK - 1)];
+    return n->key == key ? n : NULL;
 }
 
-static bool reserve_slot(struct shared *s, uint32_t slot)
+static bool reserve_block(struct shared *s, uint32_t block)
 {
-    if (slot < s->cap_slots)
-        return true;
-    uint32_t cap = s->cap_slots > 0 ? s->cap_slots : 64;
-    while (cap <= slot)
-        cap *= 2;
-    struct session **slots = realloc(s->slots, cap * sizeof *slots);
-    if (slots == NULL)
-        return false;
-    for (uint32_t i = s->cap_slots; i < cap; i++)
-        slots[i] = NULL;
-    s->slots = slots;
-    s->cap_slots = cap;
-    return true;
+    if (block >= s->n_blocks) {
+        uint32_t n = s->n_blocks > 0 ? s->n_blocks : 8;
+        while (n <= block)
+            n *= 2;
+        struct session **blocks = realloc(s->blocks, n * sizeof *blocks);
+        if (blocks == NULL)
+            return false;
+        for (uint32_t i = s->n_blocks; i < n; i++)
+            blocks[i] = NULL;
+        s->blocks = blocks;
+        s->n_blocks = n;
+    }
+    if (s->blocks[block] == NULL)
+        s->blocks[block] = calloc(SESSIONS_PER_BLOCK, sizeof *s->blocks[block]);
+    return s->blocks[block] != NULL;
+}
+
+bool session_set_will(struct shared *s, struct session *n, const struct sn_will_view *will)
+{
+    if (n->will == NULL && will->topic.len > 0)
+        n->will = shared_alloc(s, sizeof *n->will);
+    if (n->will == NULL)
+        return will->topic.len == 0;
+    const bool kept = will_set(n->will, will);
+    if (n->will->topic == NULL) {
+        shared_release(s, n->will, sizeof *n->will);
+        n->will = NULL;
+    }
+    return kept;
 }
 
 static void session_free(struct shared *s, struct session *n)
 {
     unsubscribe_all(s, n, false);
-    will_clear(&n->will);
-    s->slots[sn_client_slot(n->key)] = NULL;
+    session_set_will(s, n, &(struct sn_will_view){0});
+    n->key = SN_NO_CLIENT;
     s->n_sessions--;
-    shared_release(s, n, sizeof *n);
+    s->memory_bytes -= sizeof *n;
 }
 
 static struct session *session_new(struct shared *s, uint64_t key)
 {
     const uint32_t slot = sn_client_slot(key);
-    if (!reserve_slot(s, slot))
+    if (!reserve_block(s, slot >> SESSIONS_BITS))
         return NULL;
-    if (s->slots[slot] != NULL) /* its CLOSE was lost for want of memory */
-        session_free(s, s->slots[slot]);
-    struct session *n = shared_alloc(s, sizeof *n);
-    if (n == NULL)
+    struct session *n = &s->blocks[slot >> SESSIONS_BITS][slot & (SESSIONS_PER_BLOCK - 1)];
+    if (n->key != SN_NO_CLIENT) /* its CLOSE was lost for want of memory */
+        session_free(s, n);
+    if (s->memory_bytes + sizeof *n > s->config.max_memory_bytes)
         return NULL;
-    n->key = key;
-    list_init(&n->subs);
-    s->slots[slot] = n;
+    s->memory_bytes += sizeof *n;
+    *n = (struct session){.key = key};
     s->n_sessions++;
     return n;
 }
@@ -125,11 +149,10 @@ static void on_open(struct shared *s, const struct sn_request *request)
     const bool resumed = n != NULL;
     if (is_reachable(s) && n == NULL)
         n = session_new(s, request->client);
-    if (is_reachable(s) && n != NULL && will_set(&n->will, &request->open.will)) {
+    if (is_reachable(s) && n != NULL && session_set_will(s, n, &request->open.will)) {
         if (request->open.clean)
             unsubscribe_all(s, n, true);
         n->max_subs = request->open.max_subscriptions;
-        n->present = true;
         event.outcome = SN_OK;
         event.opened.session_present = resumed && !request->open.clean;
     } else if (n != NULL && !resumed) {
@@ -145,8 +168,9 @@ static void on_close(struct shared *s, const struct sn_request *request)
         return;
     if (request->close.how == SN_CLOSE_LOST)
         publish_will(s, n);
-    will_clear(&n->will); /* the engine arms a stored one again with the next OPEN */
-    n->present = false;
+    session_set_will(
+        s, n,
+        &(struct sn_will_view){0}); /* the engine arms a stored one again with the next OPEN */
     if (request->close.discard)
         session_free(s, n);
 }
@@ -198,9 +222,11 @@ void shared_free(struct shared *s)
         return;
     s->up = false; /* nobody is told any more */
     s->accepting = false;
-    for (uint32_t slot = 0; slot < s->cap_slots; slot++) {
-        if (s->slots[slot] != NULL)
-            session_free(s, s->slots[slot]);
+    for (uint32_t i = 0; i < s->n_blocks; i++) {
+        for (unsigned at = 0; s->blocks[i] != NULL && at < SESSIONS_PER_BLOCK; at++) {
+            if (s->blocks[i][at].key != SN_NO_CLIENT)
+                session_free(s, &s->blocks[i][at]);
+        }
     }
     wills_deinit(s);
     subscriptions_deinit(s);
@@ -211,7 +237,9 @@ void shared_free(struct shared *s)
     assert(s->memory_bytes == 0);
     assert(s->deadlines.count == 0);
     hmap_deinit(&s->filters_by_id);
-    free(s->slots);
+    for (uint32_t i = 0; i < s->n_blocks; i++)
+        free(s->blocks[i]);
+    free(s->blocks);
     log_deinit(&s->log);
     free(s);
 }
@@ -226,7 +254,7 @@ void shared_advance(struct shared *s, int64_t now_ms)
         if (d->kind == DL_REPLAY)
             replay_due(s, container_of(d, struct replay, closes));
         else if (d->kind == DL_VISIT)
-            cover_tell(s, container_of(d, struct filter, visit));
+            visit_due(s, container_of(d, struct visit, ends));
         else
             missed_due(s);
     }
@@ -260,7 +288,7 @@ void shared_request(struct shared *s, int64_t now_ms, const struct sn_request *r
                                    .token = request->token});
         break;
     case SN_REQ_SET_WILL:
-        if (n != NULL && !will_set(&n->will, &request->set_will.will))
+        if (n != NULL && !session_set_will(s, n, &request->set_will.will))
             log_lost_will(s, request->set_will.will.topic, &s->wills_dropped, "out_of_memory");
         break;
     case SN_REQ_DELIVERED: /* the engine's records say so (record.h) */

@@ -28,12 +28,13 @@
 struct level {
     struct hmap_node node; /* in tree.levels by (parent, text) */
     struct level *parent;
-    struct level *plus;
-    struct level *hash;
     struct filter *filter; /* the filter that ends here */
-    struct list children;  /* struct level */
+    struct ring children;  /* struct level; wildcards come first */
     struct list sibling;
-    uint32_t len;
+    uint16_t len;
+    uint8_t wildcard; /* '+' or '#', or 0 */
+    bool has_plus;    /* among the children */
+    bool has_hash;
     uint8_t text[];
 };
 
@@ -49,24 +50,30 @@ enum held { HELD_NO, HELD_MAYBE, HELD_YES };
  * broker has been told (`subs` empty), and until its wards can do without it. */
 struct filter {
     struct list all;     /* in shared.filters */
-    struct list subs;    /* struct sub */
+    struct ring subs;    /* struct sub */
     struct level *level; /* where it ends in the tree */
-    uint32_t id;         /* comes back in tokens */
     struct hmap_node by_id;
     struct filter *guard; /* the filter that covers this one, so that the broker need not have it */
-    struct list ward;     /* in guard->wards */
-    struct list wards;    /* struct filter */
-    struct deadline visit; /* armed: the broker has it, though covered, for its retained messages */
-    enum held held;
-    uint8_t granted; /* QoS, by the latest SUBACK */
-    bool in_flight;  /* a SUBSCRIBE is under way */
-    bool leaving;    /* an UNSUBSCRIBE is under way */
-    bool again;      /* somebody asked meanwhile: another SUBSCRIBE must follow */
-    bool refused;    /* by the broker; not asked again in this connection unless a node asks */
-    bool survey;     /* filters may have been subscribed that it covers */
-    bool owed;       /* SUBSCRIBE once more, for the retained messages that somebody waits for */
-    uint32_t len;
+    struct list ward;     /* in guard->wards, if it has one */
+    struct ring wards;    /* struct filter */
+    struct visit *visit;  /* the broker has it, though covered, for its retained messages */
+    uint32_t id;          /* comes back in tokens */
+    uint16_t len;
+    uint8_t held;       /* enum held */
+    uint8_t granted;    /* QoS, by the latest SUBACK */
+    bool in_flight : 1; /* a SUBSCRIBE is under way */
+    bool leaving : 1;   /* an UNSUBSCRIBE is under way */
+    bool again : 1;     /* somebody asked meanwhile: another SUBSCRIBE must follow */
+    bool refused : 1;   /* by the broker; not asked again in this connection unless a node asks */
+    bool survey : 1;    /* filters may have been subscribed that it covers */
+    bool owed : 1;      /* SUBSCRIBE once more, for the retained messages that somebody waits for */
     uint8_t text[];
+};
+
+/* While a ward is with the broker. */
+struct visit {
+    struct deadline ends;
+    struct filter *filter;
 };
 
 struct shared;
@@ -105,7 +112,7 @@ void tree_covered(struct shared *s, struct filter *cover,
 
 static inline bool filter_wanted(const struct filter *f)
 {
-    return !list_empty(&f->subs);
+    return f->subs.first != NULL;
 }
 
 static inline struct bytes filter_text(const struct filter *f)
@@ -115,20 +122,22 @@ static inline struct bytes filter_text(const struct filter *f)
 
 /* ---- sessions and subscriptions -------------------------------------------------------------- */
 
+/* They stand in blocks by their slots (sn_client_slot()); there is none where the key is SN_NO_CLIENT. */
 struct session {
     uint64_t key;
-    struct list subs; /* struct sub */
-    uint32_t n_subs;
-    uint32_t max_subs;
-    struct will will;
-    bool present;       /* the node is connected */
+    struct sub *subs;   /* in order */
+    struct will *will;  /* or NULL */
     uint32_t match;     /* number of the message it was last matched for ... */
     uint32_t recipient; /* ... and its place in shared.recipients */
+    uint32_t n_subs;
+    uint32_t max_subs;
 };
+
+enum { SESSIONS_BITS = 7, SESSIONS_PER_BLOCK = 1 << SESSIONS_BITS };
 
 /* A SUBSCRIBE of a node that waits for its answer. */
 struct ask {
-    struct list link; /* in sub.asks, in order */
+    struct ask *next; /* of the subscription, in order */
     uint16_t token;
     uint8_t qos; /* wanted */
     bool sent;   /* the round under way is its round */
@@ -137,15 +146,15 @@ struct ask {
 /* One session's subscription to one filter. */
 struct sub {
     struct list of_filter;
-    struct list of_session;
+    struct sub *of_session; /* the session's next one */
     struct filter *filter;
-    struct session *session;
     struct replay *replay; /* open window for retained messages, or NULL */
-    struct list asks;      /* struct ask */
-    uint8_t granted;       /* by the answer to the latest ask */
-    uint8_t qos;           /* the greatest of that and what waiting asks want */
-    bool live;             /* was granted once */
-    bool owed;             /* granted while the connection was away: no retained messages yet */
+    struct ask *asks;
+    uint32_t session; /* its slot */
+    uint8_t granted;  /* by the answer to the latest ask */
+    uint8_t qos;      /* the greatest of that and what waiting asks want */
+    bool live;        /* was granted once */
+    bool owed;        /* granted while the connection was away: no retained messages yet */
 };
 
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos);
@@ -168,6 +177,8 @@ void subscriptions_deinit(struct shared *s);
 void cover_granted(struct shared *s, struct filter *f, bool changed);
 /* The broker has refused it. */
 void cover_refused(struct shared *s, struct filter *f);
+/* Its visit with the broker, if there is one, is over. */
+void cover_leave(struct shared *s, struct filter *f);
 /* Its last subscription is gone; may free it. */
 void cover_unwanted(struct shared *s, struct filter *f);
 /* It was unwanted, and is to have a subscription again. */
@@ -208,6 +219,8 @@ void replay_due(struct shared *s, struct replay *r);
 /* ---- wills.c --------------------------------------------------------------------------------- */
 
 void log_lost_will(struct shared *s, struct bytes topic, uint64_t *counter, const char *why);
+/* An empty topic: it has none. False: out of memory, it has none. */
+bool session_set_will(struct shared *s, struct session *n, const struct sn_will_view *will);
 /* The node is lost: its will goes its way. */
 void publish_will(struct shared *s, struct session *n);
 void on_will_published(struct shared *s, const struct up_event *event);
@@ -262,8 +275,9 @@ struct shared {
     uint32_t n_filters;
     uint32_t n_covered; /* of these, with a guard */
     uint32_t next_filter_id;
-    struct session **slots; /* by sn_client_slot() */
-    uint32_t cap_slots;
+    struct session *
+        *blocks; /* by sn_client_slot() >> SESSIONS_BITS; NULL where there never was one */
+    uint32_t n_blocks;
     uint32_t n_sessions;
     struct list wills; /* struct due_will */
     uint16_t next_will_token;
@@ -313,6 +327,13 @@ enum shared_deadline_kind { DL_REPLAY, DL_MISSED, DL_VISIT };
 void try_again_soon(struct shared *s);
 
 struct filter *filter_by_id(const struct shared *s, uint64_t id);
+
+/* The subscription's. */
+static inline struct session *session_of_sub(const struct shared *s, const struct sub *sub)
+{
+    return &s->blocks[sub->session >> SESSIONS_BITS][sub->session & (SESSIONS_PER_BLOCK - 1)];
+}
+
 /* The session of that key, made if need be; NULL when out of memory. */
 struct session *session_get(struct shared *s, uint64_t key);
 

@@ -19,7 +19,7 @@ static void put(struct shared *s, enum sn_record_type type, const struct sub *su
     const struct bytes filter = filter_text(sub->filter);
     const struct sn_record record = {
         .type = type,
-        .client = sub->session->key,
+        .client = session_of_sub(s, sub)->key,
         .subscription = {.filter = {.len = filter.len}, .qos = sub->granted}
     };
     uint8_t *at = parcels_room(&s->records, sizeof record + filter.len);
@@ -48,7 +48,7 @@ void record_sub_gone(struct shared *s, const struct sub *sub)
 static void tell_from(struct shared *s, struct list *filter)
 {
     s->told = filter != &s->filters ? filter : NULL;
-    s->told_sub = s->told != NULL ? container_of(filter, struct filter, all)->subs.next : NULL;
+    s->told_sub = s->told != NULL ? container_of(filter, struct filter, all)->subs.first : NULL;
 }
 
 /* The subscription whose turn it is, or NULL when all have been told. */
@@ -56,7 +56,7 @@ static const struct sub *told(struct shared *s)
 {
     while (s->told != NULL) {
         struct filter *f = container_of(s->told, struct filter, all);
-        for (; s->told_sub != &f->subs; s->told_sub = s->told_sub->next) {
+        for (; s->told_sub != NULL; s->told_sub = ring_next(&f->subs, s->told_sub)) {
             const struct sub *sub = container_of(s->told_sub, struct sub, of_filter);
             if (sub->live)
                 return sub;
@@ -69,7 +69,7 @@ static const struct sub *told(struct shared *s)
 void record_forget_sub(struct shared *s, const struct sub *sub)
 {
     if (s->told_sub == &sub->of_filter)
-        s->told_sub = sub->of_filter.next;
+        s->told_sub = ring_next(&sub->filter->subs, &sub->of_filter);
 }
 
 void record_forget_filter(struct shared *s, const struct filter *f)
@@ -99,7 +99,7 @@ bool shared_peek_record(struct shared *s, struct sn_record *out)
         return false;
     *out = (struct sn_record){
         .type = SN_REC_SUBSCRIPTION,
-        .client = sub->session->key,
+        .client = session_of_sub(s, sub)->key,
         .subscription = {.filter = filter_text(sub->filter), .qos = sub->granted}
     };
     return true;
@@ -110,7 +110,7 @@ void shared_done_record(struct shared *s)
     if (parcels_first(&s->records) != NULL)
         parcels_done(&s->records);
     else
-        s->told_sub = s->told_sub->next;
+        s->told_sub = ring_next(&container_of(s->told, struct filter, all)->subs, s->told_sub);
 }
 
 int shared_restore(struct shared *s, const struct sn_record *record)

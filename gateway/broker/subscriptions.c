@@ -20,11 +20,6 @@ static struct sub *sub_at_filter(struct list *link)
     return container_of(link, struct sub, of_filter);
 }
 
-static struct sub *sub_at_session(struct list *link)
-{
-    return container_of(link, struct sub, of_session);
-}
-
 struct filter *filter_by_id(const struct shared *s, uint64_t id)
 {
     struct hmap_node *n = hmap_first(&s->filters_by_id, id);
@@ -33,20 +28,13 @@ struct filter *filter_by_id(const struct shared *s, uint64_t id)
 
 static struct sub *sub_find(const struct session *n, const struct filter *f)
 {
-    list_foreach (link, &n->subs) {
-        struct sub *sub = sub_at_session(link);
-        if (sub->filter == f)
-            return sub;
-    }
-    return NULL;
+    struct sub *sub = n->subs;
+    while (sub != NULL && sub->filter != f)
+        sub = sub->of_session;
+    return sub;
 }
 
 /* ---- asks and answers ------------------------------------------------------------------------ */
-
-static struct ask *ask_of(struct list *link)
-{
-    return container_of(link, struct ask, link);
-}
 
 static bool ask_new(struct shared *s, struct sub *sub, uint16_t token, uint8_t qos)
 {
@@ -54,8 +42,10 @@ static bool ask_new(struct shared *s, struct sub *sub, uint16_t token, uint8_t q
     if (a == NULL)
         return false;
     *a = (struct ask){.token = token, .qos = qos};
-    list_init(&a->link);
-    list_push_back(&sub->asks, &a->link);
+    struct ask **last = &sub->asks;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = a;
     if (qos > sub->qos)
         sub->qos = qos;
     return true;
@@ -71,18 +61,18 @@ static void answer(struct shared *s, const struct session *n, uint16_t token,
                                .subscribed = {.granted = granted}});
 }
 
-static void ask_free(struct shared *s, struct ask *a)
+static void ask_free(struct shared *s, struct ask **link)
 {
-    list_unlink(&a->link);
+    struct ask *a = *link;
+    *link = a->next;
     shared_release(s, a, sizeof *a);
 }
 
 static void asks_refuse(struct shared *s, struct sub *sub)
 {
-    while (!list_empty(&sub->asks)) {
-        struct ask *a = ask_of(list_first(&sub->asks));
-        answer(s, sub->session, a->token, SN_REFUSED_BUSY, 0);
-        ask_free(s, a);
+    while (sub->asks != NULL) {
+        answer(s, session_of_sub(s, sub), sub->asks->token, SN_REFUSED_BUSY, 0);
+        ask_free(s, &sub->asks);
     }
 }
 
@@ -90,9 +80,9 @@ static void asks_refuse(struct shared *s, struct sub *sub)
 static void reckon_qos(struct sub *sub)
 {
     sub->qos = sub->granted;
-    list_foreach (link, &sub->asks) {
-        if (ask_of(link)->qos > sub->qos)
-            sub->qos = ask_of(link)->qos;
+    for (const struct ask *a = sub->asks; a != NULL; a = a->next) {
+        if (a->qos > sub->qos)
+            sub->qos = a->qos;
     }
 }
 
@@ -109,12 +99,13 @@ bool send_subscribe(struct shared *s, struct filter *f)
     f->again = false;
     f->owed = false;
     f->refused = false;
-    deadline_disarm(&s->deadlines, &f->visit);
-    list_foreach (link, &f->subs) {
+    cover_leave(s, f);
+    ring_foreach(link, &f->subs)
+    {
         struct sub *sub = sub_at_filter(link);
-        list_foreach (at, &sub->asks)
-            ask_of(at)->sent = true;
-        if (!list_empty(&sub->asks) || sub->owed)
+        for (struct ask *a = sub->asks; a != NULL; a = a->next)
+            a->sent = true;
+        if (sub->asks != NULL || sub->owed)
             replay_open(s, sub);
         sub->owed = false;
     }
@@ -122,6 +113,15 @@ bool send_subscribe(struct shared *s, struct filter *f)
 }
 
 /* ---- requests of sessions -------------------------------------------------------------------- */
+
+/* Where the session's list says that this one follows; NULL: the end. */
+static struct sub **link_to(struct session *n, const struct sub *sub)
+{
+    struct sub **link = &n->subs;
+    while (*link != sub)
+        link = &(*link)->of_session;
+    return link;
+}
 
 static struct sub *sub_new(struct shared *s, struct session *n, struct bytes text)
 {
@@ -136,14 +136,12 @@ static struct sub *sub_new(struct shared *s, struct session *n, struct bytes tex
         return NULL;
     }
     sub->filter = f;
-    sub->session = n;
+    sub->session = sn_client_slot(n->key);
     list_init(&sub->of_filter);
-    list_init(&sub->of_session);
-    list_init(&sub->asks);
     if (!made && !filter_wanted(f))
         cover_wanted(s, f);
-    list_push_back(&f->subs, &sub->of_filter);
-    list_push_back(&n->subs, &sub->of_session);
+    ring_push_back(&f->subs, &sub->of_filter);
+    *link_to(n, NULL) = sub;
     n->n_subs++;
     return sub;
 }
@@ -153,11 +151,12 @@ static void sub_free(struct shared *s, struct sub *sub)
 {
     record_forget_sub(s, sub);
     replay_close(s, sub);
-    while (!list_empty(&sub->asks))
-        ask_free(s, ask_of(list_first(&sub->asks)));
-    list_unlink(&sub->of_filter);
-    list_unlink(&sub->of_session);
-    sub->session->n_subs--;
+    struct session *n = session_of_sub(s, sub);
+    while (sub->asks != NULL)
+        ask_free(s, &sub->asks);
+    ring_remove(&sub->filter->subs, &sub->of_filter);
+    *link_to(n, sub) = sub->of_session;
+    n->n_subs--;
     shared_release(s, sub, sizeof *sub);
 }
 
@@ -181,7 +180,7 @@ static void grant_again(struct shared *s, struct sub *sub, uint16_t token, uint8
     reckon_qos(sub);
     if (changed)
         record_sub(s, sub);
-    answer(s, sub->session, token, SN_OK, granted);
+    answer(s, session_of_sub(s, sub), token, SN_OK, granted);
 }
 
 void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes text, uint8_t qos)
@@ -207,7 +206,7 @@ void subscribe(struct shared *s, struct session *n, uint16_t token, struct bytes
     else if (!send_subscribe(s, f))
         asks_refuse(s, sub);
     reckon_qos(sub);
-    if (!sub->live && list_empty(&sub->asks))
+    if (!sub->live && sub->asks == NULL)
         sub_remove(s, sub);
 }
 
@@ -224,8 +223,8 @@ void unsubscribe(struct shared *s, struct session *n, struct bytes text)
 
 void unsubscribe_all(struct shared *s, struct session *n, bool session_stays)
 {
-    while (!list_empty(&n->subs)) {
-        struct sub *sub = sub_at_session(list_first(&n->subs));
+    while (n->subs != NULL) {
+        struct sub *sub = n->subs;
         if (session_stays)
             record_sub_gone(s, sub);
         sub_remove(s, sub);
@@ -277,15 +276,17 @@ static void settle(struct shared *s, struct sub *sub, const struct up_event *eve
     };
 
     bool any = false;
-    list_foreach_safe (link, next, &sub->asks) {
-        struct ask *a = ask_of(link);
+    for (struct ask **link = &sub->asks; *link != NULL;) {
+        const struct ask *a = *link;
         const bool concerned = a->sent || event->result == UP_BUSY;
-        if (!concerned)
+        if (!concerned) {
+            link = &(*link)->next;
             continue;
+        }
         any = true;
         const uint8_t granted = a->qos < event->qos ? a->qos : event->qos;
         const bool ok = event->result == UP_OK;
-        answer(s, sub->session, a->token, outcome_of[event->result], ok ? granted : 0);
+        answer(s, session_of_sub(s, sub), a->token, outcome_of[event->result], ok ? granted : 0);
         if (ok) {
             const bool news = !sub->live || sub->granted != granted;
             sub->live = true;
@@ -293,12 +294,12 @@ static void settle(struct shared *s, struct sub *sub, const struct up_event *eve
             if (news)
                 record_sub(s, sub);
         }
-        ask_free(s, a);
+        ask_free(s, link);
     }
     reckon_qos(sub);
     if (any && event->result != UP_OK)
         replay_close(s, sub);
-    if (!sub->live && list_empty(&sub->asks))
+    if (!sub->live && sub->asks == NULL)
         sub_free(s, sub);
 }
 
@@ -320,8 +321,7 @@ void on_subscribed(struct shared *s, const struct up_event *event)
     struct filter *f = filter_by_id(s, event->token);
     if (f == NULL || !f->in_flight)
         return;
-    list_foreach_safe (link, next, &f->subs)
-        settle(s, sub_at_filter(link), event);
+    ring_foreach_safe(link, next, &f->subs) settle(s, sub_at_filter(link), event);
     f->in_flight = false;
     const bool changed = f->survey || f->held != HELD_YES || f->granted != event->qos;
     if (event->result == UP_OK) {
@@ -331,7 +331,7 @@ void on_subscribed(struct shared *s, const struct up_event *event)
     } else if (event->result == UP_REFUSED) {
         log_refused(s, f);
     } else {
-        f->held = f->held == HELD_NO ? HELD_MAYBE : f->held;
+        f->held = f->held == HELD_NO ? (uint8_t)HELD_MAYBE : f->held;
         try_again_soon(s);
     }
     if (!filter_wanted(f)) {
@@ -373,11 +373,12 @@ static void match_filter(struct shared *s, struct filter *f)
 {
     if (f->held == HELD_YES && (s->match_first == 0 || f->id < s->match_first))
         s->match_first = f->id;
-    list_foreach (link, &f->subs) {
+    ring_foreach(link, &f->subs)
+    {
         struct sub *sub = sub_at_filter(link);
         if (s->match_retained && !replay_wants(s, sub, s->match_hash))
             continue;
-        struct sn_recipient *r = recipient_of(s, sub->session);
+        struct sn_recipient *r = recipient_of(s, session_of_sub(s, sub));
         const uint8_t qos = sub->qos < s->match_qos ? sub->qos : s->match_qos;
         if (r != NULL && qos > r->qos)
             r->qos = qos;

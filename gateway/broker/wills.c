@@ -48,16 +48,17 @@ static void send_will(struct shared *s, struct due_will *d)
 
 void publish_will(struct shared *s, struct session *n)
 {
-    if (n->will.topic == NULL)
+    if (n->will == NULL)
         return;
     struct due_will *d = shared_alloc(s, sizeof *d);
     if (d == NULL) {
-        log_lost_will(s, body_bytes(n->will.topic), &s->wills_dropped, "out_of_memory");
+        log_lost_will(s, body_bytes(n->will->topic), &s->wills_dropped, "out_of_memory");
         return;
     }
     d->client = n->key;
-    d->will = n->will;
-    n->will = (struct will){0};
+    d->will = *n->will;
+    *n->will = (struct will){0};
+    session_set_will(s, n, &(struct sn_will_view){0});
     if (++s->next_will_token == 0)
         s->next_will_token = 1;
     d->token = s->next_will_token;

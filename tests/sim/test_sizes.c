@@ -3,6 +3,7 @@
  * What a node costs, in octets (docs/performance.md, "Memory"). Whoever adds a field finds out here
  * that 100,000 nodes have it: perhaps it belongs into a part that only some of them need.
  */
+#include "broker/shared_priv.h"
 #include "mqttsn/engine_priv.h"
 #include "unit/suite.h"
 
@@ -29,13 +30,24 @@ START_TEST(records_of_the_engine_have_not_grown)
 
 END_TEST
 
+START_TEST(records_of_the_shared_session_have_not_grown)
+{
+    FITS(struct session, 40);
+    FITS(struct sub, 56);
+    FITS(struct filter, 104);
+    FITS(struct level, 64);
+    FITS(struct replay, 72);
+}
+
+END_TEST
+
 /* By a client id of up to 16 octets and an IPv4 address. */
 START_TEST(a_connected_node_is_one_record_and_some_places_in_tables)
 {
     const size_t record = chunk(offsetof(struct sn_client, id) + 16);
     const size_t tables = 2 * sizeof(struct hindex_entry) * 16 / 7;
     const size_t slot = sizeof(struct sn_client *) + 2 * sizeof(uint32_t);
-    ck_assert_uint_le(record + tables + slot, 248);
+    ck_assert_uint_le(record + tables + slot + sizeof(struct session), 300);
     ck_assert_uint_ge(SN_PEER_NEAR, sizeof(struct peer) + 4 + 2); /* IPv4 */
     ck_assert_uint_ge(SN_PEER_NEAR, sizeof(struct peer) + 8);     /* EUI-64 */
 }
@@ -48,6 +60,7 @@ int main(void)
     TCase *tc = tcase_create("sizes");
     if (sizeof(void *) == 8) {
         tcase_add_test(tc, records_of_the_engine_have_not_grown);
+        tcase_add_test(tc, records_of_the_shared_session_have_not_grown);
         tcase_add_test(tc, a_connected_node_is_one_record_and_some_places_in_tables);
     }
     suite_add_tcase(suite, tc);

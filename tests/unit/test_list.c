@@ -131,6 +131,48 @@ START_TEST(random_use_agrees_with_an_array)
 
 END_TEST
 
+/* The ring's names in order, checking the way back too. */
+static const char *ring_names(const struct ring *r, char out[ITEMS + 1])
+{
+    size_t n = 0;
+    ring_foreach(at, r)
+    {
+        if (at->next->prev != at || n == ITEMS)
+            return "broken";
+        out[n++] = container_of(at, struct item, link)->name;
+    }
+    out[n] = '\0';
+    return out;
+}
+
+START_TEST(a_ring_knows_its_first_and_its_last)
+{
+    char out[ITEMS + 1];
+    struct fixture f;
+    struct ring r = {NULL};
+    fixture_init(&f);
+    ck_assert_str_eq(ring_names(&r, out), "");
+    ck_assert_ptr_null(ring_last(&r));
+    for (unsigned i = 0; i < 3; i++)
+        ring_push_back(&r, &f.item[i].link);
+    ring_push_front(&r, &f.item[3].link);
+    ck_assert_str_eq(ring_names(&r, out), "dabc");
+    ck_assert_ptr_eq(ring_last(&r), &f.item[2].link);
+    ring_remove(&r, &f.item[3].link);
+    ring_remove(&r, &f.item[1].link);
+    ck_assert_str_eq(ring_names(&r, out), "ac");
+    ring_remove(&r, &f.item[2].link);
+    ck_assert_ptr_eq(ring_last(&r), &f.item[0].link);
+    ring_push_front(&r, &f.item[2].link);
+    ck_assert_str_eq(ring_names(&r, out), "ca");
+    ring_foreach_safe(at, next, &r) ring_remove(&r, at);
+    ck_assert_ptr_null(r.first);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert(!list_linked(&f.item[i].link));
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("list");
@@ -139,6 +181,7 @@ int main(void)
     tcase_add_test(tc, unlinking_twice_is_harmless);
     tcase_add_test(tc, the_current_link_may_be_unlinked_and_destroyed_in_a_safe_loop);
     tcase_add_test(tc, random_use_agrees_with_an_array);
+    tcase_add_test(tc, a_ring_knows_its_first_and_its_last);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
