@@ -194,6 +194,13 @@ static void say_unusable(struct app *a, struct bytes client_id, const char *what
     log_end(&a->log);
 }
 
+/* The broker keeps for the node what comes while it is away, so at least as long as we wait for it. */
+static uint32_t expiry_s(const struct app *a, uint32_t of_broker_s)
+{
+    const int64_t of_node_s = (a->config->gateway.session_expiry_ms + 999) / 1000;
+    return of_node_s > of_broker_s ? (uint32_t)of_node_s : of_broker_s;
+}
+
 /* All but what a command says. */
 static struct mqtt_options own_options(const struct app *a, const struct own_sink *o,
                                        const struct login *login)
@@ -208,6 +215,7 @@ static struct mqtt_options own_options(const struct app *a, const struct own_sin
     if (login->key_file != NULL)
         options.tls.key_file = login->key_file;
     options.max_queued = OWN_QUEUED;
+    options.session_expiry_s = expiry_s(a, options.session_expiry_s);
     options.sink = o->sink.number;
     return options;
 }

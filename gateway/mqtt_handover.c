@@ -81,21 +81,23 @@ static bool can_hand_over(const struct mqtt *m, enum lane lane)
            mqtt_window_room(m, lane) > 0;
 }
 
-/* Fixed header, topic, packet id, properties. */
+/* Fixed header, topic, packet id, properties; a subscription also has options and an identifier. */
 static size_t packet_bytes(const struct item *it)
 {
-    enum { HEADERS = 5 + 2 + 2 + 1 };
+    enum { HEADERS = 5 + 2 + 2 + 1, SUBSCRIPTION = 1 + 1 + 4 };
 
+    if (it->request == UP_SUBSCRIBE)
+        return HEADERS + SUBSCRIPTION + strlen(it->text);
     return HEADERS + it->event.topic.len + body_bytes(it->event.body).len;
 }
 
 /* Lock held. As far as the broker goes. */
 static void fit(const struct mqtt *m, struct item *it)
 {
+    it->too_large = packet_bytes(it) > m->limits.max_packet_bytes;
     if (it->request != UP_PUBLISH)
         return;
     it->wire_qos = it->event.qos < m->limits.max_qos ? it->event.qos : m->limits.max_qos;
-    it->too_large = packet_bytes(it) > m->limits.max_packet_bytes;
 }
 
 /* Lock held. */

@@ -207,10 +207,22 @@ static void on_lost(struct own *o, bool renews)
     deadline_arm(&o->deadlines, &o->timers[DL_DECIDE], time_add(o->now_ms, DECIDE_MS));
 }
 
+/* An outage is everybody's, and told once for all. */
+static void say_failed(struct own *o, const struct up_event *event)
+{
+    const bool is_its_own = event->refused || (o->link == LINK_WAITING && o->broker_up);
+    if (!own_log_begin(o, is_its_own ? LOG_WARN : LOG_DEBUG, "session.attempt_failed"))
+        return;
+    log_text(&o->log, "why", event->why != NULL ? event->why : "");
+    log_end(&o->log);
+}
+
 void own_disconnected(struct own *o, const struct up_event *event)
 {
     if (o->link == LINK_OFF)
         return;
+    if (event->refused || o->link == LINK_WAITING)
+        say_failed(o, event);
     if (event->taken_over)
         own_closed(o, "taken_over");
     else if (event->refused)

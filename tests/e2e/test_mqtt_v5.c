@@ -256,6 +256,9 @@ START_TEST(qos_retain_and_size_go_as_far_as_the_broker_goes)
     PROBE_UNTIL(&probe, probe.answers[1].ok == 1, SOON_MS);
     submit(2, 1, false, 65);
     PROBE_UNTIL(&probe, probe.answers[2].refused == 1, SOON_MS);
+    probe_subscribe(&probe, 3, "a/filter/that/is/itself/as/long/as/64/octets/are/with/all/beside",
+                    1);
+    PROBE_UNTIL(&probe, probe.answers[3].refused == 1, SOON_MS);
     ck_assert(is_silent(100));
     stop();
 }

@@ -73,6 +73,36 @@ START_TEST(a_refusal_of_the_broker_is_the_clients)
 
 END_TEST
 
+static void expect_log(struct own_life *l, const char *text)
+{
+    const struct log_record *r = log_peek(own_log(l->o));
+    ck_assert_ptr_nonnull(r);
+    ck_assert_str_eq(r->event, "session.attempt_failed");
+    ck_assert_str_eq(r->text, text);
+    log_done(own_log(l->o));
+    ck_assert_ptr_null(log_peek(own_log(l->o)));
+}
+
+START_TEST(what_keeps_a_client_out_is_said_but_not_an_outage)
+{
+    struct own_life l = own_begin();
+    own_opens(&l, OWN_KEY, true, NULL);
+    own_hears(&l, &(struct up_event){.type = UP_DISCONNECTED, .why = "connection refused"});
+    ck_assert_ptr_null(log_peek(own_log(l.o)));
+    own_broker_up(l.o, l.now_ms, true);
+    own_hears(&l, &(struct up_event){.type = UP_DISCONNECTED, .why = "it has no certificate"});
+    expect_log(&l, "client=n why=\"it has no certificate\"");
+    own_broker_up(l.o, l.now_ms, false);
+    own_hears(&l, &(struct up_event){.type = UP_DISCONNECTED,
+                                     .refused = true,
+                                     .code = 0x86,
+                                     .why = "bad user name or password"});
+    expect_log(&l, "client=n why=\"bad user name or password\"");
+    own_end(&l);
+}
+
+END_TEST
+
 /* The connection tries its next address, perhaps. */
 START_TEST(while_the_broker_does_not_answer_the_client_waits_but_not_for_ever)
 {
@@ -444,6 +474,7 @@ int main(void)
     tcase_add_test(opens, it_is_opened_when_the_connack_has_come);
     tcase_add_test(opens, a_session_that_is_not_clean_tells_whether_the_broker_has_kept_it);
     tcase_add_test(opens, a_refusal_of_the_broker_is_the_clients);
+    tcase_add_test(opens, what_keeps_a_client_out_is_said_but_not_an_outage);
     tcase_add_test(opens, while_the_broker_does_not_answer_the_client_waits_but_not_for_ever);
     tcase_add_test(opens, while_publishes_are_taken_it_is_opened_at_once_though_the_broker_is_away);
     tcase_add_test(opens, that_publishes_are_taken_is_also_good_news_for_one_that_waits);
