@@ -197,6 +197,7 @@ static void put_spool(struct page *page, const struct spool_gauges *s)
     page_put(page, "in_flight", s->in_flight);
     page_put(page, "held", s->held);
     page_put(page, "spooled", s->spooled);
+    page_put(page, "hedged", s->hedged);
     page_put(page, "sent", s->sent);
     page_put(page, "refused", s->refused);
     page_put(page, "expired", s->expired);

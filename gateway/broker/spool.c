@@ -6,7 +6,7 @@
 
 #include "broker/spool_priv.h"
 
-enum { LOG_RECORDS = 64, ACCEPTING_MS = 5000, HOLD_MS = 5000 };
+enum { LOG_RECORDS = 64, ACCEPTING_MS = 5000, HOLD_MS = 5000, SILENCE_MS = 25 };
 
 struct spool_config spool_defaults(void)
 {
@@ -19,29 +19,11 @@ struct spool_config spool_defaults(void)
         .window = 128,
         .max_memory_bytes = (size_t)4 << 20,
         .hold_ms = HOLD_MS,
+        .silence_ms = SILENCE_MS,
     };
 }
 
-/* ---- what was passed on ---------------------------------------------------------------------- */
-
-/* Tokens are unique, says the seam; if they are not, the oldest one is answered first. */
-static struct live *live_find(const struct spool *s, uint64_t token)
-{
-    struct live *found = NULL;
-    struct hmap_node *n = hmap_first(&s->live, spool_mix(s, token));
-    for (; n != NULL; n = hmap_next(n)) {
-        struct live *l = container_of(n, struct live, by_token);
-        if (found == NULL || l->number < found->number)
-            found = l;
-    }
-    return found;
-}
-
-static void live_free(struct spool *s, struct live *l)
-{
-    hmap_remove(&s->live, &l->by_token);
-    free(l);
-}
+/* ---- refusing ------------------------------------------------------------------------------- */
 
 static void refuse(struct spool *s, const struct up_request *r)
 {
@@ -61,24 +43,6 @@ static void refuse_full(struct spool *s, const struct up_request *r)
     refuse(s, r);
 }
 
-/* QoS 1 and 2: the answer is awaited. */
-static void pass_live(struct spool *s, const struct up_request *r)
-{
-    struct owner *o = owner_get(s, r->client);
-    struct live *l = o != NULL ? malloc(sizeof *l) : NULL;
-    if (l == NULL || !pass_on(s, r)) {
-        free(l);
-        if (o != NULL)
-            owner_settle(s, o);
-        refuse_away(s, r);
-        return;
-    }
-    *l = (struct live){.owner = o, .number = ++s->last_number, .will = r->will};
-    hmap_insert(&s->live, &l->by_token, spool_mix(s, r->token));
-    o->live++;
-    owner_settle(s, o);
-}
-
 /* Nobody waits for a word about QoS 0, and its node need not stop sending. */
 static void refuse_paced(struct spool *s, const struct up_request *r)
 {
@@ -94,16 +58,13 @@ static void pass(struct spool *s, const struct up_request *r)
 {
     if (!meter_lets_pass(s, r))
         refuse_paced(s, r);
-    else if (r->qos > 0)
-        pass_live(s, r);
-    else if (!pass_on(s, r))
+    else if (!(r->qos > 0 ? pass_live(s, r) : pass_on(s, r)))
         refuse_away(s, r);
 }
 
 /* ---- what the session submits ---------------------------------------------------------------- */
 
-/* QoS 0, unless it is a will or wanted so, is worth nothing to the spool. */
-static bool is_worth(const struct spool *s, uint8_t qos, bool will)
+bool is_worth(const struct spool *s, uint8_t qos, bool will)
 {
     return qos > 0 || will || s->config.qos_0;
 }
@@ -118,7 +79,8 @@ static void submit_publish(struct spool *s, const struct up_request *r)
     const bool worth = is_worth(s, r->qos, r->will) || in_place;
     const bool behind = worth && queues;
     /* A will is repeated by nobody: its session, which has ended, is not stored any more. */
-    const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up || s->metered);
+    const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up || s->metered ||
+                                  (r->qos == 1 && s->silent));
     if (!wanted && s->up) {
         pass(s, r);
         return;
@@ -136,7 +98,9 @@ static void submit_publish(struct spool *s, const struct up_request *r)
         };
         if (take_over(s, &a))
             return;
-        const bool may_pass = s->up && (!a.answer || (r->will && !behind));
+        /* QoS 2 would overtake what was passed on with QoS 1. */
+        const bool overtakes = r->qos == 2 && o != NULL && o->live > 0;
+        const bool may_pass = s->up && (!a.answer || (r->will && !behind && !overtakes));
         if (may_pass)
             pass(s, r);
         else
@@ -163,43 +127,6 @@ void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *requ
                                .result = UP_BUSY});
 }
 
-/* ---- answers to what was passed on ----------------------------------------------------------- */
-
-/* It comes back with what it says. */
-static bool take_back(struct spool *s, const struct up_event *event, const struct live *l)
-{
-    const uint64_t client = event->token >> UP_TOKEN_BITS;
-    const bool will = l != NULL ? l->will : client == SN_NO_CLIENT && (uint16_t)event->token != 0;
-    if (!s->usable || event->topic.len == 0 || !is_worth(s, event->qos, will))
-        return false;
-    return take_over(s, &(struct arrival){
-                            .number = l != NULL ? l->number : 0,
-                            .client = l != NULL ? l->owner->key : client,
-                            .token = event->token,
-                            .topic = event->topic,
-                            .body = event->body,
-                            .qos = event->qos,
-                            .retain = event->retain,
-                            .will = will,
-                            .answer = event->qos > 0 || will,
-                            .came_back = l != NULL,
-                        });
-}
-
-static void on_live_answer(struct spool *s, const struct up_event *event)
-{
-    struct live *l = event->qos > 0 ? live_find(s, event->token) : NULL;
-    struct owner *o = l != NULL ? l->owner : NULL;
-    const bool spooled = event->result == UP_BUSY && take_back(s, event, l);
-    if (l != NULL && event->result != UP_IN_DOUBT) {
-        live_free(s, l);
-        o->live--;
-        owner_settle(s, o);
-    }
-    if (!spooled)
-        tell_passing(s, event);
-}
-
 /* ---- answers to what was spooled ------------------------------------------------------------- */
 
 static void log_refused(struct spool *s, const struct message *m)
@@ -223,7 +150,7 @@ static void on_unknown_answer(struct spool *s, const struct up_event *event)
         record_gone(s, event->spooled);
 }
 
-static void on_spooled_answer(struct spool *s, const struct up_event *event)
+void on_spooled_answer(struct spool *s, const struct up_event *event)
 {
     struct message *m = message_find(s, event->spooled);
     if (m == NULL) {
@@ -256,6 +183,7 @@ static void on_spooled_answer(struct spool *s, const struct up_event *event)
 static void on_connected(struct spool *s)
 {
     s->up = true;
+    silence_ends(s);
     s->pause_until = INT64_MIN;
     s->earned = 0;
     s->draining = s->gauges.messages > 0;
@@ -266,8 +194,15 @@ static void on_connected(struct spool *s)
     }
 }
 
+static void on_disconnected(struct spool *s)
+{
+    s->up = false;
+    silence_ends(s);
+}
+
 void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event)
 {
+    hear(s, now_ms, event); /* before time tells that nothing was heard */
     spool_advance(s, now_ms);
     if (event->type == UP_PUBLISHED) {
         if (event->spooled != 0)
@@ -279,25 +214,14 @@ void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *even
     if (event->type == UP_CONNECTED)
         on_connected(s);
     else if (event->type == UP_DISCONNECTED)
-        s->up = false;
+        on_disconnected(s);
     tell_passing(s, event);
-}
-
-static void forget_live(struct spool *s)
-{
-    for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;) {
-        struct live *l = container_of(n, struct live, by_token);
-        struct owner *o = l->owner;
-        live_free(s, l);
-        o->live--;
-        owner_settle(s, o);
-    }
 }
 
 void spool_abandoned(struct spool *s, int64_t now_ms)
 {
     spool_advance(s, now_ms);
-    s->up = false;
+    on_disconnected(s);
     forget_live(s);
     list_foreach_safe (at, next, &s->sent) {
         struct message *m = container_of(at, struct message, place);
@@ -315,6 +239,8 @@ void spool_usable(struct spool *s, int64_t now_ms, bool usable)
     spool_advance(s, now_ms);
     if (s->usable && !usable)
         s->accepting_until = time_add(now_ms, ACCEPTING_MS);
+    if (!s->usable && usable)
+        silence_ends(s);
     s->usable = usable;
 }
 
@@ -388,8 +314,9 @@ struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
     hmap_init(&s->owners);
     hmap_init(&s->messages);
     hmap_init(&s->live);
-    struct list *const lists[] = {&s->all_owners, &s->ready,  &s->waiting, &s->ahead,  &s->sent,
-                                  &s->absent,     &s->ghosts, &s->held,    &s->holding};
+    struct list *const lists[] = {&s->all_owners, &s->ready,   &s->waiting, &s->ahead,
+                                  &s->sent,       &s->absent,  &s->ghosts,  &s->held,
+                                  &s->holding,    &s->unhedged};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     queues_begin(s);
@@ -423,8 +350,7 @@ void spool_free(struct spool *s)
 {
     if (s == NULL)
         return;
-    for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;)
-        live_free(s, container_of(n, struct live, by_token));
+    live_free_all(s);
     held_free(s);
     for (struct hmap_node *n; (n = hmap_any(&s->messages)) != NULL;)
         message_free(s, container_of(n, struct message, by_number));
@@ -445,6 +371,7 @@ void spool_advance(struct spool *s, int64_t now_ms)
     if (now_ms > s->now_ms)
         s->now_ms = now_ms;
     meter_advance(s);
+    notice_silence(s);
     answer_overdue(s);
 }
 
@@ -453,7 +380,7 @@ void spool_advance(struct spool *s, int64_t now_ms)
 int64_t spool_next_deadline(const struct spool *s)
 {
     const int64_t times[] = {s->accepting_until, s->pause_until, s->fetch_retry, meter_next(s)};
-    int64_t next = next_overdue(s);
+    int64_t next = time_min(next_overdue(s), next_silence(s));
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         if (times[i] > s->now_ms)
             next = time_min(next, times[i]);

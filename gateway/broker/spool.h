@@ -13,7 +13,9 @@
  *     QoS 0            passed on, or spooled behind what its client has there; while the connection is
  *                      away it is spooled (`qos_0`) or refused
  *     QoS 1, up        passed on: the broker's answer is the node's. Comes it back UP_BUSY (the
- *                      connection broke, or had no room), it is spooled
+ *                      connection broke, or had no room), it is spooled; and so it is, while the
+ *                      connection has it still, when the broker falls silent (see "Silence")
+ *     QoS 1, silent    spooled, as if the connection were away, and sent
  *     QoS 1, down      spooled: UP_PUBLISHED with UP_OK when the batch of its record is committed
  *     QoS 1, up, but messages of the same client are in the spool, or were given from it to the
  *                      connection and not acknowledged yet: spooled behind them
@@ -51,6 +53,13 @@
  * longer than `hold_ms`, or when the connection goes away: what is taken over is safe, and a node that
  * hears nothing repeats. Behind a broker that does not even take one message per client in that time,
  * the spool grows, as without a broker.
+ *
+ * Silence. A broker that hangs keeps its connection for seconds before anybody can know, and nodes are
+ * not to wait for that. When it owes answers and has given none for `silence_ms`, or for twice as long
+ * as it has lately needed (2 s at most), messages of QoS 1 that it has are recorded as well, and
+ * answered when that is committed. Until it answers again new ones are spooled, and no answer is held
+ * back for the pace. What it then says of those is its answer to spooled messages: a refusal comes too
+ * late for the node, and is logged.
  *
  * Limits. With a rate, windows or quiet hours (`pace`), QoS 1 and 2 and wills always go through the
  * spool, and are answered when they are committed: no node waits for the pace. They leave when it lets
@@ -96,6 +105,9 @@ struct spool_config {
     size_t max_memory_bytes; /* of spooled messages kept in memory too; default 4 MiB */
     int64_t hold_ms; /* how long an answer is held back at most, well below the nodes' T_retry;
                                   default 5 s, 0: not at all; with limits never */
+    int64_t
+        silence_ms; /* how long the broker may be silent before messages of QoS 1 are taken over;
+                              default 25, 0: for ever */
     struct pace_config pace; /* of what leaves for the broker; default none */
 };
 
@@ -194,6 +206,7 @@ struct spool_gauges {
     uint64_t in_flight;
     uint64_t held;    /* answers held back: nodes wait for the broker */
     uint64_t spooled; /* since start, as all below */
+    uint64_t hedged;  /* of these taken over because the broker was silent */
     uint64_t sent;    /* acknowledged by the broker */
     uint64_t full;    /* refused to nodes: no room */
     uint64_t away;    /* the same: the connection is away, and the store not usable or QoS 0 */

@@ -321,6 +321,7 @@ void message_sent(struct spool *s, struct message *m)
     struct owner *o = m->owner;
     if (s->metered)
         pace_take(&s->pace, (size_t)m->bytes);
+    owe(s);
     leave_place(s, m);
     list_push_back(&s->sent, &m->place);
     m->in_flight = true;

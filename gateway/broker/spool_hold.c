@@ -26,7 +26,7 @@ static bool is_backlog_small(const struct spool *s)
 /* Is one more promise in order? Then it is made: ask once. */
 static bool claim(struct spool *s)
 {
-    if (!s->up || s->config.hold_ms == 0 || is_backlog_small(s))
+    if (!s->up || s->silent || s->config.hold_ms == 0 || is_backlog_small(s))
         return true;
     if (s->earned < LEAVE_PER_ENTRY)
         return false;

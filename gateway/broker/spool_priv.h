@@ -3,6 +3,7 @@
  * Inside the spool.
  *
  *   spool.c           what becomes of a PUBLISH and of an answer; entries
+ *   spool_live.c      what was passed on, and what becomes of it when the broker falls silent
  *   spool_backlog.c   messages in memory: whose turn it is, what is sent, dropped, too old
  *   spool_fetch.c     messages on disk only, and those that come back from there
  *   spool_queue.c     what waits to be taken by the neighbours, and what waits for a commit
@@ -73,12 +74,18 @@ struct message {
     uint8_t topic[];
 };
 
-/* A PUBLISH of QoS 1 or 2 that was passed on. */
+/* A PUBLISH of QoS 1 or 2 that was passed on. Of one that can be hedged there is all that it says. */
 struct live {
     struct hmap_node by_token;
-    struct owner *owner;
+    struct list unhedged;
+    struct owner *owner; /* NULL: hedged, which is a message in flight like others */
+    uint64_t token;
     uint64_t number;
+    struct body *body;
+    bool retain;
     bool will;
+    uint32_t topic_len;
+    uint8_t topic[];
 };
 
 /* An answer that waits for a commit. */
@@ -161,6 +168,12 @@ struct spool {
     struct list ahead;      /* the same, of those that came while others were on disk only */
     struct list sent;       /* struct message in flight */
     struct hmap live;       /* by token */
+    struct list unhedged;   /* struct live */
+
+    bool silent;           /* the broker owes answers, and gives none */
+    int64_t owed_ms;       /* since when it owes one, or when it last gave one */
+    int64_t longest_ms;    /* it let us wait, ... */
+    int64_t longest_at_ms; /* ... then */
 
     uint64_t n_disk;     /* not in memory */
     uint64_t cursor;     /* everything in the spool up to here is in memory */
@@ -210,6 +223,30 @@ static inline struct bytes message_topic(const struct message *m)
 {
     return bytes_of(m->topic, m->topic_len);
 }
+
+/* ---- spool.c --------------------------------------------------------------------------------- */
+
+/* QoS 0, unless it is a will or wanted so, is worth nothing to the spool. */
+bool is_worth(const struct spool *s, uint8_t qos, bool will);
+void on_spooled_answer(struct spool *s, const struct up_event *event);
+
+/* ---- spool_live.c ---------------------------------------------------------------------------- */
+
+/* QoS 1 and 2: the answer is awaited. False: out of memory. */
+bool pass_live(struct spool *s, const struct up_request *r);
+void on_live_answer(struct spool *s, const struct up_event *event);
+/* Nobody answers them any more. */
+void forget_live(struct spool *s);
+void live_free_all(struct spool *s);
+
+/* The connection is about to get something that the broker is to answer. */
+void owe(struct spool *s);
+/* Is that an answer? */
+void hear(struct spool *s, int64_t now_ms, const struct up_event *event);
+/* The broker has fallen silent, if it has. */
+void notice_silence(struct spool *s);
+void silence_ends(struct spool *s);
+int64_t next_silence(const struct spool *s);
 
 /* ---- spool_backlog.c ------------------------------------------------------------------------- */
 

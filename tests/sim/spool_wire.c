@@ -69,7 +69,6 @@ void wire_submit(struct world *w, const struct up_request *r)
         REQUIRE(row_at(w, r->spooled)->there || w->no_judging,
                 "%u is given to the connection, and not in the store", attempt);
     if (is_refused(w, &p) && r->qos > 0) {
-        w->refused_by_broker += r->spooled != 0;
         answer(w, &p, UP_REFUSED);
     } else if (!takes(w, r)) {
         answer(w, &p, UP_BUSY)->session_present = true; /* marks the refusal */

@@ -275,6 +275,7 @@ static void remember_gauges(struct world *w)
     w->before.expired += g.expired;
     w->before.dropped += g.dropped;
     w->before.lost += g.lost;
+    w->before.refused += g.refused;
 }
 
 /* The engine comes back with its exchanges of QoS 2, which are in the batches of the messages: for
@@ -378,7 +379,7 @@ void world_end(struct world *w)
     for (unsigned c = 0; c < w->n_nodes; c++)
         REQUIRE(w->nodes[c].n_open == 0, "client %u waits for an answer", c + 1);
     remember_gauges(w);
-    const uint64_t excused = w->before.expired + w->before.dropped + w->refused_by_broker;
+    const uint64_t excused = w->before.expired + w->before.dropped + w->before.refused;
     const uint64_t missing = world_missing(w);
     REQUIRE(missing <= excused, "%d are lost, %d excused", (int)missing, (int)excused);
 }

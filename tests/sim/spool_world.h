@@ -206,7 +206,7 @@ struct world {
     bool no_judging; /* of order and repeats */
     size_t payload;
     unsigned minute; /* of the day, as every spool is told */
-    uint64_t refused_by_broker, delivered, fetches;
+    uint64_t delivered, fetches;
     struct spool_gauges before; /* sums of former lives */
     size_t most_memory;
 };

@@ -110,6 +110,8 @@ static struct spool_config random_config(struct rng *rng)
     if (rng_below(rng, 6) == 0)
         config.max_age_ms = 3000;
     config.hold_ms = rng_below(rng, 3) == 0 ? 200 : config.hold_ms;
+    static const int64_t silences[] = {0, 1, 25, 25, 300};
+    config.silence_ms = silences[rng_below(rng, 5)];
     return config;
 }
 

@@ -14,6 +14,7 @@ static struct spool_config narrow(void)
     struct spool_config config = spool_defaults();
     config.window = WINDOW;
     config.hold_ms = HOLD_MS;
+    config.silence_ms = 0; /* which ends all holding: test_spool_silence.c */
     return config;
 }
 
