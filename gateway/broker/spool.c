@@ -72,12 +72,14 @@ bool is_worth(const struct spool *s, uint8_t qos, bool will)
 static void submit_publish(struct spool *s, const struct up_request *r)
 {
     const struct owner *o = owner_find(s, r->client);
+    /* Of QoS 2 nothing is passed on while the store is usable, but wills that found no room. */
+    const bool after_will = o != NULL && o->live_qos_2 > 0 && r->qos == 1 && s->usable;
     const bool queues = o != NULL && o->spooled > 0 && !is_beyond_reach(s, o);
     /* QoS 0 keeps its place behind what its client has sent before, if there is room for it: not for
      * the hours that limits make of it. */
     const bool in_place = queues && s->up && s->usable && !s->metered;
     const bool worth = is_worth(s, r->qos, r->will) || in_place;
-    const bool behind = worth && queues;
+    const bool behind = worth && (queues || after_will);
     /* A will is repeated by nobody: its session, which has ended, is not stored any more. */
     const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up || s->metered ||
                                   (r->qos == 1 && s->silent));

@@ -58,7 +58,7 @@
  * not to wait for that. When it owes answers and has given none for `silence_ms`, or for twice as long
  * as it has lately needed (2 s at most), messages of QoS 1 that it has are recorded as well, and
  * answered when that is committed. Until it answers again new ones are spooled, and no answer is held
- * back for the pace. What it then says of those is its answer to spooled messages: a refusal comes too
+ * back for longer than 20 ms. What it then says of those is its answer to spooled messages: a refusal comes too
  * late for the node, and is logged.
  *
  * Limits. With a rate, windows or quiet hours (`pace`), QoS 1 and 2 and wills always go through the

@@ -11,6 +11,7 @@
 enum {
     BACKLOG_WINDOWS = 2, /* are enough for the connection to find the next one always waiting */
     LEAVE_PER_ENTRY = 2,
+    SILENT_HOLD_MS = 20,
 };
 
 static uint64_t backlog_max(const struct spool *s)
@@ -26,9 +27,9 @@ static bool is_backlog_small(const struct spool *s)
 /* Is one more promise in order? Then it is made: ask once. */
 static bool claim(struct spool *s)
 {
-    if (!s->up || s->silent || s->config.hold_ms == 0 || is_backlog_small(s))
+    if (!s->up || s->config.hold_ms == 0 || is_backlog_small(s))
         return true;
-    if (s->earned < LEAVE_PER_ENTRY)
+    if (s->silent || s->earned < LEAVE_PER_ENTRY)
         return false;
     s->earned -= LEAVE_PER_ENTRY;
     return true;
@@ -47,9 +48,16 @@ static void answer(struct spool *s, uint64_t token, uint8_t qos)
 
 /* ---- holding --------------------------------------------------------------------------------- */
 
+/* For a broker that is silent nobody waits for long. That one waits at all keeps who sends as fast as it
+ * can from filling the disk in the quarter of a second for which a busy machine stood still. */
+static int64_t hold_ms(const struct spool *s)
+{
+    return s->silent ? time_min(SILENT_HOLD_MS, s->config.hold_ms) : s->config.hold_ms;
+}
+
 static bool is_overdue(const struct spool *s, int64_t since_ms)
 {
-    return s->now_ms - since_ms >= s->config.hold_ms;
+    return s->now_ms - since_ms >= hold_ms(s);
 }
 
 static bool hold(struct spool *s, const struct promise *p)
@@ -123,9 +131,8 @@ void answer_overdue(struct spool *s)
 int64_t next_overdue(const struct spool *s)
 {
     struct list *first = list_first(&s->held);
-    return first != NULL
-               ? time_add(container_of(first, struct held, age)->since_ms, s->config.hold_ms)
-               : TIME_NEVER;
+    return first != NULL ? time_add(container_of(first, struct held, age)->since_ms, hold_ms(s))
+                         : TIME_NEVER;
 }
 
 void held_free(struct spool *s)

@@ -38,6 +38,7 @@ static struct live *live_new(struct spool *s, struct owner *o, const struct up_r
         .token = r->token,
         .number = s->last_number + 1,
         .body = copied ? body_ref(r->body) : NULL,
+        .qos = r->qos,
         .retain = r->retain,
         .will = r->will,
         .topic_len = (uint32_t)topic_len,
@@ -57,6 +58,16 @@ static void live_drop(struct live *l)
     free(l);
 }
 
+/* It is nobody's any more. */
+static void live_leave(struct spool *s, struct live *l)
+{
+    struct owner *o = l->owner;
+    l->owner = NULL;
+    o->live--;
+    o->live_qos_2 -= l->qos == 2;
+    owner_settle(s, o);
+}
+
 static void live_free(struct spool *s, struct live *l)
 {
     hmap_remove(&s->live, &l->by_token);
@@ -73,6 +84,7 @@ bool pass_live(struct spool *s, const struct up_request *r)
         s->last_number = l->number;
         hmap_insert(&s->live, &l->by_token, spool_mix(s, r->token));
         o->live++;
+        o->live_qos_2 += r->qos == 2;
     } else if (l != NULL) {
         live_drop(l);
     }
@@ -104,12 +116,9 @@ void forget_live(struct spool *s)
 {
     for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;) {
         struct live *l = container_of(n, struct live, by_token);
-        struct owner *o = l->owner;
+        if (l->owner != NULL)
+            live_leave(s, l);
         live_free(s, l);
-        if (o == NULL)
-            continue;
-        o->live--;
-        owner_settle(s, o);
     }
 }
 
@@ -148,16 +157,14 @@ static void on_hedged_answer(struct spool *s, const struct up_event *event, stru
 void on_live_answer(struct spool *s, const struct up_event *event)
 {
     struct live *l = event->qos > 0 ? live_find(s, event->token) : NULL;
-    struct owner *o = l != NULL ? l->owner : NULL;
-    if (l != NULL && o == NULL) {
+    if (l != NULL && l->owner == NULL) {
         on_hedged_answer(s, event, l);
         return;
     }
     const bool spooled = event->result == UP_BUSY && take_back(s, event, l);
     if (l != NULL && event->result != UP_IN_DOUBT) {
+        live_leave(s, l);
         live_free(s, l);
-        o->live--;
-        owner_settle(s, o);
     }
     if (!spooled)
         tell_passing(s, event);
@@ -223,10 +230,9 @@ int64_t next_silence(const struct spool *s)
 /* It is with the connection already. Without room it stays what it was. */
 static void hedge(struct spool *s, struct live *l)
 {
-    struct owner *o = l->owner;
     const bool taken = take_over(s, &(struct arrival){
                                         .number = l->number,
-                                        .client = o->key,
+                                        .client = l->owner->key,
                                         .token = l->token,
                                         .topic = bytes_of(l->topic, l->topic_len),
                                         .body = l->body,
@@ -237,10 +243,9 @@ static void hedge(struct spool *s, struct live *l)
                                     });
     if (!taken)
         return;
-    l->owner = NULL;
-    o->live--;
     s->gauges.hedged++;
     message_sent(s, message_find(s, l->number));
+    live_leave(s, l);
 }
 
 void notice_silence(struct spool *s)

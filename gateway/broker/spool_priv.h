@@ -43,10 +43,11 @@ struct owner {
     struct list held;    /* struct held */
     struct list holding; /* linked: there are some */
     uint64_t key;
-    uint64_t spooled;   /* in the spool: waiting, in flight, on disk */
-    uint64_t on_disk;   /* of these not in memory */
-    uint32_t live;      /* passed on and not answered */
-    uint32_t in_flight; /* spooled ones with the connection */
+    uint64_t spooled;    /* in the spool: waiting, in flight, on disk */
+    uint64_t on_disk;    /* of these not in memory */
+    uint32_t live;       /* passed on and not answered */
+    uint32_t live_qos_2; /* of these */
+    uint32_t in_flight;  /* spooled ones with the connection */
     bool in_flight_qos_2;
 };
 
@@ -82,6 +83,7 @@ struct live {
     uint64_t token;
     uint64_t number;
     struct body *body;
+    uint8_t qos;
     bool retain;
     bool will;
     uint32_t topic_len;

@@ -68,7 +68,7 @@ static void count(struct node *n, int for_ms, unsigned copies[MESSAGES])
             ck_assert_uint_eq(len, 9);
             const unsigned number = (o[7] - '0') * 10 + (o[8] - '0');
             ck_assert_uint_lt(number, MESSAGES);
-            copies[number]++;
+            copies[number] += (o[2] & 0x80) == 0; /* what the gateway repeats is no other copy */
             if ((o[2] & 0x60) == 0x20)
                 snprintf(reply, sizeof reply, "07 0D %02X %02X %02X %02X 00", o[3], o[4], o[5],
                          o[6]);

@@ -5,7 +5,7 @@
 #include "sim/spool_world.h"
 #include "unit/suite.h"
 
-enum { A, B, C, SILENCE_MS = 25, PATIENCE_MAX_MS = 2000 };
+enum { A, B, C, SILENCE_MS = 25, SILENT_HOLD_MS = 20, PATIENCE_MAX_MS = 2000 };
 
 static struct world *w;
 
@@ -218,7 +218,7 @@ START_TEST(new_messages_are_spooled_while_it_lasts_and_pass_again_behind_it)
 
 END_TEST
 
-START_TEST(no_answer_is_held_for_the_pace_while_it_lasts)
+START_TEST(no_answer_is_held_for_long_while_it_lasts)
 {
     struct spool_config config = spool_defaults();
     config.window = 1;
@@ -231,6 +231,12 @@ START_TEST(no_answer_is_held_for_the_pace_while_it_lasts)
     ck_assert_uint_eq(gauges().held, 0);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         ck_assert_int_eq(outcome(i), ACKED);
+    const uint32_t later = publish(A, 1);
+    world_commit(w);
+    ck_assert_int_eq(outcome(later), OPEN);
+    ck_assert_int_eq(spool_next_deadline(w->s), w->now_ms + SILENT_HOLD_MS);
+    pass_in_silence(SILENT_HOLD_MS);
+    ck_assert_int_eq(outcome(later), ACKED);
     world_end(w);
 }
 
@@ -362,7 +368,7 @@ int main(void)
     TCase *lasting = tcase_create("while_it_lasts");
     tcase_add_checked_fixture(lasting, setup, teardown);
     tcase_add_test(lasting, new_messages_are_spooled_while_it_lasts_and_pass_again_behind_it);
-    tcase_add_test(lasting, no_answer_is_held_for_the_pace_while_it_lasts);
+    tcase_add_test(lasting, no_answer_is_held_for_long_while_it_lasts);
     tcase_add_test(lasting, while_answers_come_nobody_is_taken_over_however_long_the_line);
     suite_add_tcase(suite, lasting);
     TCase *patience = tcase_create("patience");
