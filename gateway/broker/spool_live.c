@@ -16,6 +16,7 @@
 
 enum {
     PATIENCE_MAX_MS = 2000,
+    LOOK_AGAIN_MS = 2,
     FORGET_MS = 600000, /* in that time half of the longest wait is forgotten */
 };
 
@@ -180,7 +181,7 @@ static bool is_owed(const struct spool *s)
 void owe(struct spool *s)
 {
     if (!is_owed(s))
-        s->owed_ms = s->now_ms;
+        silence_ends(s);
 }
 
 /* What the broker has needed lately, once in a while at least. */
@@ -216,6 +217,7 @@ void hear(struct spool *s, int64_t now_ms, const struct up_event *event)
 void silence_ends(struct spool *s)
 {
     s->silent = false;
+    s->suspected = false;
     s->owed_ms = s->now_ms;
 }
 
@@ -224,7 +226,7 @@ int64_t next_silence(const struct spool *s)
     const bool watched = s->up && s->usable && !s->metered && s->config.silence_ms > 0;
     if (!watched || s->silent || !is_owed(s))
         return TIME_NEVER;
-    return time_add(s->owed_ms, patience(s));
+    return s->suspected ? s->look_again_ms : time_add(s->owed_ms, patience(s));
 }
 
 /* It is with the connection already. Without room it stays what it was. */
@@ -248,10 +250,16 @@ static void hedge(struct spool *s, struct live *l)
     live_leave(s, l);
 }
 
+/* It may be us who stood still: then its answers are here, and will be heard before we look again. */
 void notice_silence(struct spool *s)
 {
     if (next_silence(s) > s->now_ms)
         return;
+    if (!s->suspected) {
+        s->suspected = true;
+        s->look_again_ms = time_add(s->now_ms, LOOK_AGAIN_MS);
+        return;
+    }
     s->silent = true;
     for (struct list *link; (link = list_pop_front(&s->unhedged)) != NULL;)
         hedge(s, container_of(link, struct live, unhedged));

@@ -173,7 +173,9 @@ struct spool {
     struct list unhedged;   /* struct live */
 
     bool silent;           /* the broker owes answers, and gives none */
+    bool suspected;        /* it seems so */
     int64_t owed_ms;       /* since when it owes one, or when it last gave one */
+    int64_t look_again_ms; /* when suspected */
     int64_t longest_ms;    /* it let us wait, ... */
     int64_t longest_at_ms; /* ... then */
 

@@ -5,7 +5,7 @@
 #include "sim/spool_world.h"
 #include "unit/suite.h"
 
-enum { A, B, C, SILENCE_MS = 25, SILENT_HOLD_MS = 20, PATIENCE_MAX_MS = 2000 };
+enum { A, B, C, SILENCE_MS = 25, LOOK_AGAIN_MS = 2, SILENT_HOLD_MS = 20, PATIENCE_MAX_MS = 2000 };
 
 static struct world *w;
 
@@ -63,12 +63,19 @@ static void pass_in_silence(int64_t ms)
     world_commit(w);
 }
 
+/* The same, and it is looked at again. */
+static void fall_silent(int64_t ms)
+{
+    pass_in_silence(ms);
+    pass_in_silence(LOOK_AGAIN_MS);
+}
+
 /* The broker takes `ms` for each message. */
 static void speak_with_a_broker_so_far_away(int64_t ms, unsigned messages)
 {
     for (unsigned i = 0; i < messages; i++) {
         publish(A, 1);
-        pass_in_silence(ms);
+        fall_silent(ms);
         world_settle(w);
     }
 }
@@ -82,13 +89,28 @@ START_TEST(nobody_waits_for_a_broker_that_has_fallen_silent)
     pass_in_silence(SILENCE_MS - 1);
     ck_assert_int_eq(outcome(a), OPEN);
     ck_assert_uint_eq(w->rows.last, 0);
-    pass_in_silence(1);
+    fall_silent(1);
     ck_assert_int_eq(outcome(a), ACKED);
     ck_assert_int_eq(outcome(b), ACKED);
     ck_assert_uint_eq(gauges().hedged, 2);
     ck_assert_uint_eq(gauges().messages, 2);
     ck_assert_uint_eq(gauges().in_flight, 2);
     ck_assert_int_eq(spool_next_deadline(w->s), TIME_NEVER);
+}
+
+END_TEST
+
+START_TEST(a_gateway_that_stood_still_hears_first_what_the_broker_has_said)
+{
+    const uint32_t a = publish(A, 1);
+    while (wire_step(w))
+        ;
+    world_pass(w, 10 * SILENCE_MS);
+    wire_hear(w);
+    pass_in_silence(10 * SILENCE_MS);
+    ck_assert_int_eq(outcome(a), ACKED);
+    ck_assert_uint_eq(gauges().hedged, 0);
+    ck_assert_uint_eq(w->rows.last, 0);
 }
 
 END_TEST
@@ -111,7 +133,7 @@ END_TEST
 START_TEST(an_answer_that_comes_late_ends_it_and_nothing_is_sent_twice)
 {
     const uint32_t a = publish(A, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     ck_assert(row_at(w, 1)->there);
     world_settle(w);
     ck_assert_uint_eq(deliveries(a), 1);
@@ -127,6 +149,7 @@ START_TEST(an_answer_before_the_commit_lets_the_node_hear_once)
 {
     const uint32_t a = publish(A, 1);
     world_pass(w, SILENCE_MS);
+    world_pass(w, LOOK_AGAIN_MS);
     while (wire_step(w))
         ;
     while (wire_hear(w))
@@ -142,7 +165,7 @@ START_TEST(what_was_taken_over_goes_again_first_when_the_connection_breaks)
 {
     const uint32_t a = publish(A, 1);
     const uint32_t b = publish(A, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     const uint32_t c = publish(A, 1);
     world_commit(w);
     ck_assert_int_eq(outcome(c), ACKED);
@@ -162,7 +185,7 @@ START_TEST(a_refusal_that_comes_too_late_is_counted)
 {
     begin_anew(spool_defaults(), (struct faults){.refuse = true});
     const uint32_t a = publish(A, 1); /* the first is refused */
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     ck_assert_int_eq(outcome(a), ACKED);
     world_settle(w);
     ck_assert_uint_eq(gauges().refused, 1);
@@ -175,7 +198,7 @@ END_TEST
 START_TEST(what_was_taken_over_outlives_the_process)
 {
     const uint32_t a = publish(A, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     world_crash(w);
     world_end(w);
     ck_assert_int_eq(outcome(a), ACKED);
@@ -187,7 +210,7 @@ END_TEST
 START_TEST(what_was_taken_over_goes_on_with_the_next_connection_when_one_is_abandoned)
 {
     const uint32_t a = publish(A, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     spool_abandoned(w->s, w->now_ms);
     world_carry(w);
     ck_assert_uint_eq(gauges().in_flight, 0);
@@ -203,7 +226,7 @@ END_TEST
 START_TEST(new_messages_are_spooled_while_it_lasts_and_pass_again_behind_it)
 {
     publish(A, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     const uint32_t b = publish(B, 1);
     world_commit(w);
     ck_assert_int_eq(outcome(b), ACKED);
@@ -227,7 +250,7 @@ START_TEST(no_answer_is_held_for_long_while_it_lasts)
         publish(i, 2);
     world_commit(w);
     ck_assert_uint_gt(gauges().held, 0);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     ck_assert_uint_eq(gauges().held, 0);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         ck_assert_int_eq(outcome(i), ACKED);
@@ -268,7 +291,7 @@ START_TEST(a_broker_that_is_far_away_is_not_silent)
     speak_with_a_broker_so_far_away(600, 100);
     ck_assert_uint_eq(gauges().hedged, hedged);
     publish(A, 1);
-    ck_assert_int_eq(spool_next_deadline(w->s), w->now_ms + 1200);
+    ck_assert_int_eq(spool_next_deadline(w->s), w->now_ms + 2 * (600 + LOOK_AGAIN_MS));
 }
 
 END_TEST
@@ -276,7 +299,7 @@ END_TEST
 START_TEST(one_long_silence_makes_nobody_patient)
 {
     publish(A, 1);
-    pass_in_silence(10000);
+    fall_silent(10000);
     world_settle(w);
     publish(A, 1);
     ck_assert_int_eq(spool_next_deadline(w->s), w->now_ms + 2 * SILENCE_MS);
@@ -303,10 +326,10 @@ START_TEST(without_a_store_the_broker_is_waited_for)
 {
     world_usable(w, false);
     const uint32_t a = publish(A, 1);
-    pass_in_silence(10 * SILENCE_MS);
+    fall_silent(10 * SILENCE_MS);
     ck_assert_int_eq(outcome(a), OPEN);
     world_usable(w, true);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     ck_assert_int_eq(outcome(a), OPEN); /* it was not copied */
     world_settle(w);
     ck_assert_int_eq(outcome(a), ACKED);
@@ -323,7 +346,7 @@ START_TEST(without_room_the_broker_is_waited_for)
     begin_anew(config, (struct faults){.crash = false});
     const uint32_t a = publish(A, 1);
     const uint32_t b = publish(B, 1);
-    pass_in_silence(SILENCE_MS);
+    fall_silent(SILENCE_MS);
     ck_assert_uint_eq(gauges().hedged, 1);
     ck_assert_int_eq(outcome(a), ACKED);
     ck_assert_int_eq(outcome(b), OPEN);
@@ -341,7 +364,7 @@ START_TEST(it_can_be_left_out)
     config.silence_ms = 0;
     begin_anew(config, (struct faults){.crash = false});
     const uint32_t a = publish(A, 1);
-    pass_in_silence(1000000);
+    fall_silent(1000000);
     ck_assert_int_eq(outcome(a), OPEN);
     world_settle(w);
     ck_assert_int_eq(outcome(a), ACKED);
@@ -356,6 +379,7 @@ int main(void)
     TCase *taking = tcase_create("taking_over");
     tcase_add_checked_fixture(taking, setup, teardown);
     tcase_add_test(taking, nobody_waits_for_a_broker_that_has_fallen_silent);
+    tcase_add_test(taking, a_gateway_that_stood_still_hears_first_what_the_broker_has_said);
     tcase_add_test(taking, the_deadline_is_when_the_broker_will_have_been_silent_for_too_long);
     tcase_add_test(taking, an_answer_that_comes_late_ends_it_and_nothing_is_sent_twice);
     tcase_add_test(taking, an_answer_before_the_commit_lets_the_node_hear_once);
