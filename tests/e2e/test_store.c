@@ -448,41 +448,6 @@ END_TEST
 
 /* ---- the disk ---------------------------------------------------------------------------------- */
 
-/* Octets that the gateway has written meanwhile. */
-static uint64_t publish_and_ping(struct node *n, unsigned times)
-{
-    const uint64_t before = daemon_written(&gateway);
-    for (unsigned i = 0; i < times; i++) {
-        node_publish(n, 0x20, 10 + i, 'x');
-        node_expect_puback(n, 10 + i);
-        node_publish(n, 0x00, 0, 'y');
-        node_say(n, "02 16");
-        node_expect(n, "02 17");
-    }
-    return daemon_written(&gateway) - before;
-}
-
-START_TEST(nothing_is_written_while_nodes_publish_and_the_broker_is_there)
-{
-    start_both("");
-    struct node n;
-    node_open(&n, gateway.port);
-    node_connect(&n, "dev");
-    node_register(&n, "t/a");
-    node_publish(&n, 0x20, 2, 'x');
-    node_expect_puback(&n, 2);
-    poll(NULL, 0, 500); /* what connecting has caused */
-    /* Where the machine stands still the broker does not answer in time, which is stored. */
-    uint64_t written = 1;
-    for (unsigned tries = 0; tries < 5 && written > 0; tries++)
-        written = publish_and_ping(&n, 200);
-    ck_assert_uint_eq(written, 0);
-    node_close(&n);
-    stop_both();
-}
-
-END_TEST
-
 START_TEST(a_second_daemon_on_one_state_dir_names_the_first)
 {
     start_both("");
@@ -594,7 +559,6 @@ int main(void)
     ADD(s, a_node_may_connect_and_a_known_filter_be_subscribed_during_an_outage);
     ADD(s, with_durability_off_nodes_are_told_congestion_during_an_outage);
     ADD(s, with_a_full_spool_nodes_are_told_congestion);
-    ADD(s, nothing_is_written_while_nodes_publish_and_the_broker_is_there);
     ADD(s, a_second_daemon_on_one_state_dir_names_the_first);
     ADD(s, a_damaged_store_is_moved_aside_and_said);
     ADD(s, a_disk_that_takes_no_more_is_said_and_the_gateway_goes_on_until_it_does);
