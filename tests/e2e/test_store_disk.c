@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon writes, and how it starts while its disk is full: files may not grow. */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
