@@ -315,6 +315,8 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
 {
     struct mqtt_options options = mqtt_defaults();
     options.address = b->address;
+    options.proxy = b->proxy;
+    options.proxy_login = b->proxy_login;
     options.keepalive_s = b->keepalive_s;
     options.window = b->window;
     options.window_qos2 = b->window_qos2;

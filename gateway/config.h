@@ -31,10 +31,13 @@ enum config_effect {
 
 /* The first one is where everything goes that no route sends elsewhere. */
 struct config_broker {
-    char *name;      /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */
-    char *address;   /* mqtt://host:port, or several of them, separated by ", " */
-    char *client_id; /* default "sennet-<gateway name>" */
-    char *username;  /* NULL = none */
+    char *name; /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */
+    char
+        *address; /* mqtt://host:port, ws://host:port/path, or several of them, separated by ", " */
+    char *proxy;  /* http://host:port; NULL = none */
+    char *proxy_login; /* user:password, which stood in there; NULL = none */
+    char *client_id;   /* default "sennet-<gateway name>" */
+    char *username;    /* NULL = none */
     char *password_file;
     char *password; /* content of password_file without its line end; NULL = none */
     unsigned keepalive_s;

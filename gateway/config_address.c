@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The addresses of a broker: "mqtts://a:8883, mqtts://b". All of one kind: a list that falls back from
- * encrypted to plain would be an invitation.
+ * encrypted to plain would be an invitation. And the proxy on the way to them.
  */
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -13,13 +13,17 @@ enum { HOST_MAX = 253, ADDRESSES_MAX = 16, NUMBER_ROOM = 16 };
 
 static const struct scheme {
     const char *name;
-    unsigned port; /* 0: not supported */
+    unsigned port;
+    bool has_path;
 } schemes[] = {
-    {"mqtt",  1883},
-    {"mqtts", 8883},
-    {"ws",    0   }, /* Paho keeps what it has received of all such connections in one place */
-    {"wss",   0   },
+    {"mqtt",  1883, false},
+    {"mqtts", 8883, false},
+    {"ws",    80,   true },
+    {"wss",   443,  true },
 };
+
+/* A proxy's port is anybody's guess, so it has to be said. */
+static const struct scheme proxy_scheme = {"http", 0, false};
 
 static const struct scheme *find_scheme(struct bytes name)
 {
@@ -89,13 +93,30 @@ struct parts {
     const struct scheme *scheme;
     struct bytes host; /* with its brackets */
     unsigned port;
+    struct bytes path; /* with its '/'; empty: none */
 };
+
+/* As a request line takes it; commas separate addresses. */
+static bool is_path(struct bytes text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] <= ' ' || text.data[i] > '~' ||
+            strchr(",#\"<>\\^`{|}", text.data[i]) != NULL)
+            return false;
+    }
+    return true;
+}
 
 /* NULL: done; or what is wrong. */
 static const char *split_rest(struct bytes text, struct parts *out)
 {
-    if (find(text, '/') < text.len)
+    const size_t slash = find(text, '/');
+    out->path = after(text, slash);
+    if (out->path.len > 0 && !out->scheme->has_path)
         return "there is no path";
+    if (!is_path(out->path))
+        return "a path has no blanks, quotes, commas or '#': write %20, %2C and so on";
+    text.len = slash;
     if (text.len > 0 && text.data[0] == '[') {
         const size_t bracket = find(text, ']');
         if (bracket == text.len || !is_ip6(bytes_of(text.data + 1, bracket - 1)))
@@ -131,8 +152,8 @@ static bool split(struct config_report *r, struct config_place at, struct bytes 
             continue;
         out->scheme = find_scheme(bytes_of(text.data, i));
         rest = after(text, i + 3);
-        if (out->scheme == NULL || out->scheme->port == 0) {
-            config_say1(r, at, out->scheme == NULL ? SAY_ADDRESS_SCHEME : SAY_ADDRESS_WEBSOCKET,
+        if (out->scheme == NULL) {
+            config_say1(r, at, SAY_ADDRESS_SCHEME,
                         copy_text(bytes_of(text.data, i), room, sizeof room));
             return false;
         }
@@ -191,8 +212,9 @@ char *config_address_full(struct config_report *r, struct config_place at, const
             ok = false;
         }
         if (ok) {
-            fprintf(f, "%s%s://%.*s:%u", first != NULL ? ", " : "", p.scheme->name, (int)p.host.len,
-                    (const char *)p.host.data, p.port);
+            fprintf(f, "%s%s://%.*s:%u%.*s", first != NULL ? ", " : "", p.scheme->name,
+                    (int)p.host.len, (const char *)p.host.data, p.port, (int)p.path.len,
+                    p.path.len > 0 ? (const char *)p.path.data : "");
             first = p.scheme;
         }
         left = more ? after(left, comma + 1) : left;
@@ -207,5 +229,84 @@ char *config_address_full(struct config_report *r, struct config_place at, const
 
 bool config_address_is_tls(const char *address)
 {
-    return strncmp(address, "mqtts://", 8) == 0;
+    return strncmp(address, "mqtts://", 8) == 0 || strncmp(address, "wss://", 6) == 0;
+}
+
+/* ---- the proxy ------------------------------------------------------------------------------- */
+
+static int hex_of(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "user:pass%20word" as it is meant; NULL: it can't be that. */
+static char *decode_login(struct bytes text)
+{
+    char *const login = malloc(text.len + 1);
+    size_t used = 0;
+    bool ok = login != NULL && find(text, ':') < text.len && text.len <= CONFIG_PROXY_LOGIN_MAX;
+    for (size_t i = 0; ok && i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c == '%') {
+            const int high = i + 2 < text.len ? hex_of(text.data[i + 1]) : -1;
+            const int low = i + 2 < text.len ? hex_of(text.data[i + 2]) : -1;
+            ok = high >= 0 && low >= 0;
+            c = (uint8_t)(ok ? high << 4 | low : 0);
+            i += 2;
+        }
+        ok = ok && c >= ' ' && c != 0x7F;
+        login[used++] = (char)c;
+    }
+    if (ok) {
+        login[used] = '\0';
+        return login;
+    }
+    if (login != NULL)
+        explicit_bzero(login, used);
+    free(login);
+    return NULL;
+}
+
+/* NULL: done. */
+static const char *split_proxy(struct bytes text, struct parts *out, struct bytes *login)
+{
+    static const char scheme[] = "http://";
+    const size_t head = sizeof scheme - 1;
+    *out = (struct parts){.scheme = &proxy_scheme};
+    *login = bytes_of(NULL, 0);
+    if (text.len < head || memcmp(text.data, scheme, head) != 0)
+        return "it begins with http://";
+    text = after(text, head);
+    if (text.len > 0 && text.data[text.len - 1] == '/')
+        text.len--;
+    for (size_t i = text.len; i-- > 0;) {
+        if (text.data[i] != '@')
+            continue;
+        *login = bytes_of(text.data, i);
+        text = after(text, i + 1);
+        break;
+    }
+    return split_rest(text, out);
+}
+
+void config_proxy_split(struct config_report *r, struct config_place at, char **proxy, char **login)
+{
+    struct parts p;
+    struct bytes said;
+    char *plain = NULL;
+    const char *wrong = split_proxy(bytes_str(*proxy), &p, &said);
+    *login = wrong == NULL && said.data != NULL ? decode_login(said) : NULL;
+    if (wrong == NULL && said.data != NULL && *login == NULL)
+        wrong = "before the @ stands user:password, with %20 for a blank, %40 for an @ and so on";
+    if (wrong != NULL)
+        config_say1(r, at, SAY_PROXY, wrong); /* which must not show the password */
+    else if (asprintf(&plain, "http://%.*s:%u", (int)p.host.len, (const char *)p.host.data,
+                      p.port) < 0)
+        r->out_of_memory = true;
+    explicit_bzero(*proxy, strlen(*proxy));
+    free(*proxy);
+    *proxy = wrong == NULL && !r->out_of_memory ? plain : NULL;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config_priv.h"
 
@@ -36,6 +37,25 @@ static void check_address(struct config_builder *b, size_t i)
     if (full != NULL) {
         free(broker->address);
         broker->address = full;
+    }
+}
+
+static void check_proxy(struct config_builder *b, size_t i)
+{
+    struct config_broker *broker = &b->config->brokers[i];
+    const struct config_place at =
+        config_somewhere(config_place_of(&b->brokers[i], SECTION_BROKER, "proxy"));
+    struct stat st;
+    if (broker->proxy == NULL)
+        return;
+    config_proxy_split(&b->report, at, &broker->proxy, &broker->proxy_login);
+    if (broker->proxy_login == NULL || !b->may_open || at.file >= b->report.n_files)
+        return;
+    const char *const file = b->report.files[at.file];
+    if (stat(file, &st) == 0 && (st.st_mode & 077) != 0) {
+        char octal[NUMBER_ROOM];
+        snprintf(octal, sizeof octal, "%04o", (unsigned)st.st_mode & 07777);
+        config_say2(&b->report, at, SAY_PROXY_MODE, file, octal);
     }
 }
 
@@ -150,6 +170,7 @@ void config_check_brokers(struct config_builder *b)
         config_say0(&b->report, start_of_file, SAY_NO_ADDRESS);
     for (size_t i = 0; i < c->n_brokers; i++) {
         check_address(b, i);
+        check_proxy(b, i);
         check_reconnect(b, i);
         check_window(b, i);
         config_check_pace(b, i);

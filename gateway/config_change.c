@@ -297,6 +297,9 @@ static void compare_brokers(struct comparison *c)
             !same_text(old->password, new->password))
             note(c, SECTION_BROKER, old->name, config_key_find(SECTION_BROKER, "password_file"),
                  "content", CONFIG_NEEDS_CONNECTION);
+        if (same_text(old->proxy, new->proxy) && !same_text(old->proxy_login, new->proxy_login))
+            note(c, SECTION_BROKER, old->name, config_key_find(SECTION_BROKER, "proxy"), "content",
+                 CONFIG_NEEDS_CONNECTION);
         mark_broker(c, i, from);
     }
 }
@@ -507,6 +510,7 @@ static void adopt_broker(struct config_broker *old, struct config_broker *new,
 {
     swap_live(changes, SECTION_BROKER, old, new, no_spool);
     swap_octets(&old->password, &new->password, sizeof old->password);
+    swap_octets(&old->proxy_login, &new->proxy_login, sizeof old->proxy_login);
     if (no_spool)
         return;
     swap_octets(old->quiet_hours, new->quiet_hours, sizeof old->quiet_hours);

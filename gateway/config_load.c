@@ -336,6 +336,10 @@ static void broker_free(struct config_broker *broker)
         explicit_bzero(broker->password, strlen(broker->password));
     free(broker->password);
     free(broker->password_file);
+    if (broker->proxy_login != NULL)
+        explicit_bzero(broker->proxy_login, strlen(broker->proxy_login));
+    free(broker->proxy_login);
+    free(broker->proxy);
     free(broker->username);
     free(broker->client_id);
     free(broker->address);

@@ -33,6 +33,7 @@ enum {
     CONFIG_DROP_INS_MAX = 256,
     CONFIG_SAID_MAX = 100, /* errors shown, and warnings shown */
     CONFIG_PASSWORD_MAX = 4096,
+    CONFIG_PROXY_LOGIN_MAX = 384, /* octets, as written */
     CONFIG_NETWORK_KEY_MAX = 256, /* octets of its file */
     CONFIG_STICK_PACKET = 255,    /* max_packet of a stick when nothing is said, and at most */
     CONFIG_STICK_PACKET_MAX = 1500,
@@ -101,7 +102,8 @@ enum config_message {
     SAY_NO_ADDRESS,
     SAY_ADDRESS_SYNTAX,
     SAY_ADDRESS_SCHEME,
-    SAY_ADDRESS_WEBSOCKET,
+    SAY_PROXY,
+    SAY_PROXY_MODE,
     SAY_ADDRESS_MIXED,
     SAY_ADDRESS_MANY,
     SAY_ADDRESS_LOGIN,
@@ -415,12 +417,17 @@ void config_check_links(struct config_builder *b);
 
 /* ---- brokers' addresses and TLS ---------------------------------------------------------------- */
 
-/* "mqtt://host:port" for every address of the list `text`, whatever its form, separated by ", ".
- * NULL: said. */
+/* "mqtt://host:port", "ws://host:port/path" for every address of the list `text`, whatever its form,
+ * separated by ", ". NULL: said. */
 char *config_address_full(struct config_report *r, struct config_place at, const char *text);
 
 /* Of such a list. */
 bool config_address_is_tls(const char *address);
+
+/* "http://user:password@host:port" becomes "http://host:port" and "user:password", or NULL if there is
+ * none. *proxy NULL: said. */
+void config_proxy_split(struct config_report *r, struct config_place at, char **proxy,
+                        char **login);
 
 /* Everything about TLS of broker `i`, files included. */
 void config_check_tls(struct config_builder *b, size_t i);

@@ -99,16 +99,18 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
                                  "mqtt://broker.lan:1883 or mqtt://[2001:db8::1]:1883"),
     [SAY_ADDRESS_SCHEME] =
         ERROR("'{}://' is not a way to reach a broker; write mqtt://host:port, or "
-              "mqtts://host:port for TLS"),
-    [SAY_ADDRESS_WEBSOCKET] = ERROR("'{}://' (WebSocket) is not supported by this version; write "
-                                    "mqtt://host:port, or mqtts://host:port for TLS"),
+              "mqtts://host:port for TLS, or ws:// or wss:// for a WebSocket"),
+    [SAY_PROXY] = ERROR("'proxy' can't be used: {}; write http://proxy.lan:3128, or "
+                        "http://user:password@proxy.lan:3128"),
+    [SAY_PROXY_MODE] =
+        WARNING("'proxy' has a password, and '{}' can be read by others (mode {}); chmod 600"),
     [SAY_ADDRESS_MIXED] = ERROR("the addresses of a broker must be of one kind, not {}:// here and "
                                 "{}:// there"),
     [SAY_ADDRESS_MANY] = ERROR("more than {} addresses of one broker"),
     [SAY_ADDRESS_LOGIN] = ERROR("a login does not belong in the address; use username and "
                                 "password_file"),
     [SAY_TLS_ALIEN] = ERROR("'{}' is for TLS, but with an address of {}:// nothing is encrypted; "
-                            "write mqtts://"),
+                            "write {}s://"),
     [SAY_TLS_NEEDS] = ERROR("'{}' needs '{}', too"),
     [SAY_TLS_CONTRADICTION] =
         ERROR("'{}' is for verifying the broker, which 'insecure = yes' turns "

@@ -80,7 +80,9 @@ const struct config_key config_keys[] = {
      "directory whose *.conf files are read after this file, sorted by name", NOW},
 
     {BROKER(address), "address", TYPE_TEXT, 1, 2048, NULL, "",
-     "the MQTT broker, as mqtt://host:port; or several, in order (required)", ANEW},
+     "the MQTT broker, as mqtt://host:port or ws://host:port/path; or several, in order (required)", ANEW},
+    {BROKER(proxy), "proxy", TYPE_TEXT, 1, 1024, NULL, "",
+     "HTTP proxy on the way to it, as http://user:password@host:port; without it none", ANEW},
     {BROKER(client_id), "client_id", TYPE_TEXT, 1, 1024, NULL, "",
      "MQTT client id of the gateway; without it sennet- and the gateway's name", LATER},
     {BROKER(username), "username", TYPE_TEXT, 1, 1024, NULL, "",

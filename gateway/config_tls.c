@@ -62,7 +62,8 @@ static void check_plain(struct config_builder *b, size_t i)
     for (size_t k = 0; k < sizeof tls_keys / sizeof tls_keys[0]; k++) {
         if (config_is_set(&b->brokers[i], SECTION_BROKER, tls_keys[k]) &&
             !is_idle(broker, tls_keys[k]))
-            config_say2(&b->report, place(b, i, tls_keys[k]), SAY_TLS_ALIEN, tls_keys[k], scheme);
+            config_say3(&b->report, place(b, i, tls_keys[k]), SAY_TLS_ALIEN, tls_keys[k], scheme,
+                        scheme);
     }
 }
 

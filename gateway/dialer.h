@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections that need more than TCP before MQTT may begin: through an HTTP proxy, to a WebSocket, or
- * both (docs/adr/0018). One thread makes all of them, without blocking anywhere, so that a proxy which
+ * both (docs/adr/0019). One thread makes all of them, without blocking anywhere, so that a proxy which
  * hangs delays nobody else:
  *
  *     TCP -> [CONNECT at the proxy] -> [TLS, if a WebSocket follows] -> [opening handshake]

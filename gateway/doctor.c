@@ -217,19 +217,20 @@ static void examine_udp(struct doctor *d, size_t index)
 
 /* ---- the broker -------------------------------------------------------------------------------- */
 
-/* "mqtt://host:port" in its parts; the configuration has been checked. */
+/* "mqtt://host:port/path" in its parts; the configuration has been checked. */
 static bool split(const char *address, char host[256], char port[8])
 {
     const char *from = strstr(address, "://");
     from = from != NULL ? from + 3 : address;
-    const char *colon = strrchr(from, ':');
+    const bool bracket = *from == '[';
+    const char *const end = bracket ? strchr(from, ']') : from;
+    const char *colon = end != NULL ? strchr(end, ':') : NULL;
     if (colon == NULL || (size_t)(colon - from) >= 256)
         return false;
-    const bool bracket = *from == '[';
     const size_t len = (size_t)(colon - from) - (bracket ? 2 : 0);
     memcpy(host, from + (bracket ? 1 : 0), len);
     host[len] = '\0';
-    snprintf(port, 8, "%.7s", colon + 1);
+    snprintf(port, 8, "%.*s", (int)strspn(colon + 1, "0123456789"), colon + 1);
     return true;
 }
 
@@ -281,6 +282,10 @@ static void examine_address(struct doctor *d, const char *address)
 static void examine_broker(struct doctor *d)
 {
     fprintf(d->out, "[broker]\n");
+    if (d->config->brokers[0].proxy != NULL) { /* who knows whether there is another way */
+        examine_address(d, d->config->brokers[0].proxy);
+        return;
+    }
     char *const list = strdup(d->config->brokers[0].address);
     char *rest = NULL;
     for (char *one = list != NULL ? strtok_r(list, ", ", &rest) : NULL; one != NULL;

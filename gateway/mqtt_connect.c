@@ -37,17 +37,13 @@ static void copy_port(const char *server, char port[8])
              colon != NULL ? colon + 1 : "");
 }
 
-/* False: out of memory. */
-static bool copy_path(struct target *t, char *uri)
+static void find_path(struct target *t)
 {
-    char *const path = strchr(t->server, '/');
-    if (strncmp(uri, "ws", 2) != 0)
-        return true;
+    const char *const path = strchr(t->server, '/');
+    if (strncmp(t->uri, "ws", 2) != 0)
+        return;
     t->usual_port = strcmp(t->port, t->tls ? "443" : "80") == 0;
-    t->path = strdup(path != NULL ? path : "/mqtt");
-    if (path != NULL)
-        uri[(size_t)(path - uri) + strcspn(path, "?")] = '\0';
-    return t->path != NULL;
+    t->path = path != NULL ? path : "/mqtt";
 }
 
 static int add_target(struct dial *d, const char *text, size_t len)
@@ -69,9 +65,9 @@ static int add_target(struct dial *d, const char *text, size_t len)
     }
     struct target t = {.uri = uri, .server = server, .host = host, .tls = tls};
     copy_port(server, t.port);
-    const bool ok = copy_path(&t, uri);
+    find_path(&t);
     d->targets[d->n_targets++] = t;
-    return ok ? 0 : -ENOMEM;
+    return 0;
 }
 
 static int take_proxy(struct proxy *p, const char *text)
@@ -107,7 +103,6 @@ static void free_addresses(struct dial *d)
     for (size_t i = 0; i < d->n_targets; i++) {
         free(d->targets[i].uri);
         free(d->targets[i].host);
-        free(d->targets[i].path);
     }
     free(d->targets);
     free(d->proxy.server);

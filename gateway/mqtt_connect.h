@@ -30,9 +30,8 @@ struct target {
     char *host;         /* without port and brackets */
     char port[8];       /* "8883" */
     bool tls;
-    bool usual_port; /* of ws:// or wss:// */
-    char *path; /* of a WebSocket, with what stands behind a "?", which may be a secret and is not
-                        in uri; NULL: none */
+    bool usual_port;  /* of ws:// or wss:// */
+    const char *path; /* of a WebSocket; NULL: none */
 };
 
 /* The way to all of them; constant. */

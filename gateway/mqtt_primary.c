@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Back to the first of several addresses. While another one is in use, the first is asked every
- * `primary_check` whether it takes a TCP connection, which harms nobody and says nothing; if so, this
+ * `primary_check` whether it takes a TCP connection (or the proxy, whether it has one to it), which harms
+ * nobody and says nothing; if so, this
  * connection is ended as soon as nothing is under way, and the round begins anew. A first address that
  * takes connections and then fails is asked ever less often.
  */
@@ -30,33 +31,80 @@ static void ignore(void *arg)
 void primary_begin(struct mqtt *m, int64_t now_ms)
 {
     struct primary *const p = &m->primary;
-    if (m->dial.at == 0)
+    if (m->dial.at == 0 || p->every_ms == 0) /* as it may be at the start */
         p->every_ms = m->options.primary_check_ms;
     p->is_back = false;
     p->next_ms = m->dial.at > 0 && p->every_ms > 0 ? time_add(now_ms, p->every_ms) : TIME_NEVER;
+}
+
+static void hang_up(struct primary *p)
+{
+    if (p->fd > 0)
+        close(p->fd);
+    dialer_end(p->job, NULL);
+    p->fd = 0;
+    p->job = NULL;
 }
 
 void primary_end(struct mqtt *m)
 {
     struct primary *const p = &m->primary;
     resolver_forget(&p->wait);
-    if (p->fd > 0)
-        close(p->fd);
-    p->fd = 0;
+    hang_up(p);
     p->next_ms = TIME_NEVER;
 }
 
-static int open_socket(const struct target *t)
+static int open_socket(const struct addrinfo *address)
 {
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
-    struct addrinfo *address = NULL;
-    if (resolver_get(t->host, t->port, &hints, &address) != 0)
-        return -1;
     const int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0)
         (void)connect(fd, address->ai_addr, address->ai_addrlen); /* poll() tells */
+    return fd >= 0 ? fd : 0;
+}
+
+static void on_answer_of_proxy(void *arg)
+{
+    struct mqtt *const m = arg;
+    atomic_store(&m->primary.answered, true);
+}
+
+static struct dialer_job *ask_proxy(struct mqtt *m, const struct addrinfo *address)
+{
+    const struct target *const first = &m->dial.targets[0];
+    const struct dialer_request request = {
+        .address = address->ai_addr,
+        .address_len = address->ai_addrlen,
+        .host = first->host,
+        .port = first->port,
+        .proxy = m->dial.proxy.server,
+        .proxy_login = m->options.proxy_login,
+    };
+    atomic_store(&m->primary.answered, false);
+    return dialer_start(&request, on_answer_of_proxy, m);
+}
+
+/* Whose name has to be known. */
+static const char *first_host(const struct mqtt *m)
+{
+    return m->dial.proxy.host != NULL ? m->dial.proxy.host : m->dial.targets[0].host;
+}
+
+/* True: the question is out. */
+static bool open_connection(struct mqtt *m)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
+    struct primary *const p = &m->primary;
+    const bool proxied = m->dial.proxy.host != NULL;
+    struct addrinfo *address = NULL;
+    if (resolver_get(first_host(m), proxied ? m->dial.proxy.port : m->dial.targets[0].port, &hints,
+                     &address) != 0)
+        return false;
+    if (proxied)
+        p->job = ask_proxy(m, address);
+    else
+        p->fd = open_socket(address);
     freeaddrinfo(address);
-    return fd;
+    return p->fd > 0 || p->job != NULL;
 }
 
 static void ask_again_later(struct primary *p, int64_t now_ms)
@@ -67,30 +115,42 @@ static void ask_again_later(struct primary *p, int64_t now_ms)
 static void ask(struct mqtt *m, int64_t now_ms)
 {
     struct primary *const p = &m->primary;
-    const struct target *const first = &m->dial.targets[0];
     p->next_ms = time_add(now_ms, LOOK_MS);
-    if (p->wait.waiting || !resolver_ask(&p->wait, first->host, ignore, NULL))
+    if (p->wait.waiting || !resolver_ask(&p->wait, first_host(m), ignore, NULL))
         return; /* another time, with what was found */
-    p->fd = open_socket(first);
     p->until_ms = time_add(now_ms, PATIENCE_MS);
-    if (p->fd > 0)
-        return;
-    p->fd = 0;
-    ask_again_later(p, now_ms);
+    if (!open_connection(m))
+        ask_again_later(p, now_ms);
 }
 
-static void look(struct primary *p, int64_t now_ms)
+/* Is there an answer, and which one? */
+static bool has_answered(struct primary *p, bool *open)
 {
     struct pollfd waits = {.fd = p->fd, .events = POLLOUT};
     int error = 0;
     socklen_t len = sizeof error;
+    struct dialer_result made;
+    if (p->job == NULL) {
+        *open = poll(&waits, 1, 0) != 0 &&
+                getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
+        return waits.revents != 0;
+    }
+    if (!atomic_load(&p->answered))
+        return false;
+    dialer_end(p->job, &made);
+    p->job = NULL;
+    p->fd = made.fd >= 0 ? made.fd : 0;
+    *open = made.fd >= 0;
+    return true;
+}
+
+static void look(struct primary *p, int64_t now_ms)
+{
+    bool open = false;
     p->next_ms = time_add(now_ms, LOOK_MS);
-    if (poll(&waits, 1, 0) == 0 && now_ms < p->until_ms)
+    if (!has_answered(p, &open) && now_ms < p->until_ms)
         return;
-    const bool open = waits.revents != 0 &&
-                      getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
-    close(p->fd);
-    p->fd = 0;
+    hang_up(p);
     p->is_back = open;
     if (!open)
         ask_again_later(p, now_ms);
@@ -112,7 +172,7 @@ bool primary_is_back(struct mqtt *m, int64_t now_ms)
         p->every_ms = time_min(p->every_ms * 2, LONGEST_MS);
         return true;
     }
-    if (p->fd > 0)
+    if (p->fd > 0 || p->job != NULL)
         look(p, now_ms);
     else
         ask(m, now_ms);

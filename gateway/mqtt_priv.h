@@ -115,7 +115,9 @@ enum phase {
 /* mqtt_primary.c */
 struct primary {
     int64_t every_ms, next_ms, until_ms;
-    int fd; /* being connected to the first address; 0: none */
+    int fd;                 /* being connected to the first address; 0: none */
+    struct dialer_job *job; /* the same, through a proxy */
+    atomic_bool answered;   /* it is over */
     bool is_back;
     struct resolver_wait wait;
 };

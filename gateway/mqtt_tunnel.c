@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Proxies and WebSockets: the dialer makes the connection first, and Paho finds it made
- * (docs/adr/0018). Each attempt to connect has a tunnel of its own.
+ * (docs/adr/0019). Each attempt to connect has a tunnel of its own.
  */
 #include <netdb.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections that the dialer has made, under Paho (docs/adr/0018). Paho is given a name instead of a
+ * Connections that the dialer has made, under Paho (docs/adr/0019). Paho is given a name instead of a
  * host; when it asks for the address of that name and connects, its socket becomes the dialer's. What
  * Paho then reads and writes goes through here if the connection is a WebSocket: it sees plain MQTT over
  * TCP, and frames and TLS are ours.

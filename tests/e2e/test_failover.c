@@ -125,6 +125,22 @@ START_TEST(it_goes_over_and_comes_back)
 
 END_TEST
 
+START_TEST(who_starts_at_the_second_goes_to_the_first_as_well)
+{
+    broker_end(&first, SIGKILL);
+    const struct mqtt_options o = options();
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert_ptr_nonnull(strstr(addresses, probe.at));
+    ck_assert_ptr_ne(strstr(addresses, probe.at), addresses);
+    broker_start_again(&first);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    ck_assert_ptr_eq(strstr(addresses, probe.at), addresses);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
 /* An exchange that is open at one broker must not go on at another one. */
 START_TEST(what_is_under_way_comes_back_and_is_not_mixed_up)
 {
@@ -202,6 +218,7 @@ int main(void)
     ADD(s, the_second_has_its_turn_at_once);
     ADD(s, a_pause_comes_after_the_last);
     ADD(s, it_goes_over_and_comes_back);
+    ADD(s, who_starts_at_the_second_goes_to_the_first_as_well);
     ADD(s, what_is_under_way_comes_back_and_is_not_mixed_up);
     ADD(s, a_restart_knows_at_which_address_its_session_is);
     SRunner *r = srunner_create(s);

@@ -99,6 +99,41 @@ START_TEST(no_proxy_is_no_detour)
 
 END_TEST
 
+/* Which the proxy could not reach at first. */
+START_TEST(the_first_address_is_gone_back_to_through_the_proxy)
+{
+    struct broker first;
+    char addresses[160];
+    char at[64];
+
+    start_broker(NULL);
+    first = broker;
+    broker_end(&first, SIGKILL);
+    broker = (struct broker){.pid = 0};
+    start_broker(NULL);
+    start_web((struct fake_web){.mode = WEB_PROXY});
+    struct mqtt_options o = options_for("mqtt", broker.port, "");
+    snprintf(at, sizeof at, "mqtt://localhost:%u", first.port);
+    snprintf(addresses, sizeof addresses, "%s, %s", at, probe.address);
+    o.address = addresses;
+    o.proxy = proxy_address();
+    o.primary_check_ms = 200;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert_str_ne(probe.at, at);
+    const unsigned requests = atomic_load(&web.requests);
+    PROBE_UNTIL(&probe, atomic_load(&web.requests) > requests, SOON_MS);
+    ck_assert_uint_eq(probe.connected, 1);
+    broker_start_again(&first);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    ck_assert_str_eq(probe.at, at);
+    pass_one(1);
+    probe_stop(&probe, 100);
+    broker_stop(&first);
+}
+
+END_TEST
+
 START_TEST(the_environment_names_no_proxy)
 {
     start_broker(NULL);
@@ -210,6 +245,7 @@ int main(void)
     ADD(s, a_proxy_that_wants_a_login_is_told);
     LOOP(s, a_proxy_that_refuses_is_told, COUNT(proxy_answers));
     ADD(s, no_proxy_is_no_detour);
+    ADD(s, the_first_address_is_gone_back_to_through_the_proxy);
     ADD(s, the_environment_names_no_proxy);
     LOOP(s, own_sessions_share_nothing_but_the_thread, 2);
     ADD(s, a_proxy_that_hangs_delays_nobody);

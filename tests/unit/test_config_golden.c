@@ -107,9 +107,11 @@ static void set_up(void)
     ck_assert_int_eq(system(command), 0);
     ck_assert_int_eq(chdir(work_dir), 0);
     ck_assert_int_eq(system("printf 'correct horse\\r\\n' > secrets/crlf"), 0);
-    ck_assert_int_eq(system("chmod 600 secrets/* && chmod 644 secrets/open secrets/open.key "
-                            "secrets/network-key-open"),
-                     0);
+    ck_assert_int_eq(
+        system("chmod 600 secrets/* && chmod 600 proxy-login.conf && chmod 644 proxy-open.conf "
+               "secrets/open secrets/open.key "
+               "secrets/network-key-open"),
+        0);
     make_inputs();
     make_crowd();
 }
