@@ -349,6 +349,12 @@ bool dial_other_version(struct mqtt *m)
 
 /* ---- Paho ------------------------------------------------------------------------------------ */
 
+bool dial_needs_other_handle(const struct mqtt *m)
+{
+    const struct dial *const d = &m->dial;
+    return d->created != 0 && (d->created != d->version || d->created_tls != dial_paho_tls(m));
+}
+
 /* A handle that was made for 3.1.1 can't do more, and one that has connected with 3.1.1 can't go back.
  * What the old one still held is answered by its end. */
 int dial_create(struct mqtt *m, MQTTAsync *handle)
@@ -359,7 +365,7 @@ int dial_create(struct mqtt *m, MQTTAsync *handle)
     MQTTAsync old = *handle;
     char room[URI_ROOM];
 
-    if (old != NULL && m->dial.created == version)
+    if (old != NULL && m->dial.created != 0 && !dial_needs_other_handle(m))
         return MQTTASYNC_SUCCESS;
     options.MQTTVersion = (int)version;
     options.maxBufferedMessages = PAHO_QUEUE_MAX;
@@ -376,6 +382,7 @@ int dial_create(struct mqtt *m, MQTTAsync *handle)
     if (rc == MQTTASYNC_SUCCESS)
         rc = MQTTAsync_setDisconnected(*handle, m, on_dismissed5);
     m->dial.created = rc == MQTTASYNC_SUCCESS ? version : 0;
+    m->dial.created_tls = dial_paho_tls(m);
     if (old != NULL) /* after the new one: with its last handle Paho ends its threads */
         MQTTAsync_destroy(&old);
     return rc;
@@ -417,7 +424,6 @@ static void set_callbacks(struct mqtt *m, MQTTAsync_connectOptions *options)
 int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size)
 {
     const struct mqtt_options *const o = &m->options;
-    const struct target *const target = dial_target(&m->dial);
     const bool is_v5 = m->dial.version == MQTTVERSION_5;
     char room[URI_ROOM];
     char *const uris[] = {(char *)(uintptr_t)dial_paho_uri(m, room, sizeof room)}; /* only read */
@@ -427,7 +433,7 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 
     why[0] = '\0';
-    if (target->tls && target->path == NULL) {
+    if (dial_paho_tls(m)) {
         if (!prepare_tls(m, why, why_size))
             return MQTTASYNC_FAILURE;
         ssl.trustStore = m->dial.ticket;

@@ -51,6 +51,7 @@ struct dial {
     char ticket[PAHO_TICKET_MAX]; /* of the latest handshake; "" = none */
     unsigned version;             /* Paho's number for it, in use */
     unsigned created;             /* the one that the handle was made for; 0: there is none */
+    bool created_tls;             /* and whether for TLS: there is no way back from that in Paho */
     unsigned refused;             /* bits of versions that the broker does not speak */
     unsigned closed;              /* attempts in a row that it ended without a word */
     unsigned keepalive_s;         /* ours, or what the broker demands; under the lock */
@@ -113,6 +114,8 @@ bool dial_begin_tunnel(struct mqtt *m, char *why, size_t why_size);
 /* Then. False: `why`. */
 bool dial_take_tunnel(struct mqtt *m, char *why, size_t why_size);
 void dial_forget_tunnel(struct mqtt *m);
+/* Does Paho do TLS? */
+bool dial_paho_tls(const struct mqtt *m);
 /* For Paho: where to connect to. */
 const char *dial_paho_uri(const struct mqtt *m, char *room, size_t size);
 /* The attempt for what the options say; NULL: `why`. */
@@ -120,6 +123,8 @@ struct tls_attempt *dial_tls_attempt(const struct mqtt *m, char *why, size_t why
 
 /* ---- mqtt_connect.c again -------------------------------------------------------------------- */
 
+/* Is there a handle that can't be used, for its version or its TLS? */
+bool dial_needs_other_handle(const struct mqtt *m);
 /* Makes sure that there is a handle for the version in use. Paho's codes. */
 int dial_create(struct mqtt *m, MQTTAsync *handle);
 

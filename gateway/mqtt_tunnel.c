@@ -112,12 +112,17 @@ void dial_forget_tunnel(struct mqtt *m)
 }
 
 /* Of a WebSocket Paho knows nothing, nor of its TLS. */
+bool dial_paho_tls(const struct mqtt *m)
+{
+    return dial_target(&m->dial)->tls && dial_target(&m->dial)->path == NULL;
+}
+
 const char *dial_paho_uri(const struct mqtt *m, char *room, size_t size)
 {
     const struct target *const t = dial_target(&m->dial);
     if (!dial_needs_tunnel(m))
         return t->uri;
-    snprintf(room, size, "%s://%s:1883", t->tls && t->path == NULL ? "mqtts" : "mqtt",
+    snprintf(room, size, "%s://%s:1883", dial_paho_tls(m) ? "mqtts" : "mqtt",
              m->dial.tunnel[0] != '\0' ? m->dial.tunnel : "tunnel");
     return room;
 }

@@ -202,7 +202,7 @@ static void start_connecting(struct worker *w, bool purge)
     struct mqtt *const m = connection_of(w);
 
     /* What is under way can't go on in another version, nor at another broker. */
-    const bool other = m->dial.created != 0 && m->dial.created != m->dial.version;
+    const bool other = dial_needs_other_handle(m);
     const bool stale = m->options.session == MQTT_SESSION_OURS && dial_is_stale(m);
     purge = purge || (other && !keep_is_empty(m));
     if (purge)

@@ -230,6 +230,29 @@ START_TEST(a_port_without_tls_is_recognised)
 
 END_TEST
 
+/* As a reload does it: Paho does the TLS of one of them. */
+START_TEST(a_connection_changes_over_and_back)
+{
+    start_broker("server");
+    struct mqtt_options web_way = web_options(true);
+    char address[sizeof probe.address];
+    memcpy(address, probe.address, sizeof address);
+    web_way.address = address;
+    const struct mqtt_options plain_way = options_for("mqtts", broker.port, "");
+    probe_start(&probe, &plain_way);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    for (unsigned i = 1; i <= 4; i++) {
+        pass_one(i);
+        ck_assert_int_eq(mqtt_change(probe.m, i % 2 == 1 ? &web_way : &plain_way, true), 0);
+        PROBE_UNTIL(&probe, probe.connected == i + 1, SOON_MS);
+        ck_assert_ptr_nonnull(strstr(probe.at, i % 2 == 1 ? "wss://" : "mqtts://"));
+    }
+    pass_one(5);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
 /* ---- servers that want something else -------------------------------------------------------- */
 
 #define SWITCH "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -345,6 +368,7 @@ int main(void)
     LOOP(s, a_bad_certificate_is_refused_with_its_reason, COUNT(bad));
     ADD(s, a_client_certificate_is_shown);
     ADD(s, a_port_without_tls_is_recognised);
+    ADD(s, a_connection_changes_over_and_back);
     LOOP(s, a_wrong_answer_is_told, COUNT(answers));
     LOOP(s, a_wrong_frame_ends_the_connection, COUNT(frames));
     ADD(s, pings_are_answered_between_pieces);
