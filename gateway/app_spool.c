@@ -35,6 +35,7 @@ struct spool *app_new_spool(const struct app *a, unsigned broker, const struct h
 {
     struct spool_config config = app_spool_config(a, broker);
     config.hash_seed = *seed;
+    config.sparing = memory > 0;
     if (memory > 0)
         config.max_memory_bytes = memory;
     return spool_new(&config, a->pump.now_ms);

@@ -19,6 +19,11 @@ int log_init(struct log_ring *lg, size_t capacity, enum log_level level)
     return lg->records != NULL ? 0 : -ENOMEM;
 }
 
+void log_init_sparing(struct log_ring *lg, size_t capacity, enum log_level level)
+{
+    *lg = (struct log_ring){.capacity = capacity, .level = level, .sparing = true};
+}
+
 void log_deinit(struct log_ring *lg)
 {
     free(lg->records);
@@ -30,7 +35,9 @@ bool log_begin(struct log_ring *lg, enum log_level level, const char *event)
     assert(lg->open == NULL);
     if (!log_wanted(lg, level))
         return false;
-    if (lg->count == lg->capacity) {
+    if (lg->records == NULL)
+        lg->records = calloc(lg->capacity, sizeof *lg->records);
+    if (lg->records == NULL || lg->count == lg->capacity) {
         lg->dropped++;
         return false;
     }
@@ -141,6 +148,10 @@ void log_done(struct log_ring *lg)
     assert(lg->count > 0);
     lg->head = (lg->head + 1) % lg->capacity;
     lg->count--;
+    if (lg->sparing && lg->count == 0) {
+        free(lg->records);
+        lg->records = NULL;
+    }
 }
 
 const char *log_level_name(enum log_level level)

@@ -53,10 +53,14 @@ struct log_ring {
     uint64_t dropped;     /* records lost because the ring was full */
     enum log_level level; /* records above this are not made */
     struct log_record *open;
+    bool sparing;
 };
 
 /* 0, or -ENOMEM. */
 int log_init(struct log_ring *lg, size_t capacity, enum log_level level);
+/* For rings of which there are many, most of them silent: memory is taken with the first record, and given
+ * back with the last one; a record that finds none is `dropped`. */
+void log_init_sparing(struct log_ring *lg, size_t capacity, enum log_level level);
 void log_deinit(struct log_ring *lg);
 
 static inline bool log_wanted(const struct log_ring *lg, enum log_level level)

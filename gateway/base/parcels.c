@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST = 64 * 1024, ALIGNMENT = 16 };
+enum { FIRST = 512, ALIGNMENT = 16 };
 
 /* In front of each parcel. */
 struct header {
@@ -30,6 +30,12 @@ void parcels_deinit(struct parcels *q)
 {
     free(q->buf);
     parcels_init(q, q->max);
+}
+
+void parcels_spare(struct parcels *q)
+{
+    if (q->head == q->tail && q->cap > FIRST)
+        parcels_deinit(q);
 }
 
 void *parcels_room(struct parcels *q, size_t size)

@@ -28,6 +28,9 @@ void parcels_init(struct parcels *q, size_t max);
 /* What lies in it is forgotten. */
 void parcels_deinit(struct parcels *q);
 
+/* Gives back a block that had to grow, if nothing lies in it. */
+void parcels_spare(struct parcels *q);
+
 /* Room for a parcel of up to `size` octets, aligned for any type, until the next call; NULL when
  * over the maximum or out of memory. Parcels taken with parcels_first() may move. */
 void *parcels_room(struct parcels *q, size_t size);

@@ -24,13 +24,8 @@ void own_release(struct own *o, void *ptr, size_t n)
     free(ptr);
 }
 
-/* Most sessions never say anything. */
 bool own_log_begin(struct own *o, enum log_level level, const char *event)
 {
-    if (level > o->config.log_level)
-        return false;
-    if (o->log.records == NULL && log_init(&o->log, LOG_RECORDS, o->config.log_level) < 0)
-        return false;
     if (!log_begin(&o->log, level, event))
         return false;
     log_str(&o->log, "client", body_bytes(o->id));
@@ -326,6 +321,7 @@ struct own *own_new(const struct own_config *config, uint64_t client, int64_t no
     list_init(&o->wills);
     own_queues_init(o);
     deadlines_init(&o->deadlines);
+    log_init_sparing(&o->log, LOG_RECORDS, config->log_level);
     for (unsigned i = 0; i < DL_KINDS; i++)
         deadline_init(&o->timers[i], (uint8_t)i);
     return o;

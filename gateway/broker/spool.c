@@ -322,20 +322,18 @@ struct spool *spool_new(const struct spool_config *config, int64_t now_ms)
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     queues_begin(s);
-    if (log_init(&s->log, LOG_RECORDS, config->log_level) < 0) {
-        spool_free(s);
-        return NULL;
-    }
+    log_init_sparing(&s->log, LOG_RECORDS, config->log_level);
     return s;
 }
 
 void spool_configure(struct spool *s, int64_t now_ms, const struct spool_config *config)
 {
     spool_advance(s, now_ms);
-    const struct hash_seed seed = s->config.hash_seed;
+    const struct spool_config old = s->config;
     const bool same_pace = pace_is_same(&s->config.pace, &config->pace);
     s->config = *config;
-    s->config.hash_seed = seed;
+    s->config.hash_seed = old.hash_seed;
+    s->config.sparing = old.sparing;
     s->log.level = config->log_level;
     s->metered = pace_is_limited(&config->pace);
     if (s->metered)

@@ -109,6 +109,7 @@ struct spool_config {
         silence_ms; /* how long the broker may be silent before messages of QoS 1 are taken over;
                               default 25, 0: for ever */
     struct pace_config pace; /* of what leaves for the broker; default none */
+    bool sparing; /* one of many, most of them idle: memory that is not needed is given back */
 };
 
 struct spool_config spool_defaults(void);
@@ -119,7 +120,7 @@ struct spool;
 struct spool *spool_new(const struct spool_config *config, int64_t now_ms);
 void spool_free(struct spool *s);
 
-/* Other limits from now on; the seed stays. What waits above them stays, too. After a change of the pace
+/* Other limits from now on; seed and `sparing` stay. What waits above them stays, too. After a change of the pace
  * the time of day is to be told again (spool_wall()). */
 void spool_configure(struct spool *s, int64_t now_ms, const struct spool_config *config);
 

@@ -12,7 +12,8 @@
 enum {
     REQUESTS_MAX = 64 * 1024 * 1024,
     RECORDS_MAX = 256 * 1024 * 1024,
-    RING_FIRST = 64,
+    RING_FIRST = 4,
+    MAP_SPARED = 16,
 };
 
 /* A record, and what is to be known when it is taken; its topic lies behind. */
@@ -30,6 +31,29 @@ void spool_out_of_memory(struct spool *s, const char *what)
     if (log_begin(&s->log, LOG_ERROR, "memory.exhausted")) {
         log_word(&s->log, "for", what);
         log_end(&s->log);
+    }
+}
+
+/* Of a session of its own: after a busy time. What was never large stays, and need not be taken again
+ * with each message. */
+static void give_back(struct spool *s)
+{
+    if (!s->config.sparing || s->messages.count > 0 || s->live.count > 0)
+        return;
+    parcels_spare(&s->requests);
+    parcels_spare(&s->records);
+    if (s->answers.count == 0 && s->answers.cap > RING_FIRST) {
+        free(s->answers.ring);
+        s->answers = (struct answers){0};
+    }
+    if (s->promises.count == 0 && s->promises.cap > RING_FIRST) {
+        free(s->promises.ring);
+        s->promises = (struct promises){0};
+    }
+    struct hmap *const maps[] = {&s->messages, &s->live, &s->owners};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        if (maps[i]->count == 0 && maps[i]->n_buckets > MAP_SPARED)
+            hmap_deinit(maps[i]);
     }
 }
 
@@ -87,6 +111,7 @@ void spool_done_request(struct spool *s)
     if (peek_passed(s, &request)) {
         body_unref(request.body);
         parcels_done(&s->requests);
+        give_back(s);
         return;
     }
     struct message *m = next_message(s);
@@ -144,10 +169,12 @@ void spool_done_event(struct spool *s)
     if (q->count == 0) {
         assert(s->has_passing);
         s->has_passing = false;
+        give_back(s);
         return;
     }
     q->head = (q->head + 1) % q->cap;
     q->count--;
+    give_back(s);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -317,6 +344,7 @@ void spool_done_record(struct spool *s)
         end_taken(s, out.record.spool.number);
     body_unref(out.record.spool.body);
     parcels_done(&s->records);
+    give_back(s);
 }
 
 void spool_batch(struct spool *s, uint64_t batch)
@@ -347,6 +375,7 @@ void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch)
         q->count--;
         keep_promise(s, &p);
     }
+    give_back(s);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */

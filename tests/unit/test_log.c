@@ -216,11 +216,38 @@ START_TEST(levels_have_names_and_names_have_levels)
 
 END_TEST
 
+START_TEST(a_sparing_ring_has_memory_only_while_it_has_records)
+{
+    struct log_ring silent;
+    log_init_sparing(&silent, 2, LOG_INFO);
+    ck_assert(!log_begin(&silent, LOG_DEBUG, "not.wanted"));
+    ck_assert_ptr_null(silent.records);
+    for (unsigned i = 0; i < 3; i++) {
+        if (log_begin(&silent, LOG_INFO, "one")) {
+            log_int(&silent, "i", i);
+            log_end(&silent);
+        }
+    }
+    ck_assert_uint_eq(silent.dropped, 1);
+    ck_assert_str_eq(log_peek(&silent)->text, "i=0");
+    log_done(&silent);
+    ck_assert_str_eq(log_peek(&silent)->text, "i=1");
+    log_done(&silent);
+    ck_assert_ptr_null(silent.records);
+    ck_assert_ptr_null(log_peek(&silent));
+    ck_assert(log_begin(&silent, LOG_INFO, "again"));
+    log_end(&silent);
+    log_deinit(&silent);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("log");
     TCase *tc = tcase_create("log");
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_sparing_ring_has_memory_only_while_it_has_records);
     tcase_add_loop_test(tc, values_from_outside_cannot_break_the_line, 0,
                         (int)(sizeof str_cases / sizeof str_cases[0]));
     tcase_add_test(tc, each_kind_of_value_has_its_form);

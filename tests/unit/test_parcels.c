@@ -93,12 +93,38 @@ START_TEST(a_maximum_below_the_first_size_holds)
 
 END_TEST
 
+START_TEST(a_block_that_had_to_grow_is_given_back_when_nothing_lies_in_it)
+{
+    struct parcels q;
+    parcels_init(&q, MAX);
+    parcels_spare(&q);
+    (void)parcels_room(&q, 1);
+    const size_t small = q.cap;
+    parcels_spare(&q); /* not worth it */
+    ck_assert_uint_eq(q.cap, small);
+    ck_assert_ptr_nonnull(parcels_room(&q, 8 * small));
+    fill(parcels_room(&q, 8 * small), 8 * small, 7);
+    parcels_add(&q, 8 * small);
+    parcels_spare(&q);
+    ck_assert(is_filled(parcels_first(&q), 8 * small, 7));
+    parcels_done(&q);
+    parcels_spare(&q);
+    ck_assert_ptr_null(q.buf);
+    ck_assert_ptr_nonnull(parcels_room(&q, 10));
+    parcels_add(&q, 10);
+    ck_assert_ptr_nonnull(parcels_first(&q));
+    parcels_deinit(&q);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("parcels");
     TCase *tc = tcase_create("parcels");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, parcels_of_random_sizes_come_out_as_they_went_in);
+    tcase_add_test(tc, a_block_that_had_to_grow_is_given_back_when_nothing_lies_in_it);
     tcase_add_test(tc, the_block_ends_at_its_maximum_and_starts_over_when_drained);
     tcase_add_test(tc, a_maximum_below_the_first_size_holds);
     suite_add_tcase(suite, tc);
