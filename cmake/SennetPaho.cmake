@@ -43,7 +43,8 @@ set(paho_copy ${PROJECT_BINARY_DIR}/lib/libpaho-mqtt3as-sennet.a)
 set(paho_renames "")
 set(paho_calls writev recv connect shutdown close getsockopt getaddrinfo poll usleep getenv
     pthread_cond_signal pthread_cond_timedwait clock_gettime snprintf __snprintf_chk)
-set(paho_tls_calls SSL_CTX_load_verify_locations SSL_new SSL_ctrl SSL_connect SSL_read SSL_write
+set(paho_tls_calls SSL_CTX_new SSL_CTX_load_verify_locations SSL_new SSL_ctrl SSL_connect
+    SSL_read SSL_write
     SSL_get_error SSL_get1_session)
 foreach(call IN LISTS paho_calls paho_tls_calls)
     list(APPEND paho_renames --redefine-sym ${call}=sennet_paho_${call})

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mqtt_priv.h"
+#include "tls_cache.h"
 
 enum {
     CONNECT_TIMEOUT_S = 10,   /* Paho looks at it each 3 s */
@@ -268,12 +269,12 @@ struct tls_attempt *dial_tls_attempt(const struct mqtt *m, char *why, size_t why
 
     if (t->path != NULL && options.alpn == NULL)
         options.alpn = "http/1.1"; /* else a server may think of HTTP/2 */
-    SSL_CTX *const ctx = tls_context_new(&options, &problem);
+    SSL_CTX *const ctx = tls_context_shared(&options, &problem);
     if (ctx == NULL) {
         snprintf(why, why_size, "%s%s", part_names[problem.part], problem.text);
         return NULL;
     }
-    struct tls_attempt *const a = tls_attempt_new(ctx, t->host, options.insecure);
+    struct tls_attempt *const a = tls_attempt_new(ctx, t->host);
     if (a == NULL)
         snprintf(why, why_size, "out of memory");
     return a;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -80,45 +79,42 @@ static struct tls_attempt *redeem(const char *ticket)
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
-static void free_attempt(void *parent, void *attempt, CRYPTO_EX_DATA *data, int index, long n,
-                         void *arg)
+/* Paho makes a context for each connection, asks it for the file of authorities, and for the connection, in
+ * one go under its lock. All get the same one, from which no connection could come about; what counts is
+ * the attempt. */
+static SSL_CTX *hollow;
+static struct tls_attempt *redeemed;
+
+SSL_CTX *sennet_paho_SSL_CTX_new(const SSL_METHOD *method)
 {
-    (void)parent;
-    (void)data;
-    (void)index;
-    (void)n;
-    (void)arg;
-    tls_attempt_unref(attempt);
+    if (hollow == NULL && (hollow = SSL_CTX_new(method)) != NULL) {
+        SSL_CTX_set_min_proto_version(hollow, TLS1_3_VERSION);
+        SSL_CTX_set_cipher_list(hollow, "ECDHE+AESGCM"); /* Paho walks along it */
+        if (SSL_CTX_set_ciphersuites(hollow, "") != 1) {
+            SSL_CTX_free(hollow);
+            hollow = NULL;
+        }
+    }
+    return hollow != NULL && SSL_CTX_up_ref(hollow) == 1 ? hollow : NULL;
 }
 
-static int attempt_index(void)
-{
-    static atomic_int index = -1;
-    int known = atomic_load(&index);
-    if (known >= 0)
-        return known;
-    const int made = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_attempt);
-    return atomic_compare_exchange_strong(&index, &known, made) ? made : known;
-}
-
-/* Paho's context only carries the attempt; it frees it after the connection. */
 int sennet_paho_SSL_CTX_load_verify_locations(SSL_CTX *ctx, const char *ticket, const char *path)
 {
-    struct tls_attempt *const a = redeem(ticket);
+    (void)ctx;
     (void)path;
-    if (a == NULL)
-        return 0;
-    if (SSL_CTX_set_ex_data(ctx, attempt_index(), a) == 1)
-        return 1;
-    tls_attempt_unref(a);
-    return 0;
+    tls_attempt_unref(redeemed);
+    redeemed = redeem(ticket);
+    return redeemed != NULL;
 }
 
 SSL *sennet_paho_SSL_new(SSL_CTX *ctx)
 {
-    struct tls_attempt *const a = SSL_CTX_get_ex_data(ctx, attempt_index());
+    struct tls_attempt *const a = redeemed;
+    redeemed = NULL;
     paho_note_tls("", -1);
-    return a != NULL ? tls_attempt_ssl(a) : NULL;
+    SSL *const ssl = a != NULL ? tls_attempt_ssl(a) : NULL;
+    tls_attempt_unref(a);
+    return ssl != NULL ? ssl : SSL_new(ctx); /* Paho does not ask */
 }
 
 /* Paho would send an address as server name, too. */

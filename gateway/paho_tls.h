@@ -4,7 +4,7 @@
  *
  * Paho makes an SSL_CTX of its own for each connection, from strings among its options. One of them,
  * the file of authorities, is a ticket here: it names a tls_attempt, and the connection is made from
- * that instead. So certificates are loaded outside of Paho's lock, the host is checked by OpenSSL
+ * that instead, and from a context that many may share (tls_cache.h). So certificates are loaded outside of Paho's lock, the host is checked by OpenSSL
  * itself, and no session is resumed. Beyond that the guards of paho_calls.h hold here, too: a write
  * to a dead connection never fails, and what went wrong is kept for the callback that follows.
  */
@@ -23,6 +23,7 @@ int paho_ticket_put(struct tls_attempt *a, char ticket[PAHO_TICKET_MAX]);
 void paho_ticket_drop(const char *ticket);
 
 /* Called by Paho only. */
+SSL_CTX *sennet_paho_SSL_CTX_new(const SSL_METHOD *method);
 int sennet_paho_SSL_CTX_load_verify_locations(SSL_CTX *ctx, const char *ticket, const char *path);
 SSL *sennet_paho_SSL_new(SSL_CTX *ctx);
 long sennet_paho_SSL_ctrl(SSL *ssl, int command, long number, void *arg);

@@ -298,7 +298,22 @@ static bool set_alpn(SSL_CTX *ctx, const struct tls_options *o, struct tls_probl
            blame(p, TLS_PART_NONE, "out of memory");
 }
 
+static bool trust(SSL_CTX *ctx, const struct tls_options *o, X509_STORE *store,
+                  struct tls_problem *p)
+{
+    if (store == NULL)
+        return (o->insecure || load_authorities(ctx, o, p)) && load_revoked(ctx, o, p);
+    SSL_CTX_set1_cert_store(ctx, store);
+    return true;
+}
+
 SSL_CTX *tls_context_new(const struct tls_options *o, struct tls_problem *problem)
+{
+    return tls_context_trusting(o, NULL, problem);
+}
+
+SSL_CTX *tls_context_trusting(const struct tls_options *o, X509_STORE *store,
+                              struct tls_problem *problem)
 {
     *problem = (struct tls_problem){.part = TLS_PART_NONE, .text = "out of memory"};
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -306,13 +321,14 @@ SSL_CTX *tls_context_new(const struct tls_options *o, struct tls_problem *proble
         return NULL;
     SSL_CTX_set_min_proto_version(ctx, o->min == TLS_MIN_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
     /* Paho repeats a write that could not go on from another place. */
-    SSL_CTX_set_mode(ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY |
+                              SSL_MODE_RELEASE_BUFFERS);
     /* A resumed session is one whose certificate nobody looks at. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    const bool ok = (o->insecure || load_authorities(ctx, o, problem)) &&
-                    load_revoked(ctx, o, problem) && load_identity(ctx, o, problem) &&
+    const bool ok = trust(ctx, o, store, problem) && load_identity(ctx, o, problem) &&
                     load_psk(ctx, o, problem) && set_ciphers(ctx, o, problem) &&
                     set_alpn(ctx, o, problem);
+    tls_watch(ctx, o->insecure);
     ERR_clear_error();
     if (ok)
         return ctx;

@@ -5,8 +5,8 @@
  *
  *     tls_options --tls_context_new()--> SSL_CTX --tls_attempt_new()--> one handshake
  *
- * Every file is read anew for each context, so a renewed certificate is in use with the next
- * connection.
+ * Every file is read anew for each context. Connections that can share one do (tls_cache.h), until one of
+ * its files changes, so a renewed certificate is in use with the next connection.
  */
 #ifndef SENNET_GATEWAY_TLS_H
 #define SENNET_GATEWAY_TLS_H
@@ -64,6 +64,11 @@ struct tls_problem {
 /* NULL, with `problem` filled. Free with SSL_CTX_free(). Reads files: not for the loop thread. */
 SSL_CTX *tls_context_new(const struct tls_options *o, struct tls_problem *problem);
 
+/* The same with a store of authorities and revocation lists that another context was made with, from the
+ * same options; NULL: these are loaded. */
+SSL_CTX *tls_context_trusting(const struct tls_options *o, X509_STORE *store,
+                              struct tls_problem *problem);
+
 enum tls_validity { TLS_VALID, TLS_NOT_YET_VALID, TLS_EXPIRED };
 
 /* Our own certificate now; `date` gets the day that matters, "2026-01-02". TLS_VALID without one. */
@@ -74,14 +79,17 @@ enum tls_validity tls_own_validity(const SSL_CTX *ctx, char date[16]);
 /* Counted references. What happens in the handshake is noted by one thread at a time. */
 struct tls_attempt;
 
-/* Takes over `ctx`, also on failure. `host` is a name or an address without brackets. NULL when out
- * of memory. */
-struct tls_attempt *tls_attempt_new(SSL_CTX *ctx, const char *host, bool insecure);
+/* Connections of this context are verified, or not, and tell their attempt what was wrong. */
+void tls_watch(SSL_CTX *ctx, bool insecure);
+
+/* Takes over a reference to `ctx`, also on failure. `host` is a name or an address without brackets. NULL
+ * when out of memory. */
+struct tls_attempt *tls_attempt_new(SSL_CTX *ctx, const char *host);
 struct tls_attempt *tls_attempt_ref(struct tls_attempt *a);
 void tls_attempt_unref(struct tls_attempt *a);
 
-/* The connection of this attempt: SNI, and what the certificate must say, are set. The attempt must
- * outlive it. NULL when out of memory. */
+/* The connection of this attempt, to which it holds a reference: SNI, and what the certificate must say,
+ * are set. NULL when out of memory. */
 SSL *tls_attempt_ssl(struct tls_attempt *a);
 /* NULL when it is none of an attempt. */
 struct tls_attempt *tls_attempt_of(const SSL *ssl);

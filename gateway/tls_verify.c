@@ -25,6 +25,17 @@ struct tls_attempt {
     char why[TLS_WHY_MAX]; /* the first thing that was wrong with the broker's certificate */
 };
 
+static void free_reference(void *parent, void *attempt, CRYPTO_EX_DATA *data, int index, long n,
+                           void *arg)
+{
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)n;
+    (void)arg;
+    tls_attempt_unref(attempt);
+}
+
 static int attempt_index(void)
 {
     static atomic_int index = -1;
@@ -32,7 +43,7 @@ static int attempt_index(void)
     if (known >= 0)
         return known;
     /* Two threads here at once cost an index, nothing else: the first to be noted counts. */
-    const int made = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    const int made = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_reference);
     return atomic_compare_exchange_strong(&index, &known, made) ? made : known;
 }
 
@@ -188,7 +199,14 @@ static int on_certificate_wanted(SSL *ssl, X509 **cert, EVP_PKEY **key)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-struct tls_attempt *tls_attempt_new(SSL_CTX *ctx, const char *host, bool insecure)
+void tls_watch(SSL_CTX *ctx, bool insecure)
+{
+    SSL_CTX_set_verify(ctx, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+                       insecure ? NULL : on_verify);
+    SSL_CTX_set_client_cert_cb(ctx, on_certificate_wanted);
+}
+
+struct tls_attempt *tls_attempt_new(SSL_CTX *ctx, const char *host)
 {
     struct tls_attempt *const a = calloc(1, sizeof *a);
     if (a == NULL) {
@@ -198,9 +216,6 @@ struct tls_attempt *tls_attempt_new(SSL_CTX *ctx, const char *host, bool insecur
     atomic_init(&a->refs, 1);
     a->ctx = ctx;
     snprintf(a->host, sizeof a->host, "%s", host);
-    SSL_CTX_set_verify(ctx, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
-                       insecure ? NULL : on_verify);
-    SSL_CTX_set_client_cert_cb(ctx, on_certificate_wanted);
     return a;
 }
 
@@ -241,11 +256,12 @@ SSL *tls_attempt_ssl(struct tls_attempt *a)
     SSL *const ssl = SSL_new(a->ctx);
     if (ssl == NULL)
         return NULL;
-    if (SSL_set_ex_data(ssl, attempt_index(), a) != 1 || !expect_host(ssl, a->host)) {
-        SSL_free(ssl);
-        return NULL;
-    }
-    return ssl;
+    if (SSL_set_ex_data(ssl, attempt_index(), tls_attempt_ref(a)) != 1)
+        tls_attempt_unref(a);
+    else if (expect_host(ssl, a->host))
+        return ssl;
+    SSL_free(ssl);
+    return NULL;
 }
 
 struct tls_attempt *tls_attempt_of(const SSL *ssl)

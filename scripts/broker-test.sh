@@ -6,6 +6,7 @@
 #   scripts/broker-test.sh [PART...]          (default: all but versions and foreign)
 #
 #   nodes     NODES nodes with a session each: connecting, memory, a restart of the broker, wills, queues
+#   tls       the same, over TLS
 #   takeover  another gateway process comes with the same client ids, a tenth of NODES
 #   slow      one session refused, others at a broker that accepts and never answers, among NODES
 #   cost      messages per second and processor time: shared and own, plain and TLS, MQTT 3.1.1 and 5
@@ -31,7 +32,7 @@ nodes=${NODES:-1000}
 flap_seconds=${SECONDS_OF:-300} flap_least=${FLAP_LEAST:-3} flap_most=${FLAP_MOST:-20}
 seed=${SEED:-1}
 p99_ms=${P99_MS:-50}
-[ $# -gt 0 ] || set -- nodes takeover slow cost flap dns window routes failover
+[ $# -gt 0 ] || set -- nodes tls takeover slow cost flap dns window routes failover
 ulimit -n "$(ulimit -Hn)"
 RANDOM=$seed
 
@@ -144,11 +145,39 @@ end_nodes() {
 
 # ---- many sessions -------------------------------------------------------------------------------
 
-part_nodes() {
-    talking_broker
-    own_gateway '' "[client *]
+# make_pki PORT: sets tls_listener, for the broker's configuration.
+make_pki() {
+    [ -d "$work/pki" ] || {
+        mkdir "$work/pki"
+        tests/e2e/pki.sh "$work/pki"
+        chmod -R a+rX "$work/pki"
+    }
+    tls_listener="listener $1 127.0.0.1
+cafile $work/pki/ca.pem
+certfile $work/pki/server.pem
+keyfile $work/pki/server.key"
+}
+
+cpu_ms() { # of the gateway so far
+    awk -v tick="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / tick)}' "/proc/$daemon_pid/stat"
+}
+
+part_nodes() { nodes_over plain; }
+part_tls() { nodes_over tls; }
+
+nodes_over() { # plain|tls
+    local before begun took after restarted waiting plain_port tls_port tls_listener spent lines=''
+    tls_port=$(free_port)
+    make_pki "$tls_port"
+    talking_broker "$tls_listener"
+    plain_port=$mqtt_port
+    if [ "$1" = tls ]; then
+        mqtt_port=$tls_port broker_scheme=mqtts
+        lines="ca_file = $work/pki/ca.pem"
+    fi
+    own_gateway "$lines" "[client *]
 max_queue = 1000"
-    local before begun took after restarted waiting
+    mqtt_port=$plain_port broker_scheme=mqtt
     before=$(resident)
     begun=$(now_ms)
     start_nodes nodes --broker "mqtt://127.0.0.1:$mqtt_port" --observe-qos 1 --nodes "$nodes" \
@@ -157,7 +186,8 @@ max_queue = 1000"
     until_true 60 have_connected 1 sim- "$nodes" || true
     took=$(($(now_ms) - begun))
     require "all connected" "$(connects 1 sim-)" -eq "$nodes"
-    row "$nodes nodes with own sessions connect" "$took ms; at most $(most_per_second 1 sim-) a second"
+    row "$nodes nodes with own sessions connect, $1" \
+        "$took ms; at most $(most_per_second 1 sim-) a second; $(cpu_ms) ms of CPU"
     sleep 5
     after=$(resident)
     row "memory per node with own session, all included" "$(((after - before) * 1024 / nodes)) octets"
@@ -167,10 +197,11 @@ max_queue = 1000"
     waiting=$(($(log_lines) + 1))
     kill_broker 3
     begun=$(now_ms)
+    spent=$(cpu_ms)
     until_true 120 have_connected "$waiting" sim- "$nodes" || true
     restarted=$(($(now_ms) - begun))
     row "the broker is killed, and back after 3 s: all are back" "$restarted ms; at most \
-$(most_per_second "$waiting" sim-) a second"
+$(most_per_second "$waiting" sim-) a second; $(($(cpu_ms) - spent)) ms of CPU"
     end_nodes nodes
     row "messages up and down, lost" \
         "$(total up arrived nodes), $(total down arrived nodes), \
@@ -506,21 +537,16 @@ ca_file = $work/pki/ca.pem"
 }
 
 part_cost() {
-    local figures=() plain_port tls_port f n what
+    local figures=() plain_port tls_port tls_listener f n what
     for f in up-1 up-0 down-1; do
         for n in 1 100 $nodes; do figures+=("$f:$n"); done
     done
-    mkdir "$work/pki"
-    tests/e2e/pki.sh "$work/pki"
-    chmod -R a+rX "$work/pki"
     plain_port=$(free_port) tls_port=$(free_port)
+    make_pki "$tls_port"
     start_broker "max_queued_messages 0
 max_inflight_messages 0
 set_tcp_nodelay true
-listener $tls_port 127.0.0.1
-cafile $work/pki/ca.pem
-certfile $work/pki/server.pem
-keyfile $work/pki/server.key" "$plain_port"
+$tls_listener" "$plain_port"
     : >"$work/cost.jsonl"
     for what in '3.1.1 plain' '3.1.1 tls' '5 plain' '5 tls'; do
         # shellcheck disable=SC2086 # two words

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Contexts of TLS that connections share, and what ends that. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e/broker.h"
+#include "e2e/mqtt_probe.h"
+#include "tls_cache.h"
+#include "unit/suite.h"
+
+enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128 };
+
+static char pki[] = "/tmp/sennet-pki-XXXXXX";
+
+static void run(const char *format, const char *a, const char *b)
+{
+    char command[4 * PATH_ROOM];
+    snprintf(command, sizeof command, format, a, b);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *file(const char *name)
+{
+    static char rooms[8][PATH_ROOM];
+    static unsigned next;
+    char *const path = rooms[next++ % 8];
+    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
+    return path;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    run("cp %s %s", file(from), file(to));
+}
+
+static void set_up(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(pki));
+    run("'%s' %s", PKI_SCRIPT, pki);
+}
+
+static void tear_down(void)
+{
+    run("rm -rf %s%s", pki, "");
+}
+
+START_TEST(an_authority_that_is_taken_away_counts_from_the_next_connection)
+{
+    char config[4 * PATH_ROOM];
+    struct broker broker;
+    struct probe probe;
+    snprintf(config, sizeof config, "certfile %s\nkeyfile %s", file("server.pem"),
+             file("server.key"));
+    broker_start(&broker, config);
+    copy_file("ca.pem", "trusted.pem");
+    struct mqtt_options o = probe_options(&probe, broker.port);
+    snprintf(probe.address, sizeof probe.address, "mqtts://localhost:%u", broker.port);
+    o.tls.ca_file = file("trusted.pem");
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    copy_file("other-ca.pem", "trusted.pem");
+    mqtt_renew(probe.m);
+    PROBE_UNTIL(&probe, strstr(probe.why, "unknown authority") != NULL, SOON_MS);
+    ck_assert_uint_eq(probe.connected, 1);
+    copy_file("ca.pem", "trusted.pem");
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    probe_stop(&probe, 100);
+    broker_stop(&broker);
+}
+
+END_TEST
+
+static SSL_CTX *context(const struct tls_options *o, unsigned made)
+{
+    struct tls_problem problem;
+    SSL_CTX *const ctx = tls_context_shared(o, &problem);
+    ck_assert_msg(ctx != NULL, "%s", problem.text);
+    ck_assert_uint_eq(tls_contexts_made(), made);
+    return ctx;
+}
+
+START_TEST(connections_share_what_they_are_made_from)
+{
+    copy_file("ca.pem", "shared.pem");
+    struct tls_options o = {.ca_file = file("shared.pem")};
+    SSL_CTX *const first = context(&o, 1);
+    SSL_CTX *const second = context(&o, 1);
+    ck_assert_ptr_eq(first, second);
+    SSL_CTX_free(second);
+
+    o.cert_file = file("client.pem");
+    o.key_file = file("client.key");
+    SSL_CTX *const own = context(&o, 2); /* and yet trusts the same */
+    ck_assert_ptr_eq(SSL_CTX_get_cert_store(own), SSL_CTX_get_cert_store(first));
+    o.alpn = "mqtt";
+    SSL_CTX_free(context(&o, 3));
+    o.min = TLS_MIN_1_3;
+    SSL_CTX_free(context(&o, 4));
+    o.insecure = true;
+    SSL_CTX *const careless = context(&o, 5);
+    ck_assert_ptr_ne(SSL_CTX_get_cert_store(careless), SSL_CTX_get_cert_store(first));
+    ck_assert_int_eq(SSL_CTX_get_verify_mode(careless), SSL_VERIFY_NONE);
+    ck_assert_int_eq(SSL_CTX_get_verify_mode(own), SSL_VERIFY_PEER);
+
+    copy_file("ca.pem", "shared.pem"); /* the same again, but who knows */
+    o = (struct tls_options){.ca_file = file("shared.pem")};
+    SSL_CTX *const third = context(&o, 6);
+    ck_assert_ptr_ne(third, first);
+    ck_assert_ptr_ne(SSL_CTX_get_cert_store(third), SSL_CTX_get_cert_store(first));
+    for (unsigned i = 0; i < 20; i++) { /* more than are kept */
+        char names[32];
+        snprintf(names, sizeof names, "mqtt,x%u", i);
+        o.alpn = names;
+        SSL_CTX_free(context(&o, 7 + i));
+    }
+    SSL_CTX_free(first);
+    SSL_CTX_free(own);
+    SSL_CTX_free(careless);
+    SSL_CTX_free(third);
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("tls_cache");
+    TCase *t = tcase_create("tls_cache");
+    tcase_set_timeout(t, TEST_TIMEOUT_S);
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, an_authority_that_is_taken_away_counts_from_the_next_connection);
+    tcase_add_test(t, connections_share_what_they_are_made_from);
+    suite_add_tcase(s, t);
+    return run_suite(s);
+}
