@@ -359,8 +359,10 @@ ssize_t paho_tunnel_writev(int fd, const struct iovec *parts, int count, int fla
 {
     struct tunnel *const t = tunnel_at(fd);
 
-    pthread_mutex_lock(&t->lock);
     errno = EPIPE;
+    if (t == NULL)
+        return -1;
+    pthread_mutex_lock(&t->lock);
     const size_t done = t->is_over ? 0 : put_parts(t, fd, parts, count, flags);
     const bool failed = done == 0 && total_of(parts, count) > 0;
     pthread_mutex_unlock(&t->lock);
@@ -463,6 +465,9 @@ ssize_t paho_tunnel_recv(int fd, void *buffer, size_t len, bool *more)
 {
     struct tunnel *const t = tunnel_at(fd);
 
+    *more = false;
+    if (t == NULL)
+        return 0;
     pthread_mutex_lock(&t->lock);
     const ssize_t got = get_payload(t, fd, buffer, len);
     const int error = errno;
@@ -476,6 +481,9 @@ void paho_tunnel_why(int fd, char *out, size_t size)
 {
     struct tunnel *const t = tunnel_at(fd);
 
+    out[0] = '\0';
+    if (t == NULL)
+        return;
     pthread_mutex_lock(&t->lock);
     snprintf(out, size, "%s", t->why);
     pthread_mutex_unlock(&t->lock);

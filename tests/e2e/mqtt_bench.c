@@ -2,9 +2,10 @@
 /*
  * What a connection of the gateway costs, as one of many on a host:
  *
- *     mqtt_bench CONNECTIONS MESSAGES [PORT]
+ *     mqtt_bench CONNECTIONS MESSAGES [ADDRESS [CA-FILE]]
  *
- * Against the stub broker in a process of its own, or a broker on PORT of this machine. Messages are
+ * Against the stub broker in a process of its own, or the broker at ADDRESS ("wss://localhost:9001/mqtt",
+ * or a port of this machine), with the authorities of CA-FILE. Messages are
  * QoS 1, 64 octets; first as many as go, then one at a time. CPU is this process's: loop, worker and
  * Paho's threads. Build with optimisation.
  */
@@ -96,14 +97,16 @@ static void one_by_one(unsigned n)
            (double)(fleet_now_us() - start_us) / SPARSE, (double)(cpu_us() - start_cpu) / SPARSE);
 }
 
-static void open_all(unsigned n, uint16_t port)
+static void open_all(unsigned n, const char *address, const char *ca_file)
 {
     const int64_t start_us = fleet_now_us();
     const int64_t start_cpu = cpu_us();
     const long before_kib = rss_kib();
     const size_t before = mallinfo2().uordblks;
     for (unsigned i = 0; i < n; i++) {
-        struct mqtt_options o = fleet_options(&fleet, i, port);
+        struct mqtt_options o = fleet_options(&fleet, i, 0);
+        o.address = address;
+        o.tls.ca_file = ca_file;
         o.backoff_min_ms = 1000;
         o.backoff_max_ms = 60000;
         fleet_open(&fleet, i, &o);
@@ -140,27 +143,33 @@ int main(int argc, char **argv)
 {
     const unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
     const unsigned messages = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-    const unsigned port = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+    const char *const where = argc > 3 ? argv[3] : NULL;
+    char address[256];
 
-    if (n == 0 || messages == 0 || port > UINT16_MAX) {
-        fprintf(stderr, "usage: mqtt_bench CONNECTIONS MESSAGES [PORT]\n");
+    if (n == 0 || messages == 0) {
+        fprintf(stderr, "usage: mqtt_bench CONNECTIONS MESSAGES [ADDRESS [CA-FILE]]\n");
         return EXIT_FAILURE;
     }
     memset(text, 'x', BODY);
     if (!fleet_allow_files(2 * n + 64))
         fprintf(stderr, "mqtt_bench: more descriptors than the system allows\n");
-    if (port == 0)
+    if (where == NULL)
         stub_start(&stub);
+    if (where != NULL && strstr(where, "://") != NULL)
+        snprintf(address, sizeof address, "%s", where);
+    else
+        snprintf(address, sizeof address, "mqtt://127.0.0.1:%lu",
+                 where != NULL ? strtoul(where, NULL, 10) : stub.port);
     fleet_start(&fleet, n, NULL);
-    printf("%u connections, %s\n", n, port == 0 ? "stub" : "broker");
-    open_all(n, port == 0 ? stub.port : (uint16_t)port);
+    printf("%u connections, %s\n", n, where == NULL ? "stub" : address);
+    open_all(n, address, argc > 4 ? argv[4] : NULL);
     flood(n, messages);
     one_by_one(n);
     idle(n);
-    if (port == 0)
+    if (where == NULL)
         restart(n);
     const bool all = fleet_stop(&fleet, 1000);
-    if (port == 0)
+    if (where == NULL)
         stub_stop(&stub);
     return all ? EXIT_SUCCESS : EXIT_FAILURE;
 }
