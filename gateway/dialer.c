@@ -199,8 +199,6 @@ void dialer_end(struct dialer_job *j, struct dialer_result *out)
             out->fd = j->fd;
             out->ssl = j->ssl;
             j->fd = -1;
-            if (j->ssl != NULL)
-                j->tls = NULL;
             j->ssl = NULL;
         }
     }

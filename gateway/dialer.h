@@ -43,7 +43,7 @@ struct dialer_job *dialer_start(const struct dialer_request *request, void (*don
 /* What has come out of it. After `done`. */
 struct dialer_result {
     int fd;                   /* non-blocking; -1: failed */
-    SSL *ssl;                 /* with `fd`; NULL: none. With a reference to tls_attempt_of() it */
+    SSL *ssl;                 /* with `fd`; NULL: none */
     bool unreached;           /* not even TCP: another address of the name may do better */
     char why[DIALER_WHY_MAX]; /* if it failed, for people */
 };

@@ -57,18 +57,11 @@ bool paho_tunnel_is(int fd)
     return tunnel_at(fd) != NULL;
 }
 
-static void free_ssl(SSL *ssl)
-{
-    struct tls_attempt *const a = ssl != NULL ? tls_attempt_of(ssl) : NULL;
-    SSL_free(ssl);
-    tls_attempt_unref(a);
-}
-
 static void tunnel_free(struct tunnel *t)
 {
     if (t == NULL)
         return;
-    free_ssl(t->ssl);
+    SSL_free(t->ssl);
     free(t->rest);
     pthread_mutex_destroy(&t->lock);
     free(t);
@@ -138,7 +131,7 @@ int paho_tunnel_put(const struct dialer_result *made, bool websocket,
     struct tunnel *const t = websocket ? tunnel_new(made->ssl) : NULL;
     if (r == NULL || (websocket && t == NULL)) {
         if (t == NULL)
-            free_ssl(made->ssl);
+            SSL_free(made->ssl);
         tunnel_free(t);
         free(r);
         close(made->fd);
