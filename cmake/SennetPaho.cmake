@@ -42,7 +42,9 @@ endif()
 set(paho_copy ${PROJECT_BINARY_DIR}/lib/libpaho-mqtt3as-sennet.a)
 set(paho_renames "")
 set(paho_calls writev recv connect shutdown close getsockopt getaddrinfo poll usleep getenv
-    pthread_cond_signal pthread_cond_timedwait clock_gettime snprintf __snprintf_chk)
+    pthread_cond_signal pthread_cond_timedwait clock_gettime snprintf __snprintf_chk
+    OPENSSL_init_ssl OPENSSL_init_crypto CRYPTO_get_ex_new_index SSL_CTX_set_ex_data
+    SSL_CTX_get_ex_data)
 set(paho_tls_calls SSL_CTX_new SSL_CTX_load_verify_locations SSL_new SSL_ctrl SSL_connect
     SSL_read SSL_write
     SSL_get_error SSL_get1_session)

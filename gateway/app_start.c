@@ -420,6 +420,7 @@ static int start(struct app *a)
         return rc;
     a->ready_ms = time_add(a->pump.now_ms, FIRST_ATTEMPT_MS);
     app_turn_end(a);
+    system_let_go_of_start();
     return 0;
 }
 

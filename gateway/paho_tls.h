@@ -23,6 +23,12 @@ int paho_ticket_put(struct tls_attempt *a, char ticket[PAHO_TICKET_MAX]);
 void paho_ticket_drop(const char *ticket);
 
 /* Called by Paho only. */
+int sennet_paho_OPENSSL_init_ssl(uint64_t options, const OPENSSL_INIT_SETTINGS *settings);
+int sennet_paho_OPENSSL_init_crypto(uint64_t options, const OPENSSL_INIT_SETTINGS *settings);
+int sennet_paho_CRYPTO_get_ex_new_index(int kind, long number, void *arg, CRYPTO_EX_new *made,
+                                        CRYPTO_EX_dup *copied, CRYPTO_EX_free *freed);
+int sennet_paho_SSL_CTX_set_ex_data(SSL_CTX *ctx, int index, void *data);
+void *sennet_paho_SSL_CTX_get_ex_data(const SSL_CTX *ctx, int index);
 SSL_CTX *sennet_paho_SSL_CTX_new(const SSL_METHOD *method);
 int sennet_paho_SSL_CTX_load_verify_locations(SSL_CTX *ctx, const char *ticket, const char *path);
 SSL *sennet_paho_SSL_new(SSL_CTX *ctx);

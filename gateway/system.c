@@ -4,9 +4,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -52,6 +54,31 @@ int system_random(void *out, size_t size)
         done += n > 0 ? (size_t)n : 0;
     }
     return 0;
+}
+
+/* Whatever is mapped for reading alone is as it is in the file. Not the program itself: debuggers write
+ * their breakpoints there. */
+static int let_go(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    (void)size;
+    (void)arg;
+    if (object->dlpi_name == NULL || object->dlpi_name[0] != '/')
+        return 0;
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_W) != 0)
+            continue;
+        const uintptr_t begin = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+        const uintptr_t end = object->dlpi_addr + part->p_vaddr + part->p_memsz;
+        madvise((void *)begin, end - begin, MADV_DONTNEED); /* advice: it may be refused */
+    }
+    return 0;
+}
+
+void system_let_go_of_start(void)
+{
+    dl_iterate_phdr(let_go, NULL);
 }
 
 void system_raise_file_limit(void)

@@ -57,6 +57,11 @@ struct tls_print tls_print(const struct tls_options *o)
     struct tls_print print = {{0}};
     const char *const files[] = {o->ca_file,  o->crl_file,          o->cert_file,
                                  o->key_file, o->key_password_file, o->psk_file};
+    bool any = o->ca_path != NULL;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        any = any || files[i] != NULL;
+    if (!any) /* without TLS OpenSSL, and its two megabytes, are not begun with */
+        return print;
     EVP_MD_CTX *sum = EVP_MD_CTX_new();
     if (sum == NULL || EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1) {
         EVP_MD_CTX_free(sum);

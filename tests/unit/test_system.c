@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,54 @@
 #include "broker_watch.h"
 #include "system.h"
 #include "unit/suite.h"
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* KiB of files that are mapped and resident. */
+static unsigned resident_files(void)
+{
+    char line[200];
+    unsigned kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        sscanf(line, "RssFile: %u", &kib);
+    fclose(f);
+    return kib;
+}
+
+/* Makes each page of the libraries that is only read resident, as a start does with many. */
+static int read_pages(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    unsigned *sum = arg;
+    (void)size;
+    for (unsigned i = 0; object->dlpi_name[0] == '/' && i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        const volatile uint8_t *octets = (const uint8_t *)(object->dlpi_addr + part->p_vaddr);
+        for (size_t at = 0;
+             part->p_type == PT_LOAD && (part->p_flags & PF_W) == 0 && at < part->p_memsz;
+             at += 4096)
+            *sum += octets[at];
+    }
+    return 0;
+}
+
+START_TEST(the_start_is_let_go_of_and_what_is_needed_comes_back)
+{
+    unsigned first_sum = 0;
+    unsigned second_sum = 0;
+    dl_iterate_phdr(read_pages, &first_sum);
+    const unsigned before = resident_files();
+    system_let_go_of_start();
+    const unsigned after = resident_files(); /* the C library went on working */
+    ck_assert_uint_gt(after, 0);
+    ck_assert_uint_lt(after, before);
+    dl_iterate_phdr(read_pages, &second_sum);
+    ck_assert_uint_eq(second_sum, first_sum);
+    ck_assert_str_eq(strerror(ENOENT), "No such file or directory");
+}
+
+END_TEST
 
 /* ---- the state directory --------------------------------------------------------------------- */
 
@@ -212,6 +261,7 @@ int main(void)
 {
     Suite *suite = suite_create("system");
     TCase *t = tcase_create("system");
+    tcase_add_test(t, the_start_is_let_go_of_and_what_is_needed_comes_back);
     tcase_add_test(t, a_missing_state_directory_is_made_with_its_parents);
     tcase_add_test(t, a_state_directory_that_cannot_be_is_explained);
     tcase_add_test(t, closed_standard_streams_are_replaced);
