@@ -119,11 +119,12 @@ static bool take_packet(struct app *a)
     return a->stop.why == NULL;
 }
 
-void app_on_packet(void *owner, const struct peer *from, struct bytes packet)
+void app_on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                   struct bytes packet)
 {
     struct app *a = owner;
     if (take_packet(a))
-        pump_packet(&a->pump, from, packet);
+        pump_packet(&a->pump, from, signal, packet);
 }
 
 void app_on_group_packet(void *owner, const struct peer *from, struct bytes packet)

@@ -93,7 +93,8 @@ struct app {
 void app_turn_begin(struct app *a);
 void app_turn_end(struct app *a);
 
-void app_on_packet(void *owner, const struct peer *from, struct bytes packet);
+void app_on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                   struct bytes packet);
 void app_on_group_packet(void *owner, const struct peer *from, struct bytes packet);
 void app_on_group(void *owner, uint16_t link, bool joined);
 void app_on_outcome(void *owner, const struct peer *to, enum stick_outcome outcome);

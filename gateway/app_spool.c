@@ -17,11 +17,14 @@ struct spool_config app_spool_config(const struct app *a, unsigned broker)
 {
     const struct config_store *s = &a->config->store;
     struct spool_config config = spool_defaults();
+    const int64_t expiry_ms = INT64_C(1000) * a->config->brokers[broker].message_expiry_s;
     config.log_level = a->config->gateway.log_level;
     config.max_messages = s->spool_messages;
     config.max_bytes = s->spool_bytes;
     config.full = (enum spool_full)(s->spool_full - 1);
     config.max_age_ms = s->spool_age_ms;
+    if (expiry_ms > 0 && (config.max_age_ms == 0 || config.max_age_ms > expiry_ms))
+        config.max_age_ms = expiry_ms;
     config.qos_0 = s->spool_qos_0 == SN_YES;
     config.window = s->spool_window;
     config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/origin.h"
 
 #include "app_priv.h"
 #include "report.h"
@@ -272,6 +273,9 @@ static int start_links(struct app *a)
         return refuse(a, EXIT_SYSTEM, "start", "out of memory");
     a->pump.links = a->links;
     a->pump.n_links = n;
+    a->pump.link_names = a->link_names;
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        a->pump.origins |= a->config->brokers[i].properties & ~(1U << ORIGIN_GATEWAY);
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
         rc = start_link(a, i, &sink);
@@ -328,6 +332,9 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
     options.tls = config_tls_options(b);
     options.version = (enum mqtt_version)(b->version - 1);
     options.session_expiry_s = b->session_expiry_s;
+    options.message_expiry_s = b->message_expiry_s;
+    options.user_properties = b->properties;
+    options.gateway = a->config->gateway.name;
     options.primary_check_ms = b->primary_check_ms;
     options.cluster = b->cluster == SN_YES;
     options.store = a->pump.store;

@@ -73,6 +73,9 @@ struct config_broker {
 
     uint8_t version;           /* of MQTT: 1 + enum mqtt_version */
     uint32_t session_expiry_s; /* of MQTT 5 */
+    uint32_t message_expiry_s; /* the same; 0: none */
+    char *user_properties;     /* the same, as written; NULL: none */
+    unsigned properties;       /* these: 1 << enum origin_field */
     int64_t primary_check_ms;
     enum sn_switch cluster;
     uint8_t sessions;    /* 1 + enum broker_sessions */

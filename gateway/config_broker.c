@@ -5,6 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/origin.h"
+#include "base/text.h"
+
 #include "config_priv.h"
 
 enum { NUMBER_ROOM = 16 };
@@ -148,6 +151,52 @@ static void check_password(struct config_builder *b, size_t i)
     }
 }
 
+/* ---- what goes with messages ------------------------------------------------------------------ */
+
+static bool take_property(struct config_broker *broker, struct bytes word)
+{
+    for (unsigned field = 0; field < ORIGIN_FIELDS; field++) {
+        if (bytes_equal(word, bytes_str(origin_name(field)))) {
+            broker->properties |= 1U << field;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void say_property(struct config_builder *b, size_t i, struct bytes word)
+{
+    char text[CONFIG_TEXT_ROOM];
+    char all[CONFIG_TEXT_ROOM / 2];
+    struct text t = text_to(all, sizeof all);
+    for (unsigned field = 0; field < ORIGIN_FIELDS; field++) {
+        text_word(&t, field == 0 ? "" : field + 1 == ORIGIN_FIELDS ? " and " : ", ");
+        text_word(&t, origin_name(field));
+    }
+    snprintf(text, sizeof text, "%.*s", (int)word.len, (const char *)word.data);
+    config_say2(&b->report, config_place_of(&b->brokers[i], SECTION_BROKER, "user_properties"),
+                SAY_PROPERTY, text, all);
+}
+
+static void check_properties(struct config_builder *b, size_t i)
+{
+    struct config_broker *broker = &b->config->brokers[i];
+    const char *at = broker->user_properties;
+    while (at != NULL) {
+        at += strspn(at, " ");
+        size_t len = strcspn(at, ",");
+        const char *const next = at[len] == ',' ? at + len + 1 : NULL;
+        while (len > 0 && at[len - 1] == ' ')
+            len--;
+        if (!take_property(broker, bytes_of(at, len))) {
+            say_property(b, i, bytes_of(at, len));
+            broker->properties = 0;
+            return;
+        }
+        at = next;
+    }
+}
+
 /* ---- the name ------------------------------------------------------------------------------- */
 
 static void name_at_broker(struct config_builder *b, size_t i)
@@ -174,6 +223,7 @@ void config_check_brokers(struct config_builder *b)
         check_reconnect(b, i);
         check_window(b, i);
         config_check_pace(b, i);
+        check_properties(b, i);
         check_password(b, i);
         config_check_tls(b, i);
         if (c->brokers[i].client_id == NULL && c->gateway.name != NULL)

@@ -345,6 +345,7 @@ static void broker_free(struct config_broker *broker)
     free(broker->address);
     free(broker->own_client_id);
     free(broker->quiet);
+    free(broker->user_properties);
     free(broker->name);
     char *const tls[] = {broker->ca_file,   broker->ca_path,  broker->crl_file,
                          broker->cert_file, broker->key_file, broker->key_password_file,

@@ -118,6 +118,7 @@ enum config_message {
     SAY_RECONNECT_ORDER,
     SAY_WINDOW_QOS2,
     SAY_QUIET,
+    SAY_PROPERTY,
     SAY_PACE_STORE,
     SAY_PACE_AGE,
     SAY_RETRY_ORDER,

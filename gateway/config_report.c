@@ -125,6 +125,7 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_TLS_MODE] = WARNING("{} '{}' can be read by others (mode {}); chmod 600"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
     [SAY_WINDOW_QOS2] = ERROR("window_qos2 ({}) is above window ({}), of which it is a part"),
+    [SAY_PROPERTY] = ERROR("'{}' is none of the user properties; they are {}, separated by commas"),
     [SAY_QUIET] = ERROR("'{}' can't be quiet hours: {}; write them like 22:00-06:00, 12:00-13:00"),
     [SAY_PACE_STORE] = ERROR("'{}' needs a store, in which messages wait; with durability = off in "
                              "[store] there is none"),

@@ -88,11 +88,18 @@ static void on_event(void *owner, uint16_t link, int level, const char *event, c
         uv_stop(&t->loop);
 }
 
-static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+static void on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                      struct bytes packet)
 {
+    (void)signal;
     (void)owner;
     (void)from;
     (void)packet;
+}
+
+static void on_group_packet(void *owner, const struct peer *from, struct bytes packet)
+{
+    on_packet(owner, from, NULL, packet);
 }
 
 static void on_batch_end(void *owner)
@@ -136,7 +143,7 @@ static int try_link(struct doctor *d, size_t index, const char *driver_name, uns
     const struct link_sink sink = {.owner = t,
                                    .packet = on_packet,
                                    .batch_end = on_batch_end,
-                                   .group_packet = on_packet,
+                                   .group_packet = on_group_packet,
                                    .group = on_group,
                                    .outcome = on_outcome,
                                    .limit = on_limit,

@@ -108,7 +108,7 @@ static bool copy_text(const char **text)
     return *text != NULL;
 }
 
-enum { TEXTS = 16 };
+enum { TEXTS = 17 };
 
 /* Every string among the options. */
 static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
@@ -118,6 +118,7 @@ static void texts_of(struct mqtt_options *o, const char **texts[TEXTS])
         &o->tls.ca_file,      &o->tls.ca_path,  &o->tls.crl_file, &o->tls.cert_file,
         &o->tls.key_file,     &o->tls.ciphers,  &o->tls.alpn,     &o->tls.key_password_file,
         &o->tls.psk_identity, &o->tls.psk_file, &o->proxy,        &o->proxy_login,
+        &o->gateway,
     };
     _Static_assert(sizeof all / sizeof all[0] == TEXTS, "all of them are counted");
     memcpy(texts, all, sizeof all);
@@ -361,6 +362,7 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
     it->request = request->type;
     it->wire_qos = request->qos;
     it->subscription = request->subscription;
+    it->age_s = request->age_s;
     it->cost = cost;
     if (request->topic.len > 0)
         memcpy(it->text, request->topic.data, request->topic.len);

@@ -78,6 +78,9 @@ struct mqtt_options {
     struct tls_options tls;    /* for mqtts:// */
     enum mqtt_version version; /* MQTT_AUTO: 5 or, with a broker that does not speak that, 3.1.1 */
     uint32_t session_expiry_s; /* MQTT 5: how long the broker keeps our session; default a day */
+    uint32_t message_expiry_s; /* MQTT 5: messages are not worth delivering after so long; 0: always */
+    unsigned user_properties;  /* MQTT 5: 1 << enum origin_field of what goes with each message */
+    const char *gateway;       /* for ORIGIN_GATEWAY; NULL: none */
     struct store *store;       /* of what must survive the process, or NULL; must outlive this */
     uint64_t sink; /* whose packets these are in the store; 0: the first broker's session */
     enum mqtt_session session;

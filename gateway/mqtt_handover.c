@@ -51,12 +51,17 @@ static void give_to_paho(struct mqtt *m, struct item *it)
     struct body *const body = body_ref(it->event.body);
     const struct bytes payload = body_bytes(body);
     int rc = MQTTASYNC_FAILURE;
+    struct v5_description about;
     keep_giving(m, it);
     switch (it->request) {
     case UP_PUBLISH:
+        v5_describe(m, it, &about);
+        if (!it->is_bare)
+            options.properties = about.properties;
         rc = MQTTAsync_send(m->worker.handle, it->text, (int)payload.len,
                             payload.len > 0 ? (const void *)payload.data : "", it->wire_qos,
                             it->event.retain && !m->limits.no_retain, &options);
+        options.properties = (MQTTProperties){.count = 0}; /* it has a copy */
         break;
     case UP_SUBSCRIBE:
         v5_identify(m, it->subscription, &options.properties);
@@ -91,6 +96,18 @@ static size_t packet_bytes(const struct item *it)
     return HEADERS + it->event.topic.len + body_bytes(it->event.body).len;
 }
 
+/* Nothing that goes with a message keeps it back. */
+static bool is_too_long(const struct mqtt *m, const struct item *it)
+{
+    enum { MORE_LENGTH = 3 }; /* octets of the length of properties, and of the packet */
+
+    struct v5_description about;
+    if (m->limits.max_packet_bytes - packet_bytes(it) > UINT16_MAX || it->too_large)
+        return false;
+    v5_describe(m, it, &about);
+    return packet_bytes(it) + MORE_LENGTH + about.bytes > m->limits.max_packet_bytes;
+}
+
 /* Lock held. As far as the broker goes. */
 static void fit(const struct mqtt *m, struct item *it)
 {
@@ -98,6 +115,7 @@ static void fit(const struct mqtt *m, struct item *it)
     if (it->request != UP_PUBLISH)
         return;
     it->wire_qos = it->event.qos < m->limits.max_qos ? it->event.qos : m->limits.max_qos;
+    it->is_bare = is_too_long(m, it);
 }
 
 /* Lock held. */

@@ -76,8 +76,10 @@ struct item {
     enum item_state state;
     unsigned packet_id;    /* of a spooled PUBLISH of QoS 2 inside Paho */
     uint32_t subscription; /* of a SUBSCRIBE: its identifier */
+    uint32_t age_s;        /* of a PUBLISH: how long the message is under way already */
     uint8_t wire_qos; /* of a PUBLISH: with what the broker gets it, once it is given to Paho */
     bool too_large;   /* for the broker */
+    bool is_bare;     /* with its properties it would be */
     bool refused;     /* for want of room or a connection, when it was submitted */
     size_t cost;      /* octets of topic and body, charged to the queue or the inbox */
     char text[];      /* topic, filter or reason; terminated */

@@ -9,9 +9,12 @@
 
 #include <MQTTAsync.h>
 
+#include "base/origin.h"
+
 #include "broker/upstream.h"
 
 struct mqtt;
+struct item;
 
 /* What the broker takes. */
 struct limits {
@@ -34,6 +37,15 @@ unsigned v5_keepalive_s(const MQTTProperties *connack, unsigned ours);
 uint32_t v5_expiry_s(const MQTTProperties *message);
 /* Which subscriptions the copy is for. */
 void v5_take_identifiers(const MQTTProperties *message, struct up_event *event);
+/* What goes with a message (mqtt_describe.c): views, for as long as the item has its body. */
+struct v5_description {
+    MQTTProperties properties; /* of `list`: not to be freed */
+    MQTTProperty list[1 + ORIGIN_FIELDS];
+    size_t bytes; /* in the packet, without their length */
+};
+
+/* O(properties); nothing for another version of MQTT. */
+void v5_describe(const struct mqtt *m, const struct item *it, struct v5_description *d);
 /* Adds the identifier of a subscription, if the broker has such. */
 void v5_identify(const struct mqtt *m, uint32_t id, MQTTProperties *properties);
 

@@ -142,9 +142,12 @@ void pump_minute(struct pump *p, unsigned minute)
     }
 }
 
-void pump_packet(struct pump *p, const struct peer *from, struct bytes packet)
+void pump_packet(struct pump *p, const struct peer *from, const struct link_signal *signal,
+                 struct bytes packet)
 {
     capture(p, false, from, packet);
+    if (p->origins != 0)
+        pump_tell_origin(p, from, signal);
     sn_engine_input(p->engine, p->now_ms, from, packet);
     pump_carry(p);
 }

@@ -50,6 +50,8 @@ struct pump {
     struct log_ring *log;             /* the owner's own records */
     struct capture_file *capture;     /* NULL: nothing is captured */
     struct capture_end *capture_ends; /* by link */
+    unsigned origins;                 /* 1 << enum origin_field: what goes with messages of nodes */
+    const char *const *link_names;    /* by link; for that */
 
     /* Sees what a connection tells about itself (CONNECTED, DISCONNECTED), before the session. */
     void (*broker)(void *owner, const struct sink *sink, const struct up_event *event);
@@ -95,6 +97,8 @@ struct pump {
     bool stopping;        /* nothing more of the spools is given to the connections */
     int64_t now_ms;
     int64_t wall_ms;
+    int64_t stamp_s; /* the second of `stamp` */
+    char stamp[24];
     int minute;            /* of the day; -1: not known */
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
@@ -127,8 +131,9 @@ int pump_restore(struct pump *p);
 /* Takes what the store has to tell. */
 void pump_store(struct pump *p);
 
-/* One packet from a link. */
-void pump_packet(struct pump *p, const struct peer *from, struct bytes packet);
+/* One packet from a link; `signal` may be NULL. */
+void pump_packet(struct pump *p, const struct peer *from, const struct link_signal *signal,
+                 struct bytes packet);
 
 /* One packet that was sent to a link's group. What a link of ours said itself is not taken. */
 void pump_group_packet(struct pump *p, const struct peer *from, struct bytes packet);

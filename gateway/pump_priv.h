@@ -10,6 +10,8 @@
 
 /* Carries until all machines are quiet. */
 void pump_carry(struct pump *p);
+/* Tells the engine where the next packet comes from, as far as that is wanted (pump_origin.c). */
+void pump_tell_origin(struct pump *p, const struct peer *from, const struct link_signal *signal);
 void pump_send(struct pump *p, const struct peer *to, struct bytes packet);
 
 /* The packet waits until its batch is committed; it is dropped, counted, when there is no room. */

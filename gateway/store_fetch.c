@@ -6,7 +6,7 @@
 #include "store_priv.h"
 
 static const char select_rows[] =
-    "SELECT number, client, topic, body, qos, retain, will, clock_ms FROM spool"
+    "SELECT number, client, topic, body, qos, retain, will, clock_ms, origin FROM spool"
     " WHERE number > ?1 AND number < ?2 ORDER BY number";
 
 /* No message of its sink has a greater number. */
@@ -39,10 +39,14 @@ static int take_row(sqlite3_stmt *stmt, int64_t clock_ms, struct store_spooled *
     const size_t body_len = (size_t)sqlite3_column_bytes(stmt, 3);
     const int64_t age_ms = clock_ms - sqlite3_column_int64(stmt, 7);
     uint8_t *const topic = malloc(len + 1);
+    const size_t origin_len = (size_t)sqlite3_column_bytes(stmt, 8);
+    const bool has_body = body_len > 0 || origin_len > 0;
+    const struct bytes origin =
+        bytes_of(sqlite3_column_blob(stmt, 8), origin_len <= UINT16_MAX ? origin_len : 0);
     struct body *const body =
-        body_len > 0 ? body_new(bytes_of(sqlite3_column_blob(stmt, 3), body_len)) : NULL;
+        has_body ? body_new_from(bytes_of(sqlite3_column_blob(stmt, 3), body_len), origin) : NULL;
 
-    if (topic == NULL || (body_len > 0 && body == NULL)) {
+    if (topic == NULL || (has_body && body == NULL)) {
         free(topic);
         body_unref(body);
         return -ENOMEM;

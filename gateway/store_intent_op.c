@@ -22,7 +22,8 @@ enum {
     IS_RETAIN = 1 << 10,
     IS_FLAG = 1 << 11,
     HAS_EXPIRY = 1 << 12, /* monotonic: the log counts as long as the machine runs */
-    MASK_ALL = (1 << 13) - 1,
+    HAS_ORIGIN = 1 << 13,
+    MASK_ALL = (1 << 14) - 1,
 };
 
 static void put_u64(struct writer *w, uint64_t value)
@@ -63,6 +64,7 @@ static unsigned mask_of(const struct store_op *op, struct intent_links links)
     mask |= op->retain ? IS_RETAIN : 0;
     mask |= op->flag ? IS_FLAG : 0;
     mask |= op->expires_ms != 0 ? HAS_EXPIRY : 0;
+    mask |= body_origin(op->body).len > 0 ? HAS_ORIGIN : 0;
     return mask;
 }
 
@@ -114,6 +116,8 @@ void intent_write_op(struct writer *w, const struct store_op *op, struct intent_
         wr_u8(w, op->which);
     if ((mask & HAS_EXPIRY) != 0)
         put_u64(w, (uint64_t)op->expires_ms);
+    if ((mask & HAS_ORIGIN) != 0)
+        put_name(w, body_origin(op->body));
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -122,6 +126,7 @@ void intent_write_op(struct writer *w, const struct store_op *op, struct intent_
 struct draft {
     struct store_op *op;
     struct bytes body;
+    struct bytes origin;
     struct peer_room room;
     bool has_peer;
 };
@@ -217,6 +222,7 @@ static bool get_draft(struct reader *r, struct draft *d, struct intent_names *na
     op->retain = (mask & IS_RETAIN) != 0;
     op->flag = (mask & IS_FLAG) != 0;
     op->expires_ms = (mask & HAS_EXPIRY) != 0 ? (int64_t)get_u64(r) : 0;
+    d->origin = (mask & HAS_ORIGIN) != 0 ? get_name(r) : bytes_of(NULL, 0);
     if (!is_sound(op))
         r->failed = true;
     return !r->failed;
@@ -241,8 +247,9 @@ struct store_op *intent_read_op(struct reader *r, struct intent_names *names)
     const struct bytes peer = d.has_peer ? peer_key(peer_in(&d.room)) : bytes_of(NULL, 0);
     const size_t size = sizeof read + peer.len + read.name.len + read.other_name.len;
     struct store_op *const op = malloc(size);
-    struct body *const body = d.body.len > 0 ? body_new(d.body) : NULL;
-    if (op == NULL || (d.body.len > 0 && body == NULL)) {
+    const bool has_body = d.body.len > 0 || d.origin.len > 0;
+    struct body *const body = has_body ? body_new_from(d.body, d.origin) : NULL;
+    if (op == NULL || (has_body && body == NULL)) {
         free(op);
         body_unref(body);
         return NULL;

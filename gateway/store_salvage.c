@@ -11,9 +11,12 @@
 
 enum { CHUNK = 10000 /* rows in a transaction */ };
 
-static const char select_rows[] =
-    "SELECT number, client, topic, body, qos, retain, will, clock_ms FROM spool"
-    " WHERE number > ?1 ORDER BY number";
+#define SELECT(origin)                                                                             \
+    "SELECT number, client, topic, body, qos, retain, will, clock_ms, " origin " FROM spool"       \
+    " WHERE number > ?1 ORDER BY number"
+
+/* Files of before have no such column. */
+static const char *const selects[] = {SELECT("origin"), SELECT("NULL")};
 
 /* A page that is damaged may still look like rows. */
 static bool is_sound(sqlite3_stmt *row)
@@ -25,7 +28,9 @@ static bool is_sound(sqlite3_stmt *row)
             return false;
     const int body = sqlite3_column_type(row, 3);
     const int64_t qos = sqlite3_column_int64(row, 4);
-    return (body == SQLITE_BLOB || body == SQLITE_NULL) && sqlite3_column_int64(row, 0) > 0 &&
+    const int origin = sqlite3_column_type(row, 8);
+    return (body == SQLITE_BLOB || body == SQLITE_NULL) &&
+           (origin == SQLITE_BLOB || origin == SQLITE_NULL) && sqlite3_column_int64(row, 0) > 0 &&
            sqlite3_column_int64(row, 1) >= 0 && sqlite3_column_bytes(row, 2) > 0 &&
            sqlite3_column_bytes(row, 2) <= UINT16_MAX && qos >= 0 && qos <= 2;
 }
@@ -40,7 +45,7 @@ static bool run(struct store_db *db, enum store_statement which)
 static bool copy_row(struct store_db *db, sqlite3_stmt *row)
 {
     sqlite3_stmt *const insert = db->statements[ST_SPOOL];
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 9; i++)
         sqlite3_bind_value(insert, i + 1, sqlite3_column_value(row, i));
     const bool done = run(db, ST_SPOOL);
     sqlite3_clear_bindings(insert);
@@ -117,14 +122,23 @@ static sqlite3 *open_damaged(const char *path)
     return NULL;
 }
 
+static sqlite3_stmt *prepare(sqlite3 *from)
+{
+    sqlite3_stmt *row = NULL;
+    for (size_t i = 0; row == NULL && i < sizeof selects / sizeof selects[0]; i++) {
+        if (sqlite3_prepare_v2(from, selects[i], -1, &row, NULL) != SQLITE_OK)
+            row = NULL;
+    }
+    return row;
+}
+
 int64_t store_db_salvage(struct store_db *db, const char *path)
 {
     sqlite3 *const from = open_damaged(path);
-    sqlite3_stmt *row = NULL;
+    sqlite3_stmt *const row = from != NULL ? prepare(from) : NULL;
     int64_t n = 0;
 
-    if (from != NULL && sqlite3_prepare_v2(from, select_rows, -1, &row, NULL) == SQLITE_OK &&
-        run(db, ST_BEGIN)) {
+    if (row != NULL && run(db, ST_BEGIN)) {
         copy_sinks(db, from);
         n = copy_all(db, row);
         if (!run(db, ST_COMMIT))

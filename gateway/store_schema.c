@@ -114,9 +114,11 @@ static const char schema_3[] =
     " client_id TEXT);" /* NULL: the session that all share */
     "ALTER TABLE message ADD COLUMN sink INTEGER;";
 
-/* When messages for nodes expire; NULL: never. One with a journal number has it there. */
+/* When messages for nodes expire; NULL: never. One with a journal number has it there. And where a
+ * message of a node came from; NULL: nobody wants to know. */
 static const char schema_4[] = "ALTER TABLE message ADD COLUMN expires_ms INTEGER;"
-                               "ALTER TABLE delivery ADD COLUMN expires_ms INTEGER;";
+                               "ALTER TABLE delivery ADD COLUMN expires_ms INTEGER;"
+                               "ALTER TABLE spool ADD COLUMN origin BLOB;";
 
 static const char *const steps[STORE_SCHEMA] = {schema_1, schema_2, schema_3, schema_4};
 
@@ -149,8 +151,8 @@ static const char *const statements[ST_COUNT] = {
     [ST_SUBSCRIPTIONS_GONE] = "DELETE FROM subscription WHERE client = ?1",
     /* These rows never change: what a resync puts again stays as old as it is. */
     [ST_SPOOL] =
-        "INSERT OR IGNORE INTO spool (number, client, topic, body, qos, retain, will, clock_ms)"
-        " VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+        "INSERT OR IGNORE INTO spool (number, client, topic, body, qos, retain, will, clock_ms,"
+        " origin) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [ST_SPOOL_GONE] = "DELETE FROM spool WHERE number = ?1",
     /* A commit that failed may be in the file nevertheless, and is tried again. */
     [ST_MESSAGE] =

@@ -265,6 +265,7 @@ static int write_spool(struct store_db *db, const struct store_op *op)
     bind_int(stmt, 6, op->retain);
     bind_int(stmt, 7, op->flag);
     bind_int(stmt, 8, db->write_clock_ms);
+    bind_body(stmt, 9, body_origin(op->body));
     db->spool_used = true;
     return done(stmt);
 }

@@ -183,6 +183,11 @@ void sn_engine_record_all(struct sn_engine *e);
 void sn_engine_input(struct sn_engine *e, int64_t now_ms, const struct peer *from,
                      struct bytes datagram);
 
+/* What is known of where the datagrams come from that are put in from now on: goes with the bodies of
+ * their PUBLISHes as it is (base/origin.h), together with the client id if `with_client`. Copied;
+ * ORIGIN_MAX octets at most. Nothing at first, which costs nothing. */
+void sn_engine_origin(struct sn_engine *e, bool with_client, struct bytes fields);
+
 /* One datagram that `from` sent to the group of its link. Only discovery is heard there (SEARCHGW,
  * ADVERTISE, GWINFO, SEARCHGW in envelopes); all else counts as drop.group. What this process said
  * itself must not come back here: it would pass for another gateway with our id. */

@@ -24,6 +24,7 @@
 #include "base/hindex.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "base/origin.h"
 #include "base/parcels.h"
 #include "base/rng.h"
 
@@ -368,6 +369,9 @@ struct sn_engine {
     bool upstream_up;
     bool accepting; /* sessions may be opened: the broker is there, or a spool in its stead */
     int64_t now_ms; /* of the entry being handled */
+    uint16_t origin_len;
+    bool origin_client; /* and the client id belongs to it */
+    uint8_t origin[ORIGIN_MAX];
 };
 
 enum sn_deadline_kind { SN_DL_SUPERVISE, SN_DL_RETRY, SN_DL_ADVERTISE, SN_DL_GWINFO };

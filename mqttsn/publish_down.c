@@ -199,10 +199,10 @@ static enum sn_stat obstacle(struct sn_engine *e, struct sn_client *c, const str
 /* Starts on the head; false when it was finished or dropped at once. */
 static bool start_head(struct sn_engine *e, struct sn_down *d)
 {
-    if (sn_queue_drop_expired(e, d))
-        return false;
     struct sn_client *c = d->client;
     struct sn_message *m = sn_queue_head(d);
+    if (m->expires_s != 0 && sn_queue_drop_expired(e, d))
+        return false;
     enum sn_stat why = obstacle(e, c, m);
     struct sn_topic *t = why == SN_STAT_COUNT ? topic_of(e, c, m->name) : NULL;
     if (t == NULL) {

@@ -126,13 +126,35 @@ static void refuse(struct sn_engine *e, struct sn_client *c, uint8_t qos, uint16
     puback(e, c, topic_id, msg_id, code);
 }
 
+void sn_engine_origin(struct sn_engine *e, bool with_client, struct bytes fields)
+{
+    e->origin_len = fields.len <= sizeof e->origin ? (uint16_t)fields.len : 0;
+    e->origin_client = with_client;
+    if (e->origin_len > 0)
+        memcpy(e->origin, fields.data, e->origin_len);
+}
+
+/* With what is known of its origin. */
+static struct body *body_from(struct sn_engine *e, uint64_t client, struct bytes data)
+{
+    uint8_t fields[ORIGIN_MAX + 2 + ORIGIN_TEXT_MAX];
+    struct writer w = wr_to(fields, sizeof fields);
+    const struct sn_client *c =
+        e->origin_client && client != SN_NO_CLIENT ? sn_client_by_key(e, client) : NULL;
+    wr_bytes(&w, bytes_of(e->origin, e->origin_len));
+    if (c != NULL)
+        origin_put(&w, ORIGIN_CLIENT, sn_client_id(c));
+    return body_new_from(data, bytes_of(fields, w.len));
+}
+
 /* Hands the message to the broker side; false when it could not be queued. `talker`: of QoS -1. */
 static bool forward(struct sn_engine *e, uint64_t client, const struct peer *talker, uint16_t token,
                     struct sn_name *name, const struct sn_packet *p, uint8_t qos)
 {
+    const bool is_told = e->origin_len > 0 || e->origin_client;
     struct body *body = NULL;
-    if (p->data.len > 0) {
-        body = body_new(p->data);
+    if (p->data.len > 0 || is_told) {
+        body = is_told ? body_from(e, client, p->data) : body_new(p->data);
         if (body == NULL) {
             sn_no_memory(e);
             return false;

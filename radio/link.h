@@ -23,11 +23,12 @@ struct link;
 
 /* What a link tells its owner. Called on the loop thread, from the loop, and except for `event` and
  * `group` never from within a call of struct link_driver; `packet` and `from` are borrowed for the
- * call. `batch_end` comes after the last packet or outcome of one wake-up, so that the owner does
+ * call; `signal` is NULL where the medium knows none. `batch_end` comes after the last packet or outcome of one wake-up, so that the owner does
  * its per-batch work once. */
 struct link_sink {
     void *owner;
-    void (*packet)(void *owner, const struct peer *from, struct bytes packet);
+    void (*packet)(void *owner, const struct peer *from, const struct link_signal *signal,
+                   struct bytes packet);
     void (*batch_end)(void *owner);
     /* A packet that was sent to the link's group, by others or by ourselves: see is_own(). */
     void (*group_packet)(void *owner, const struct peer *from, struct bytes packet);

@@ -212,7 +212,7 @@ static void hand_packet(struct stick_link *l, const struct stick_event *e)
 {
     l->counters.bytes_in += e->packet.len;
     if (!e->to_group) {
-        l->sink.packet(l->sink.owner, e->peer, e->packet);
+        l->sink.packet(l->sink.owner, e->peer, &e->signal, e->packet);
         return;
     }
     l->counters.group_in++;

@@ -340,7 +340,7 @@ static void deliver(struct udp *u, unsigned i)
         struct peer_room room;
         u->counters.packets_in++;
         u->counters.bytes_in += len;
-        u->sink.packet(u->sink.owner, sock_to_peer(&room, u->index, from),
+        u->sink.packet(u->sink.owner, sock_to_peer(&room, u->index, from), NULL,
                        bytes_of(u->in.iov[i].iov_base, len));
     }
 }

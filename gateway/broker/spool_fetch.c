@@ -15,8 +15,7 @@ enum {
 
 size_t memory_of(size_t topic_len, const struct body *body)
 {
-    const size_t body_size = body != NULL ? sizeof *body + body->len : 0;
-    return sizeof(struct message) + topic_len + body_size;
+    return sizeof(struct message) + topic_len + body_size(body);
 }
 
 bool stays_in_memory(const struct spool *s, const struct owner *o, size_t topic_len,

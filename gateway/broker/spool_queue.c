@@ -85,6 +85,12 @@ static bool peek_passed(const struct spool *s, struct up_request *out)
     return true;
 }
 
+static uint32_t age_s(const struct spool *s, const struct message *m)
+{
+    const int64_t age = (s->now_ms - m->born_ms) / 1000;
+    return age <= 0 ? 0 : age < UINT32_MAX ? (uint32_t)age : UINT32_MAX;
+}
+
 bool spool_peek_request(struct spool *s, struct up_request *out)
 {
     if (peek_passed(s, out))
@@ -101,6 +107,7 @@ bool spool_peek_request(struct spool *s, struct up_request *out)
         .spooled = m->number,
         .client = m->owner->key,
         .will = m->will,
+        .age_s = age_s(s, m),
     };
     return true;
 }

@@ -39,6 +39,7 @@ struct up_request {
     uint64_t spooled;      /* PUBLISH: its number in the spool, which comes back; 0: it is live */
     uint64_t client;       /* PUBLISH: whose it is, for the order (port.h); 0: nobody's */
     bool will;             /* PUBLISH: the client's will */
+    uint32_t age_s;        /* PUBLISH: for how long it has been in the spool */
     uint32_t subscription; /* SUBSCRIBE: its identifier, where MQTT 5 is spoken; 0: none */
 };
 

@@ -39,11 +39,13 @@ struct record {
     uint32_t a; /* packet or text length */
     int32_t b;  /* max_packet_bytes, baud, level */
     int8_t dtr, rts;
+    uint8_t lqi;
+    int8_t rssi;
     const char *name;
     uint64_t address;
 };
 
-enum { FLAG_GROUP = 1 };
+enum { FLAG_GROUP = 1, FLAG_LQI = 2, FLAG_RSSI = 4 };
 
 static size_t padded(size_t n)
 {
@@ -87,8 +89,8 @@ static void emit_text(struct stick *s, enum stick_event_type type, int32_t b, co
     memcpy(r + 1, text, len);
 }
 
-void stick_emit_packet(struct stick *s, const struct stick_node *node, bool to_group,
-                       struct bytes packet)
+void stick_emit_packet(struct stick *s, const struct stick_node *node,
+                       const struct stick_radio *radio, struct bytes packet)
 {
     struct record *r = event_room(s, packet.len);
     if (r == NULL)
@@ -96,7 +98,10 @@ void stick_emit_packet(struct stick *s, const struct stick_node *node, bool to_g
     s->counters.packets_in++;
     r->type = STICK_EV_PACKET;
     r->kind = node->kind;
-    r->flags = to_group ? FLAG_GROUP : 0;
+    r->flags = (uint8_t)((radio->to_group ? FLAG_GROUP : 0) | (radio->has_lqi ? FLAG_LQI : 0) |
+                         (radio->has_rssi ? FLAG_RSSI : 0));
+    r->lqi = radio->lqi;
+    r->rssi = radio->rssi;
     r->a = (uint32_t)packet.len;
     r->address = node->address;
     memcpy(r + 1, packet.data, packet.len);
@@ -140,6 +145,10 @@ bool stick_peek_event(struct stick *s, struct stick_event *out)
         const struct stick_node node = {.kind = r->kind, .address = r->address};
         out->peer = stick_peer_of(s, &node, &s->ev_peer);
         out->outcome = r->outcome;
+        out->signal = (struct link_signal){.has_lqi = (r->flags & FLAG_LQI) != 0,
+                                           .has_rssi = (r->flags & FLAG_RSSI) != 0,
+                                           .lqi = r->lqi,
+                                           .rssi = r->rssi};
         out->to_group = (r->flags & FLAG_GROUP) != 0;
         out->packet = bytes_of(r + 1, r->a);
     } else if (r->type == STICK_EV_FAMILY) {

@@ -44,8 +44,8 @@ void stick_sends_fail(struct stick *s, bool all);
 
 /* ---- core.c ------------------------------------------------------------------------------------ */
 
-void stick_emit_packet(struct stick *s, const struct stick_node *node, bool to_group,
-                       struct bytes packet);
+void stick_emit_packet(struct stick *s, const struct stick_node *node,
+                       const struct stick_radio *radio, struct bytes packet);
 void stick_emit_outcome(struct stick *s, const struct stick_node *node, enum stick_outcome outcome);
 
 #endif

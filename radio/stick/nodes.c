@@ -171,7 +171,7 @@ void stick_heard(struct stick *s, int64_t now_ms, enum peer_kind kind, uint64_t 
     list_unlink(&node->recency);
     list_push_back(&s->recency, &node->recency);
     s->walk = NULL;
-    stick_emit_packet(s, node, radio->to_group, packet);
+    stick_emit_packet(s, node, radio, packet);
     stick_trust(s, node);
 }
 

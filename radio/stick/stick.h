@@ -158,11 +158,19 @@ struct stick_port {
     int8_t dtr, rts;
 };
 
+/* How well the last hop of a packet was heard. */
+struct link_signal {
+    bool has_lqi, has_rssi;
+    uint8_t lqi; /* 0..255 */
+    int8_t rssi; /* dBm */
+};
+
 struct stick_event {
     enum stick_event_type type;
-    const struct peer *peer; /* PACKET: who sent it; OUTCOME: to whom it went */
-    struct bytes packet;     /* PACKET */
-    bool to_group;           /* PACKET: it was a broadcast */
+    const struct peer *peer;   /* PACKET: who sent it; OUTCOME: to whom it went */
+    struct bytes packet;       /* PACKET */
+    struct link_signal signal; /* PACKET */
+    bool to_group;             /* PACKET: it was a broadcast */
     enum stick_outcome outcome;
     uint32_t max_packet_bytes; /* UP: what the network carries, config.max_packet_bytes at most */
     struct stick_port port;

@@ -24,7 +24,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:readUTFlen\nleak:MQTTProtocol_handlePublishes\nleak:MQTTPacket_connack\n";
 }
 
-static void start(enum mqtt_version version)
+static inline void start(enum mqtt_version version)
 {
     struct mqtt_options o = probe_options(&probe, port);
     o.client_id = "five";
@@ -98,7 +98,7 @@ static void purge(uint8_t version)
         PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);                                        \
     } while (0)
 
-static void resume(void)
+static inline void resume(void)
 {
     ck_assert_uint_eq(asked(), V5);
     SAY(0x20, 3, 1, 0, 0);

@@ -108,8 +108,8 @@ const char everything[] =
     "INSERT INTO delivery VALUES (16777218, 1, 7, NULL, NULL, 2, 1, 'sent', 12, NULL);"
     "INSERT INTO delivery VALUES (16777218, 2, NULL, 'own', x'0d0a01', 2, 0, 'sent', 13, 5000);"
     "INSERT INTO delivery VALUES (16777218, 3, NULL, '', NULL, 2, 0, 'received', 14, NULL);"
-    "INSERT INTO spool VALUES (41, 0, 'up', x'7b7d', 0, 0, 1, 5000);"
-    "INSERT INTO spool VALUES (42, 16777217, 'up', NULL, 2, 1, 0, 6000);"
+    "INSERT INTO spool VALUES (41, 0, 'up', x'7b7d', 0, 0, 1, 5000, NULL);"
+    "INSERT INTO spool VALUES (42, 16777217, 'up', NULL, 2, 1, 0, 6000, x'0501');"
     "REPLACE INTO meta VALUES ('clock_ms', 7000);";
 
 void fill(const char *sql)

@@ -255,10 +255,13 @@ void sl_send_to(uint64_t node)
     own.busy = before;
 }
 
-static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+static void on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                      struct bytes packet)
 {
     ck_assert_ptr_eq(owner, &own);
     ck_assert(!own.busy);
+    ck_assert(signal->has_lqi && !signal->has_rssi);
+    ck_assert_uint_eq(signal->lqi, 77);
     ck_assert_uint_eq(from->link, 3);
     ck_assert_uint_eq(packet.len, 3);
     own.packets++;

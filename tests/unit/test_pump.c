@@ -186,7 +186,7 @@ static void world_free(struct world *w)
 
 static void hear(struct world *w, const void *octets, size_t len)
 {
-    pump_packet(&w->pump, peer_in(&w->node), bytes_of(octets, len));
+    pump_packet(&w->pump, peer_in(&w->node), NULL, bytes_of(octets, len));
 }
 
 #define HEAR(w, ...)                                                                               \

@@ -85,6 +85,9 @@ START_TEST(a_packet_comes_with_the_name_of_its_node)
     ck_assert_uint_eq(from(), 0x0013A20040522BAA);
     ck_assert(said("hi"));
     ck_assert(last.to_group);
+    ck_assert(last.signal.has_lqi && last.signal.has_rssi);
+    ck_assert_uint_eq(last.signal.lqi, 200);
+    ck_assert_int_eq(last.signal.rssi, -71);
     char text[PEER_TEXT_MAX];
     ck_assert_str_eq(peer_print(last.peer, text, sizeof text), "0013a20040522baa");
     struct stick_node_info info;

@@ -271,6 +271,7 @@ START_TEST(an_older_schema_on_a_full_disk_is_refused_and_not_touched)
     world_sql(&w, "ALTER TABLE message DROP COLUMN sink");
     world_sql(&w, "ALTER TABLE message DROP COLUMN expires_ms");
     world_sql(&w, "ALTER TABLE delivery DROP COLUMN expires_ms");
+    world_sql(&w, "ALTER TABLE spool DROP COLUMN origin");
     world_sql(&w, "DROP TABLE sink");
     world_sql(&w, "PRAGMA user_version = 1");
     disk_has_room(false);

@@ -233,6 +233,7 @@ static void without_expiry(void)
 {
     world_sql(&w, "ALTER TABLE message DROP COLUMN expires_ms");
     world_sql(&w, "ALTER TABLE delivery DROP COLUMN expires_ms");
+    world_sql(&w, "ALTER TABLE spool DROP COLUMN origin");
 }
 
 /* In version 3 nothing expired. */

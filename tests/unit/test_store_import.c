@@ -278,7 +278,7 @@ static int make_large(void)
 {
     run_sql(&from, "INSERT INTO spool WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1"
                    " FROM n WHERE i < 200000) SELECT i, 0, 'up/and/away/' || i, randomblob(60), 1,"
-                   " 0, 0, i FROM n");
+                   " 0, 0, i, NULL FROM n");
     return 0;
 }
 
@@ -286,7 +286,7 @@ START_TEST(memory_stays_flat_however_large_the_spool_is)
 {
     enum { FILE_KIB = 48 << 10, GROWTH_KIB = (16 << 10) * NOTES };
 
-    fill("INSERT INTO spool VALUES (1, 0, 'up', x'00', 1, 0, 0, 1)");
+    fill("INSERT INTO spool VALUES (1, 0, 'up', x'00', 1, 0, 0, 1, NULL)");
     const long small_out = cost_of(export_it);
     const long small_in = cost_of(import_it);
     unlink(world_path(&to, "sennet.db"));

@@ -107,7 +107,7 @@ END_TEST
 
 START_TEST(the_clock_goes_on_from_the_last_row_or_later)
 {
-    fill("INSERT INTO spool VALUES (1, 0, 'up', NULL, 1, 0, 0, 9000)");
+    fill("INSERT INTO spool VALUES (1, 0, 'up', NULL, 1, 0, 0, 9000, NULL)");
     move();
     ck_assert_str_eq(world_sql(&to, "SELECT value FROM meta WHERE name = 'clock_ms'"), "9000");
     unlink(world_path(&to, "sennet.db"));
@@ -293,7 +293,7 @@ END_TEST
 START_TEST(what_belongs_to_the_brokers_session_stays_and_is_told)
 {
     static char text[MOVE_TEXT_MAX];
-    fill("INSERT INTO spool VALUES (41, 0, 'up', x'7b7d', 2, 0, 1, 5000);"
+    fill("INSERT INTO spool VALUES (41, 0, 'up', x'7b7d', 2, 0, 1, 5000, NULL);"
          "INSERT INTO sending VALUES (5, 41); INSERT INTO packet VALUES ('s-5', x'00');"
          "INSERT INTO packet VALUES ('r-9', x'00'); INSERT INTO packet VALUES ('session', x'61');"
          "INSERT INTO meta VALUES ('clock_ms', 5000)");
@@ -335,7 +335,7 @@ START_TEST(an_export_that_fails_leaves_the_last_one)
 {
     static char text[MOVE_TEXT_MAX];
     fill("INSERT INTO spool WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-         " WHERE i < 3000) SELECT i, 0, 'up', x'', 1, 0, 0, i FROM n");
+         " WHERE i < 3000) SELECT i, 0, 'up', x'', 1, 0, 0, i, NULL FROM n");
     write_text(move_file(), "the last one", 12);
     ck_assert_int_eq(export_to("/dev/full"), EXIT_RUNTIME);
     ck_assert_ptr_nonnull(strstr(said, "/dev/full can't be written: No space left"));

@@ -70,8 +70,10 @@ struct world {
     bool late;
 };
 
-static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+static void on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                      struct bytes packet)
 {
+    (void)signal;
     struct world *w = owner;
     ck_assert_msg(w->link != NULL, "a packet after close");
     w->packets++;

@@ -105,9 +105,10 @@ static void note(struct world *w, struct heard *h, const struct peer *from, stru
     }
 }
 
-static void on_packet(void *owner, const struct peer *from, struct bytes packet)
+static void on_packet(void *owner, const struct peer *from, const struct link_signal *signal,
+                      struct bytes packet)
 {
-    note(owner, &((struct world *)owner)->unicast, from, packet);
+    note(owner, &((struct world *)owner)->unicast, signal == NULL ? from : NULL, packet);
 }
 
 static void on_group_packet(void *owner, const struct peer *from, struct bytes packet)
