@@ -116,7 +116,8 @@ static void ask(struct mqtt *m, int64_t now_ms)
 {
     struct primary *const p = &m->primary;
     p->next_ms = time_add(now_ms, LOOK_MS);
-    if (p->wait.waiting || !resolver_ask(&p->wait, first_host(m), ignore, NULL))
+    resolver_forget(&p->wait);
+    if (!resolver_ask(&p->wait, first_host(m), ignore, NULL))
         return; /* another time, with what was found */
     p->until_ms = time_add(now_ms, PATIENCE_MS);
     if (!open_connection(m))
