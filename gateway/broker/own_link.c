@@ -167,6 +167,7 @@ static bool may_go_away(uint8_t code)
     case 0x89: /* server busy */
     case 0x97: /* quota exceeded */
     case 0x9C: /* use another server */
+    case 0x9D: /* server moved: who is told so here is to change the address, not the nodes */
     case 0x9F: /* connection rate exceeded */
         return true;
     default:

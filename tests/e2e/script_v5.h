@@ -33,18 +33,18 @@ static inline void start(enum mqtt_version version)
     probe_start(&probe, &o);
 }
 
-static void stop(void)
+static inline void stop(void)
 {
     probe_stop(&probe, 0);
     hang_up();
 }
 
-static void set_up(void)
+static inline void set_up(void)
 {
     broker_open();
 }
 
-static void tear_down(void)
+static inline void tear_down(void)
 {
     broker_close();
     store_close(store);
@@ -72,7 +72,7 @@ static void expect_goodbye(uint8_t version)
 }
 
 /* The connection that wipes, whose CONNECT was heard already. */
-static void purge(uint8_t version)
+static inline void purge(uint8_t version)
 {
     ck_assert(asked_clean);
     if (version == V5)
@@ -106,7 +106,7 @@ static inline void resume(void)
 
 /* ---- the suite ------------------------------------------------------------------------------ */
 
-static void add_loop(Suite *s, const char *name, const TTest *test, int n)
+static inline void add_loop(Suite *s, const char *name, const TTest *test, int n)
 {
     TCase *t = tcase_create(name);
     tcase_set_timeout(t, TEST_TIMEOUT_S);

@@ -51,10 +51,15 @@ START_TEST(a_refusal_of_the_broker_is_the_clients)
         {0x88, true }, /* server unavailable */
         {0x89, true }, /* server busy */
         {0x8A, false}, /* banned */
+        {0x8C, false}, /* bad authentication method */
         {0x90, false}, /* topic name invalid: the will's */
+        {0x95, false}, /* packet too large */
         {0x97, true }, /* quota exceeded */
+        {0x99, false}, /* payload format invalid: the will's */
         {0x9A, false}, /* retain not supported: the will's */
+        {0x9B, false}, /* QoS not supported: the will's */
         {0x9C, true }, /* use another server */
+        {0x9D, true }, /* server moved */
         {0x9F, true }, /* connection rate exceeded */
     };
 
