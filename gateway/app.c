@@ -226,8 +226,10 @@ void app_on_broker(void *owner, const struct sink *sink, const struct up_event *
     if (!b->answered)
         a->unanswered--;
     b->answered = true;
-    if (broker_watch_event(&b->watch, a->pump.now_ms, a->pump.wall_ms, event))
-        app_say_status(a);
+    if (!broker_watch_event(&b->watch, a->pump.now_ms, a->pump.wall_ms, event))
+        return;
+    app_say_status(a);
+    app_routes_settle(a);
 }
 
 struct orphan {

@@ -71,9 +71,9 @@ struct app {
     struct app_broker *brokers; /* by index */
     struct hmap own_ids;        /* nodes' own sessions, by broker and client id */
     struct hash_seed own_seed;
-    struct route *routes; /* as the router has them */
-    struct route_prefix *prefixes;
-    const char **link_prefixes;
+    struct app_routes *routes;        /* as the router has them, or will */
+    struct app_routes *routes_before; /* while restoring: of the process before; NULL: the same */
+    bool routes_unsaved;              /* for the next process */
     const char *broker_names[ROUTER_BROKERS_MAX];
     struct stopping stop;
     int64_t started_ms;
@@ -118,6 +118,21 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
 /* The same of the shared session at broker number `broker`. */
 struct mqtt_options app_shared_options(const struct app *a, size_t broker);
 void app_warn_insecure(struct app *a, const struct config_broker *b);
+
+/* ---- app_routes.c ------------------------------------------------------------------------------ */
+
+/* Of `from`, by the numbers that brokers and links have in `here`. NULL: out of memory. */
+struct app_routes *app_routes_new(const struct config *from, const struct config *here);
+void app_routes_free(struct app_routes *r);
+/* Borrowed. */
+void app_routes_fill(const struct app_routes *r, struct router_config *out);
+/* Before there is a router. 0 or -ENOMEM. */
+int app_routes_begin(struct app *a);
+/* All has been restored; what the brokers have since the process before is to be called as it is now. 0 or
+ * -ENOMEM. */
+int app_routes_restored(struct app *a);
+/* A broker is connected, or the routes have changed. */
+void app_routes_settle(struct app *a);
 
 /* ---- app_spool.c ------------------------------------------------------------------------------- */
 

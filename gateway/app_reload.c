@@ -4,6 +4,7 @@
  * time. What is wrong with it is logged, and changes nothing. What is right and needs no restart is in
  * effect after one turn of the loop, all of it or nothing (docs/adr/0020).
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +189,37 @@ static int reload_engine(struct app *a, const struct config *config)
     return rc;
 }
 
+/* The same. */
+static int reload_routes(struct app *a, const struct config *config)
+{
+    struct router_config router = router_defaults();
+    struct app_routes *fresh = app_routes_new(config, config);
+    if (fresh == NULL)
+        return -ENOMEM;
+    app_routes_fill(fresh, &router);
+    const int rc = router_configure(a->pump.router, a->pump.now_ms, &router);
+    app_routes_free(rc == 0 ? a->routes : fresh);
+    if (rc != 0)
+        return rc;
+    a->routes = fresh;
+    a->routes_unsaved = true;
+    return 0;
+}
+
+/* 0 or -ENOMEM: nothing has changed, and `wanted` is of no use any more. */
+static int reload_machines(struct app *a, struct config *wanted,
+                           const struct config_changes *changes)
+{
+    const int engine = changes->engine ? reload_engine(a, wanted) : 0;
+    const int routes = engine == 0 && changes->routing ? reload_routes(a, wanted) : 0;
+    if (engine == 0 && routes == 0)
+        return 0;
+    config_adopt(a->config, wanted, changes);
+    if (engine == 0 && changes->engine)
+        (void)reload_engine(a, a->config);
+    return -ENOMEM;
+}
+
 static void take_effect(struct app *a, const struct config_changes *changes)
 {
     reload_logs(a);
@@ -196,6 +228,7 @@ static void take_effect(struct app *a, const struct config_changes *changes)
     app_own_reload(a, changes);
     if (changes->spools != 0)
         app_begin_minutes(a);
+    app_routes_settle(a);
 }
 
 static void forget(struct reloading *r)
@@ -210,13 +243,13 @@ static void apply(struct app *a)
 {
     struct reloading *r = &a->reload;
     struct config_changes changes;
-    if (config_compare(a->first, a->config, r->wanted, false, &changes) != 0) {
+    const bool has_router = a->pump.router != NULL;
+    if (config_compare(a->first, a->config, r->wanted, has_router, &changes) != 0) {
         say_failed(a, "out of memory");
         return;
     }
     config_adopt(a->config, r->wanted, &changes);
-    if (changes.engine && reload_engine(a, r->wanted) != 0) {
-        config_adopt(a->config, r->wanted, &changes);
+    if (reload_machines(a, r->wanted, &changes) != 0) {
         say_failed(a, "out of memory");
         config_changes_free(&changes);
         return;

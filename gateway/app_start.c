@@ -100,54 +100,31 @@ static int restore(struct app *a)
         log_text(&a->log, "text", notice);
         log_end(&a->log);
     }
-    if (rc == -ENOMEM)
+    if (rc == -ENOMEM || app_routes_restored(a) != 0)
         return refuse(a, EXIT_SYSTEM, "[store]", "out of memory");
     report_restored(&a->log, &a->pump, rc == 0);
     return 0;
-}
-
-static size_t take_prefixes(struct app *a)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < a->config->n_clients; i++) {
-        const struct config_client *c = &a->config->clients[i];
-        if (c->prefix != NULL)
-            a->prefixes[n++] = (struct route_prefix){.glob = c->glob, .prefix = c->prefix};
-    }
-    return n;
 }
 
 /* 0 or -ENOMEM. */
 static int start_router(struct app *a, const struct hash_seed *seed)
 {
     const struct config *config = a->config;
-    if (!config_is_routed(config))
-        return 0;
-    a->routes = calloc(config->n_routes + 1, sizeof *a->routes);
-    a->prefixes = calloc(config->n_clients + 1, sizeof *a->prefixes);
-    a->link_prefixes = calloc(config->n_links, sizeof *a->link_prefixes);
-    if (a->routes == NULL || a->prefixes == NULL || a->link_prefixes == NULL)
+    if (app_routes_begin(a) != 0)
         return -ENOMEM;
-    for (size_t i = 0; i < config->n_routes; i++)
-        config_route(&config->routes[i], &a->routes[i]);
-    for (size_t i = 0; i < config->n_links; i++)
-        a->link_prefixes[i] = config->links[i].prefix;
+    if (!config_is_routed(config) && a->routes_before == NULL)
+        return 0;
     struct router_config router = router_defaults();
+    app_routes_fill(a->routes_before != NULL ? a->routes_before : a->routes, &router);
     router.hash_seed = *seed;
     router.log_level = config->gateway.log_level;
     router.journal = a->pump.store != NULL;
     router.gateway = config->gateway.name;
-    router.prefix = config->gateway.prefix != NULL ? config->gateway.prefix : "";
     for (size_t i = 0; i < config->n_brokers; i++)
         a->broker_names[i] = config_broker_name(&config->brokers[i]);
     router.broker_names = a->broker_names;
     router.link_names = a->link_names;
-    router.link_prefixes = a->link_prefixes;
     router.n_links = config->n_links;
-    router.client_prefixes = a->prefixes;
-    router.n_client_prefixes = take_prefixes(a);
-    router.routes = a->routes;
-    router.n_routes = config->n_routes;
     router.n_brokers = (unsigned)config->n_brokers;
     a->pump.router = router_new(&router, a->pump.now_ms);
     return a->pump.router != NULL ? 0 : -ENOMEM;
@@ -497,9 +474,6 @@ static void free_brokers(struct app *a)
         shared_free(a->brokers[i].sink.shared);
     }
     free(a->brokers);
-    free(a->routes);
-    free(a->prefixes);
-    free(a->link_prefixes);
 }
 
 /* Also after a start that failed half way. */
@@ -520,6 +494,8 @@ static void finish(struct app *a)
     pump_deinit(&a->pump);
     free_brokers(a);
     router_free(a->pump.router);
+    app_routes_free(a->routes);
+    app_routes_free(a->routes_before);
     sn_engine_free(a->pump.engine);
     log_deinit(&a->log);
     free(a->links);

@@ -182,7 +182,7 @@ static void on_upstream(struct router *r, unsigned broker, const struct sn_event
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static bool strangers_init(struct router *r)
+bool strangers_init(struct router *r)
 {
     r->strangers = calloc(r->config.n_links + 1, sizeof *r->strangers);
     for (size_t i = 0; r->strangers != NULL && i <= r->config.n_links; i++) {
@@ -194,19 +194,28 @@ static bool strangers_init(struct router *r)
     return r->strangers != NULL;
 }
 
-static bool routes_init(struct router *r)
+void routes_heed(struct router *r)
 {
-    r->from = calloc(r->config.n_routes + 1, sizeof *r->from);
-    r->brokers[0].heeded_by_strangers = true;
-    for (size_t i = 0; r->from != NULL && i < r->config.n_routes; i++) {
+    for (unsigned b = 0; b < ROUTER_BROKERS_MAX; b++)
+        r->brokers[b].heeded_by_strangers = b == 0;
+    for (size_t i = 0; i < r->config.n_routes; i++) {
         const struct route *route = &r->config.routes[i];
-        assert(route_fault(route) == NULL);
-        r->from[i] = bytes_str(route->from);
         for (unsigned b = 0; b < r->config.n_brokers; b++) {
             if (route->client == NULL && route->required && has_broker(route->brokers, b))
                 r->brokers[b].heeded_by_strangers = true;
         }
     }
+}
+
+bool routes_init(struct router *r)
+{
+    r->from = calloc(r->config.n_routes + 1, sizeof *r->from);
+    for (size_t i = 0; r->from != NULL && i < r->config.n_routes; i++) {
+        const struct route *route = &r->config.routes[i];
+        assert(route_fault(route) == NULL);
+        r->from[i] = bytes_str(route->from);
+    }
+    routes_heed(r);
     return r->from != NULL;
 }
 

@@ -113,6 +113,14 @@ struct router;
 struct router *router_new(const struct router_config *config, int64_t now_ms);
 void router_free(struct router *r);
 
+/* From now on other routes and prefixes hold; brokers, links, seed and journal stay. What was borrowed before
+ * is not looked at any more. Clients notice nothing: they are opened where a route names a broker that none
+ * did before, and closed where none does any more; filters are subscribed by the new names before
+ * they are unsubscribed by the old ones; answers that are awaited still come. Stored sessions whose nodes are
+ * away are opened for as long as that takes. Outputs should have been drained. 0, or -ENOMEM: nothing
+ * has changed. O(clients * (routes + filters)). */
+int router_configure(struct router *r, int64_t now_ms, const struct router_config *config);
+
 /* Before any input: a stored SUBSCRIPTION, with what the client's SESSION said. Its parts come out as
  * restored requests (router_peek_restored()), to be given to the sessions' restore entries. 0,
  * -ENOMEM, or 1: left out. */

@@ -219,6 +219,18 @@ static void log_will_dropped(struct router *r, const struct client *c, struct by
     log_end(&r->log);
 }
 
+static void tell_will(struct router *r, const struct client *c)
+{
+    for (unsigned b = 0; b < r->config.n_brokers; b++) {
+        if (c->at[b].state != AT_OPEN && c->at[b].state != AT_OPENING)
+            continue; /* with its OPEN */
+        router_ask(r, b,
+                   &(struct sn_request){.type = SN_REQ_SET_WILL,
+                                        .client = c->key,
+                                        .set_will = {.will = will_at(r, c, b)}});
+    }
+}
+
 void router_on_set_will(struct router *r, const struct sn_request *request)
 {
     struct client *c = router_client(r, request->client);
@@ -231,22 +243,15 @@ void router_on_set_will(struct router *r, const struct sn_request *request)
     } else if (!will_keep(r, c, will)) {
         log_will_dropped(r, c, will->topic, "out_of_memory");
     }
-    for (unsigned b = 0; b < r->config.n_brokers; b++) {
-        if (c->at[b].state != AT_OPEN && c->at[b].state != AT_OPENING)
-            continue; /* with its OPEN */
-        router_ask(r, b,
-                   &(struct sn_request){.type = SN_REQ_SET_WILL,
-                                        .client = c->key,
-                                        .set_will = {.will = will_at(r, c, b)}});
-    }
+    tell_will(r, c);
 }
 
 /* ---- OPEN ------------------------------------------------------------------------------------ */
 
-/* One filter of the node may be several there. */
+/* One filter of the node may be several there, and other routes may make more of it. */
 static uint32_t max_parts(const struct client *c)
 {
-    const uint64_t most = (uint64_t)c->max_wants * (c->naming->n_ways + 1);
+    const uint64_t most = (uint64_t)c->max_wants * (ROUTER_ROUTES_MAX + 1);
     return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
 }
 
@@ -311,7 +316,7 @@ static enum sn_outcome outcome_of_refusal(const struct at_broker *at)
 }
 
 /* When all have refused, the first broker's answer is the client's. */
-static void settle_refusals(struct router *r, struct client *c)
+void router_settle_refusals(struct router *r, struct client *c)
 {
     for (unsigned b = 0; c->opening && b < r->config.n_brokers; b++) {
         if (c->at[b].state == AT_OPENING || c->at[b].state == AT_OPEN)
@@ -342,7 +347,7 @@ static void not_taken(struct router *r, struct client *c, unsigned broker, enum 
     else
         owe_open(r, c, broker);
     parts_refuse(r, c, broker, outcome);
-    settle_refusals(r, c);
+    router_settle_refusals(r, c);
 }
 
 void router_on_open(struct router *r, const struct sn_request *request)
@@ -372,7 +377,17 @@ void router_on_open(struct router *r, const struct sn_request *request)
         if (!send_open(r, c, b))
             owe_open(r, c, b);
     }
-    settle_refusals(r, c);
+    router_settle_refusals(r, c);
+}
+
+/* Also where it was refused, since a stored session may be there. */
+static void close_at(struct router *r, struct client *c, unsigned broker, enum sn_close_how how,
+                     bool discard)
+{
+    ask_close(r, c, broker, how, discard);
+    c->at[broker].state = AT_CLOSED;
+    list_unlink(&c->at[broker].owed);
+    parts_refuse(r, c, broker, SN_REFUSED_BUSY);
 }
 
 void router_on_opened(struct router *r, unsigned broker, const struct sn_event *event)
@@ -389,6 +404,15 @@ void router_on_opened(struct router *r, unsigned broker, const struct sn_event *
     if (c->opening)
         answer_open(r, c, SN_OK, event->opened.session_present);
     parts_subscribe(r, c, broker, event->opened.session_present);
+    if (!c->present) /* a stored session, which only had to hear of other filters */
+        close_at(r, c, broker, SN_CLOSE_NORMAL, false);
+}
+
+void router_open_at(struct router *r, struct client *c, unsigned broker, bool clean)
+{
+    c->at[broker].owes_clean |= clean;
+    if (!send_open(r, c, broker))
+        owe_open(r, c, broker);
 }
 
 void router_reopen_owed(struct router *r, unsigned broker, size_t n)
@@ -416,16 +440,6 @@ static void check_will(struct router *r, struct client *c, unsigned broker)
         return;
     if (will_at(r, c, broker).topic.len > 0)
         log_will_dropped(r, c, body_bytes(c->will.topic), "no_session_at_the_broker");
-}
-
-/* Also where it was refused, since a stored session may be there. */
-static void close_at(struct router *r, struct client *c, unsigned broker, enum sn_close_how how,
-                     bool discard)
-{
-    ask_close(r, c, broker, how, discard);
-    c->at[broker].state = AT_CLOSED;
-    list_unlink(&c->at[broker].owed);
-    parts_refuse(r, c, broker, SN_REFUSED_BUSY);
 }
 
 static void client_gone(struct router *r, struct client *c, bool discard)
@@ -466,5 +480,38 @@ void router_on_closed(struct router *r, unsigned broker, const struct sn_event *
     }
     parts_refuse(r, c, broker, SN_REFUSED_BUSY);
     router_tell(r, event);
+    client_gone(r, c, c->clean);
+}
+
+/* ---- other routes ------------------------------------------------------------------------------ */
+
+void router_leave(struct router *r, struct client *c, unsigned broker)
+{
+    close_at(r, c, broker, SN_CLOSE_NORMAL, true);
+    c->at[broker].owes_clean = false;
+}
+
+void router_rename_will(struct router *r, struct client *c)
+{
+    if (c->will.topic == NULL)
+        return;
+    struct sn_will_view will = {.topic = body_bytes(c->will.topic)};
+    if (will_outcome(r, c, &will) != SN_OK) {
+        log_will_dropped(r, c, will.topic, "no_name_at_the_broker");
+        will_forget(r, c);
+    }
+    tell_will(r, c);
+}
+
+void router_drop_client(struct router *r, struct client *c)
+{
+    for (unsigned b = 0; b < r->config.n_brokers; b++) {
+        if (has_broker(c->naming->brokers, b))
+            close_at(r, c, b, SN_CLOSE_NORMAL, c->clean);
+    }
+    if (c->opening)
+        tell_opened(r, c->key, c->open_token, SN_REFUSED_BUSY, false);
+    else if (c->present)
+        router_tell(r, &(struct sn_event){.type = SN_EV_CLOSED, .client = c->key});
     client_gone(r, c, c->clean);
 }

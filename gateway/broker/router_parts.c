@@ -175,6 +175,17 @@ static struct tie *tie_of(struct list *link)
     return container_of(link, struct tie, of_part);
 }
 
+bool part_stays(const struct part *p)
+{
+    list_foreach (link, &p->ties) {
+        const struct tie *t = tie_of(link);
+        const struct want *w = t->want;
+        if (w->n_old == 0 || t < w->old || t >= w->old + w->n_old)
+            return true;
+    }
+    return false;
+}
+
 uint8_t part_qos(const struct part *p)
 {
     uint8_t most = 0;
@@ -361,6 +372,18 @@ struct want *want_new(struct router *r, struct client *c, struct bytes filter,
     return w;
 }
 
+void want_untie_old(struct router *r, struct want *w, bool tell_brokers)
+{
+    for (uint32_t i = 0; i < w->n_old; i++) {
+        struct part *p = w->old[i].part;
+        list_unlink(&w->old[i].of_part);
+        part_settle(r, p, tell_brokers);
+    }
+    router_release(r, w->old, w->n_old * sizeof *w->old);
+    w->old = NULL;
+    w->n_old = 0;
+}
+
 static void drop_asks(struct router *r, struct want *w)
 {
     while (!list_empty(&w->asks)) {
@@ -374,6 +397,7 @@ static void drop_asks(struct router *r, struct want *w)
 void want_free(struct router *r, struct want *w, bool tell_brokers)
 {
     record_forget_want(r, w);
+    want_untie_old(r, w, tell_brokers);
     untie(r, w, w->ties, w->n_ties, tell_brokers);
     drop_asks(r, w);
     list_unlink(&w->of_client);
@@ -395,4 +419,25 @@ bool want_retie(struct router *r, struct want *w, enum sn_outcome *outcome)
     untie(r, w, old, n_old, true); /* and what was under way */
     drop_asks(r, w);
     return tied;
+}
+
+bool want_tie_anew(struct router *r, struct want *w, enum sn_outcome *outcome)
+{
+    struct tie *const old = w->ties;
+    const uint32_t n_old = w->n_ties;
+    *outcome = cut(r, w->client->naming, want_text(w));
+    w->ties = NULL;
+    w->n_ties = 0;
+    if (*outcome == SN_OK && !tie_all(r, w))
+        *outcome = SN_REFUSED_BUSY;
+    if (*outcome != SN_OK) {
+        w->ties = old;
+        w->n_ties = n_old;
+        return false;
+    }
+    for (uint32_t i = 0; i < n_old; i++)
+        forget_pends(r, old[i].part, w);
+    w->old = old;
+    w->n_old = n_old;
+    return true;
 }

@@ -15,7 +15,13 @@ void want_free(struct router *r, struct want *w, bool tell_brokers);
 /* Its parts by the present names; its asks are dropped, unanswered. False: `*outcome` says why, and
  * there are none. */
 bool want_retie(struct router *r, struct want *w, enum sn_outcome *outcome);
+/* The same, but that its asks stay, to be asked again, and the old parts, until want_untie_old(). False:
+ * nothing has changed. */
+bool want_tie_anew(struct router *r, struct want *w, enum sn_outcome *outcome);
+void want_untie_old(struct router *r, struct want *w, bool tell_brokers);
 
+/* Is it needed, but for what want_untie_old() takes away? */
+bool part_stays(const struct part *p);
 /* What the filters of the part want of it. */
 uint8_t part_qos(const struct part *p);
 /* After a change of that, or of what the broker has: it may have to be asked again. */

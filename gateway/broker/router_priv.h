@@ -10,6 +10,7 @@
  *   router_subscribe.c  filters of nodes
  *   router_parts.c      what they come to at the brokers
  *   router_down.c       messages to nodes
+ *   router_change.c     other routes
  *   router_record.c     what a restart must not lose
  *   router_queue.c      what waits to be taken
  */
@@ -139,8 +140,25 @@ void router_on_opened(struct router *r, unsigned broker, const struct sn_event *
 void router_on_close(struct router *r, const struct sn_request *request);
 void router_on_closed(struct router *r, unsigned broker, const struct sn_event *event);
 void router_on_set_will(struct router *r, const struct sn_request *request);
+/* Sends an OPEN, now or later. */
+void router_open_at(struct router *r, struct client *c, unsigned broker, bool clean);
+/* Ends it at one broker that has nothing to do with it any more. */
+void router_leave(struct router *r, struct client *c, unsigned broker);
+/* Its will, by the names that it has now, to all who have it open. */
+void router_rename_will(struct router *r, struct client *c);
+/* When all have refused, that is the answer. */
+void router_settle_refusals(struct router *r, struct client *c);
+/* Ends it everywhere, and it hears that. */
+void router_drop_client(struct router *r, struct client *c);
 /* Asks a broker again for those whom it refused as busy, `n` at most. */
 void router_reopen_owed(struct router *r, unsigned broker, size_t n);
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+bool routes_init(struct router *r);
+/* Whose answers those without a session wait for. */
+void routes_heed(struct router *r);
+bool strangers_init(struct router *r);
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
@@ -189,6 +207,8 @@ struct want {
     struct list asks; /* struct ask, in order */
     struct tie *ties;
     uint32_t n_ties;
+    uint32_t n_old; /* while routes change: */
+    struct tie *old;
     uint8_t qos;     /* by the latest ask, then as granted */
     uint8_t granted; /* of a live one */
     bool live;       /* was granted once */
@@ -259,6 +279,12 @@ void wants_clear(struct router *r, struct client *c, bool session_stays, bool te
 int want_restore(struct router *r, struct client *c, struct bytes filter, uint8_t qos);
 /* What the client's topics are called has changed. */
 void wants_rename(struct router *r, struct client *c);
+/* The same while the client is there: what it has asked for is asked again. Until wants_rerouted() it has the
+ * old parts, too, so that no message is missed. False: out of memory, and some are gone. */
+bool wants_reroute(struct router *r, struct client *c);
+void wants_rerouted(struct router *r, struct client *c);
+/* Does the broker lack any of them? */
+bool parts_missing(const struct client *c, unsigned broker);
 /* The greatest QoS of the client's filters that match; false when none does. */
 bool wants_match(const struct client *c, struct bytes topic, uint8_t *qos);
 

@@ -204,7 +204,7 @@ static void subscribe_missing(struct router *r, struct part *part)
             part_owe(r, part);
         asked = true;
     }
-    if (part->held || asked)
+    if (part->held || asked || !part_stays(part))
         return;
     struct pend *p = pend_new(r, part, NULL, NULL);
     if (p == NULL || !pend_send(r, p)) {
@@ -295,6 +295,89 @@ void wants_rename(struct router *r, struct client *c)
             record_want_gone(r, w);
         want_free(r, w, true);
     }
+}
+
+/* Each ask is asked again: for as long as `n_waiting` has its own, none is settled. May free the want. */
+static void ask_all_again(struct router *r, struct want *w, size_t n_asks)
+{
+    list_foreach (link, &w->asks) {
+        struct ask *a = ask_of(link);
+        *a = (struct ask){.of_want = a->of_want,
+                          .want = w,
+                          .n_waiting = 1,
+                          .token = a->token,
+                          .qos = a->qos,
+                          .granted = a->qos,
+                          .outcome = SN_OK};
+        for (uint32_t i = 0; i < w->n_ties; i++)
+            subscribe_part(r, &w->ties[i], a);
+    }
+    struct list *link = w->asks.next;
+    while (n_asks-- > 0) {
+        struct ask *a = ask_of(link);
+        link = link->next;
+        a->n_waiting--;
+        ask_settle(r, a);
+    }
+}
+
+static void refuse_want(struct router *r, struct want *w, struct list *asks,
+                        enum sn_outcome outcome)
+{
+    for (struct list *link; (link = list_first(asks)) != NULL;) {
+        answer(r, w->client, ask_of(link)->token, outcome, 0);
+        ask_free(r, ask_of(link));
+    }
+    if (outcome == SN_REFUSED_NEVER)
+        router_log_unnamed(r, w->client, "subscribe", want_text(w));
+    if (w->live)
+        record_want_gone(r, w);
+    want_free(r, w, true);
+}
+
+static bool want_reroute(struct router *r, struct want *w)
+{
+    struct list asks;
+    size_t n_asks = 0;
+    list_init(&asks);
+    for (struct list *link; (link = list_pop_front(&w->asks)) != NULL; n_asks++)
+        list_push_back(&asks, link);
+    enum sn_outcome outcome = SN_OK;
+    if (!want_tie_anew(r, w, &outcome)) {
+        refuse_want(r, w, &asks, outcome);
+        return outcome != SN_REFUSED_BUSY;
+    }
+    for (struct list *link; (link = list_pop_front(&asks)) != NULL;)
+        list_push_back(&w->asks, link);
+    if (n_asks > 0)
+        ask_all_again(r, w, n_asks);
+    else
+        parts_reckon(r, w);
+    return true;
+}
+
+bool wants_reroute(struct router *r, struct client *c)
+{
+    bool ok = true;
+    list_foreach_safe (link, next, &c->wants)
+        ok &= want_reroute(r, want_at_client(link));
+    return ok;
+}
+
+void wants_rerouted(struct router *r, struct client *c)
+{
+    list_foreach (link, &c->wants)
+        want_untie_old(r, want_at_client(link), true);
+}
+
+bool parts_missing(const struct client *c, unsigned broker)
+{
+    list_foreach (link, &c->parts) {
+        const struct part *part = part_at_client(link);
+        if (part->broker == broker && !part->held && list_empty(&part->pends) && part_stays(part))
+            return true;
+    }
+    return false;
 }
 
 int want_restore(struct router *r, struct client *c, struct bytes filter, uint8_t qos)

@@ -183,6 +183,12 @@ void router_pass_time(struct router_life *l, int64_t ms)
     take(l);
 }
 
+void router_changes(struct router_life *l, const struct router_config *config)
+{
+    ck_assert_int_eq(router_configure(l->r, l->now_ms, config), 0);
+    take(l);
+}
+
 static void ask(struct router_life *l, const struct sn_request *request)
 {
     router_request(l->r, l->now_ms, request);

@@ -37,6 +37,8 @@ struct router_life {
 
 void router_begin(struct router_life *l, struct router_config config);
 void router_end(struct router_life *l);
+/* Goes over to other routes and prefixes. */
+void router_changes(struct router_life *l, const struct router_config *config);
 /* What it has said since the last time. */
 const char *router_said(struct router_life *l);
 void router_pass_time(struct router_life *l, int64_t ms);

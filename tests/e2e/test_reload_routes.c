@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Routes and prefixes that change, while the gateway runs or while it does not: topics and filters follow,
+ * and brokers are left with nothing of the old ones.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "e2e/broker.h"
+#include "e2e/daemon.h"
+#include "e2e/observer.h"
+#include "e2e/pinned.h"
+#include "unit/suite.h"
+
+enum { CONFIG_ROOM = 4096, SOON_MS = 10000 };
+
+static struct broker home, cloud;
+static struct daemon gateway;
+static struct observer *at_home, *at_cloud;
+static struct node node;
+
+static const char *with_cloud(const char *more)
+{
+    static char config[CONFIG_ROOM];
+    snprintf(config, sizeof config,
+             "[broker cloud]\naddress = 127.0.0.1:%u\nreconnect_max = 1s\n%s%s\n", cloud.port,
+             pinned_line(), more);
+    return config;
+}
+
+static void wait_for_brokers(void)
+{
+    daemon_wait_log(&gateway, "broker.connected broker=default", SOON_MS);
+    daemon_wait_log(&gateway, "broker.connected broker=cloud", SOON_MS);
+}
+
+static void start(const char *more)
+{
+    broker_start(&home, NULL);
+    broker_start(&cloud, NULL);
+    daemon_start(&gateway, home.port, with_cloud(more));
+    wait_for_brokers();
+    at_home = observer_start(home.port, "#");
+    at_cloud = observer_start(cloud.port, "#");
+    node_open(&node, gateway.port);
+}
+
+static void stop(void)
+{
+    node_close(&node);
+    observer_stop(at_home);
+    observer_stop(at_cloud);
+    const int status = daemon_end(&gateway, SIGTERM);
+    ck_assert_msg(status == 0, "exit status %d:\n%s", status, daemon_log_end(&gateway));
+    ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", daemon_log_end(&gateway));
+    broker_stop(&home);
+    broker_stop(&cloud);
+}
+
+static void configure(const char *more)
+{
+    daemon_configure(&gateway, home.port, DAEMON_RETRIES, with_cloud(more));
+}
+
+static void reload_with(const char *more)
+{
+    configure(more);
+    daemon_forget_log(&gateway);
+    kill(gateway.pid, SIGHUP);
+    daemon_wait_log(&gateway, "gateway.reloaded", SOON_MS);
+    ck_assert_msg(strstr(gateway.log, "need_restart=0") != NULL, "%s", daemon_log_end(&gateway));
+}
+
+/* Answered with PUBACK, so it knows the topic now. */
+static void expect_message(char letter)
+{
+    char hex[128], end[8], answer[64];
+    ck_assert_msg(node_hear(&node, hex, sizeof hex, 5000), "no message:\n%s",
+                  daemon_log_end(&gateway));
+    snprintf(end, sizeof end, " %02X", letter);
+    const size_t len = strlen(hex);
+    ck_assert_msg(strncmp(hex, "08 0C ", 6) == 0 && strcmp(hex + len - 3, end) == 0, "%s", hex);
+    snprintf(answer, sizeof answer, "07 0D %.11s 00", hex + 9);
+    if (hex[6] != '0')
+        node_say(&node, answer);
+}
+
+/* Messages from brokers that nobody has asked for. */
+static void expect_unmatched(unsigned n)
+{
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "unmatched=%u ", n);
+    daemon_forget_log(&gateway);
+    kill(gateway.pid, SIGUSR1);
+    daemon_wait_log(&gateway, "stats.shared", SOON_MS);
+    daemon_wait_log(&gateway, wanted, SOON_MS);
+}
+
+START_TEST(topics_and_filters_follow_a_changed_route)
+{
+    start("[route r]\nfrom = meters/#\nto = cloud\n");
+    node_connect(&node, "dev");
+    node_register(&node, "meters/7");
+    node_publish(&node, 0x20, 2, 'a');
+    node_expect_puback(&node, 2);
+    observer_expect(at_cloud, "meters/7", "a", 1);
+    node_say(&node, "08 12 20 00 05 63 2F 31");
+    node_expect(&node, "08 13 20 00 02 00 05 00");
+    observer_publish(at_home, "c/1", "b", 1, false);
+    expect_message('b');
+    observer_expect(at_home, "c/1", "b", 1);
+
+    reload_with("[route r]\nfrom = c/#\nto = cloud\ntopic = plant/{client}/#\n");
+    ck_assert(strstr(gateway.log, "gateway.changed what=\"[route r] from\"") != NULL);
+    node_publish(&node, 0x20, 3, 'c');
+    node_expect_puback(&node, 3);
+    observer_expect(at_home, "meters/7", "c", 1);
+    observer_publish(at_home, "c/1", "d", 1, false);
+    observer_publish(at_cloud, "plant/dev/1", "e", 1, false);
+    expect_message('e');
+    node_quiet(&node, 200);
+    expect_unmatched(0); /* nothing of the old filter is left */
+    ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
+    stop();
+}
+
+END_TEST
+
+START_TEST(messages_for_a_sleeping_node_follow_a_changed_prefix)
+{
+    start("[gateway]\nprefix = old/\n");
+    node_connect_with(&node, 0); /* a stored session */
+    node_subscribe(&node, 1);
+    node_say(&node, "02 18");
+    node_expect(&node, "02 18");
+    reload_with("[gateway]\nprefix = new/\n");
+    observer_publish(at_home, "old/c/1", "a", 1, false);
+    observer_publish(at_home, "new/c/1", "b", 1, false);
+    node_connect_with(&node, 0);
+    char hex[128];
+    ck_assert(node_hear(&node, hex, sizeof hex, 5000)); /* REGISTER, or the message */
+    if (strncmp(hex, "09 0A", 5) == 0) {
+        char answer[64];
+        snprintf(answer, sizeof answer, "07 0B %.11s 00", hex + 6);
+        node_say(&node, answer);
+        ck_assert(node_hear(&node, hex, sizeof hex, 5000));
+    }
+    ck_assert_msg(strcmp(hex + strlen(hex) - 3, " 62") == 0, "%s", hex);
+    expect_unmatched(0);
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_the_broker_keeps)
+{
+    start("[gateway]\nprefix = old/\n[route r]\nfrom = x/#\nto = cloud\n");
+    node_connect_with(&node, 0);
+    node_subscribe(&node, 1);
+    node_say(&node, "08 12 20 00 06 78 2F 31");
+    node_expect(&node, "08 13 20 00 02 00 06 00");
+    daemon_crash(&gateway);
+    configure("[gateway]\nprefix = new/\n");
+    daemon_again(&gateway);
+    wait_for_brokers();
+    ck_assert(daemon_has_logged(&gateway, "gateway.routes_changed"));
+    ck_assert(daemon_has_logged(&gateway, "session=kept"));
+    observer_publish(at_home, "old/c/1", "a", 1, false);
+    observer_publish(at_cloud, "old/x/1", "b", 1, false);
+    observer_publish(at_cloud, "x/1", "c", 1, false);
+    observer_publish(at_home, "new/c/1", "d", 1, false);
+    expect_message('d');
+    observer_publish(at_home, "new/x/1", "e", 1, false);
+    expect_message('e');
+    expect_unmatched(0);
+    ck_assert(strstr(gateway.log, "unmatched=1") == NULL);
+    daemon_crash(&gateway);
+    /* the next one knows these */
+    daemon_again(&gateway);
+    wait_for_brokers();
+    ck_assert(!daemon_has_logged(&gateway, "gateway.routes_changed"));
+    observer_publish(at_home, "new/c/1", "f", 1, false);
+    expect_message('f');
+    stop();
+}
+
+END_TEST
+
+START_TEST(a_restart_without_any_routes_takes_those_of_before_back)
+{
+    start("[gateway]\nprefix = old/\n");
+    node_connect_with(&node, 0);
+    node_subscribe(&node, 1);
+    daemon_crash(&gateway);
+    configure("");
+    daemon_again(&gateway);
+    wait_for_brokers();
+    observer_publish(at_home, "old/c/1", "a", 1, false);
+    observer_publish(at_home, "c/1", "b", 1, false);
+    expect_message('b');
+    expect_unmatched(0);
+    stop();
+}
+
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("reload_routes");
+    TCase *t = tcase_create("routes");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, topics_and_filters_follow_a_changed_route);
+    tcase_add_test(t, messages_for_a_sleeping_node_follow_a_changed_prefix);
+    tcase_add_test(
+        t, a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_the_broker_keeps);
+    tcase_add_test(t, a_restart_without_any_routes_takes_those_of_before_back);
+    suite_add_tcase(suite, t);
+    return run_suite(suite);
+}
