@@ -28,13 +28,18 @@ static struct observer *watcher;
 
 /* ---- scenery ----------------------------------------------------------------------------------- */
 
-static void start(const char *more)
+static void start_at(const char *of_broker, const char *more)
 {
-    broker_start(&broker, NULL);
+    broker_start(&broker, of_broker);
     daemon_start(&gateway, broker.port, more);
     daemon_wait_log(&gateway, "broker.connected", SOON_MS);
     watcher = observer_start(broker.port, "#");
     node_open(&node, gateway.port);
+}
+
+static void start(const char *more)
+{
+    start_at(NULL, more);
 }
 
 static void stop(void)
@@ -339,37 +344,118 @@ static const char *const two[] = {
     "[topics]\n5 = t/five\n6 = t/six\n[topics d*]\n7 = t/seven\n",
 };
 
+static void publish_once(unsigned i)
+{
+    char hex[64];
+    const bool exactly_once = i % 2 == 0;
+    snprintf(hex, sizeof hex, "09 0C %s 00 05 %02X %02X 34 31", exactly_once ? "41" : "21", i >> 8,
+             i & 0xFF);
+    node_say(&node, hex);
+    snprintf(hex, sizeof hex, exactly_once ? "04 0F %02X %02X" : "07 0D 00 05 %02X %02X 00", i >> 8,
+             i & 0xFF);
+    node_expect(&node, hex);
+    if (!exactly_once)
+        return;
+    snprintf(hex, sizeof hex, "04 10 %02X %02X", i >> 8, i & 0xFF);
+    node_say(&node, hex);
+    snprintf(hex, sizeof hex, "04 0E %02X %02X", i >> 8, i & 0xFF);
+    node_expect(&node, hex);
+}
+
+static void expect_all(unsigned n)
+{
+    for (unsigned i = 0; i < 200 && observer_count(watcher, "t/five") < n; i++)
+        poll(NULL, 0, 50);
+    poll(NULL, 0, 200);
+    ck_assert_uint_eq(observer_count(watcher, "t/five"), n);
+}
+
 START_TEST(messages_are_neither_lost_nor_doubled_while_it_is_reloaded_without_a_pause)
 {
     enum { MESSAGES = 200, HANG_UPS = 3 };
 
-    char hex[64];
     start("[topics]\n5 = t/five\n");
     node_connect(&node, "dev");
     for (unsigned i = 1; i <= MESSAGES; i++) {
-        const bool exactly_once = i % 2 == 0;
         daemon_configure(&gateway, broker.port, DAEMON_RETRIES, two[i / 8 % 2]);
         for (unsigned k = 0; k < HANG_UPS; k++)
             kill(gateway.pid, SIGHUP);
-        snprintf(hex, sizeof hex, "09 0C %s 00 05 %02X %02X 34 31", exactly_once ? "41" : "21",
-                 i >> 8, i & 0xFF);
-        node_say(&node, hex);
-        snprintf(hex, sizeof hex, exactly_once ? "04 0F %02X %02X" : "07 0D 00 05 %02X %02X 00",
-                 i >> 8, i & 0xFF);
-        node_expect(&node, hex);
-        if (!exactly_once)
-            continue;
-        snprintf(hex, sizeof hex, "04 10 %02X %02X", i >> 8, i & 0xFF);
-        node_say(&node, hex);
-        snprintf(hex, sizeof hex, "04 0E %02X %02X", i >> 8, i & 0xFF);
-        node_expect(&node, hex);
+        publish_once(i);
     }
-    for (unsigned i = 0; i < MESSAGES && observer_count(watcher, "t/five") < MESSAGES; i++)
-        poll(NULL, 0, 50);
-    poll(NULL, 0, 200);
-    ck_assert_uint_eq(observer_count(watcher, "t/five"), MESSAGES);
+    expect_all(MESSAGES);
     ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
     stop();
+}
+
+END_TEST
+
+/* With another connection each time. */
+START_TEST(nor_while_the_connection_is_made_anew_again_and_again)
+{
+    enum { MESSAGES = 120, ROUND = 10 };
+
+    start("[topics]\n5 = t/five\n");
+    node_connect(&node, "dev");
+    for (unsigned i = 1; i <= MESSAGES; i++) {
+        if (i % (2 * ROUND) == 0)
+            edit("keepalive = 6", "keepalive = 5");
+        else if (i % ROUND == 0)
+            edit("keepalive = 5", "keepalive = 6");
+        if (i % ROUND == 0)
+            kill(gateway.pid, SIGHUP);
+        publish_once(i);
+    }
+    expect_all(MESSAGES);
+    ck_assert(daemon_has_logged(&gateway, "broker.lost"));
+    ck_assert(!daemon_has_logged(&gateway, "session=new mqtt") ||
+              strstr(strstr(gateway.log, "session=new") + 1, "session=new") == NULL);
+    stop();
+}
+
+END_TEST
+
+/* How often mosquitto has written that. */
+static unsigned count_in_file(const char *path, const char *what)
+{
+    char line[CONFIG_ROOM];
+    unsigned n = 0;
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        n += strstr(line, what) != NULL;
+    fclose(f);
+    return n;
+}
+
+START_TEST(sessions_of_their_own_are_made_anew_without_their_wills)
+{
+    enum { ROUNDS = 4 };
+
+    char file[] = "/tmp/sennet-mosquitto-XXXXXX";
+    char of_broker[PATH_ROOM];
+    const int fd = mkstemp(file);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    snprintf(of_broker, sizeof of_broker, "log_dest file %s\nlog_type all\n", file);
+    start_at(of_broker, "[client dev*]\nsessions = own\n[topics]\n5 = t/five\n");
+    node_say(&node, "09 04 0C 01 00 3C 64 65 76");
+    node_expect(&node, "02 06");
+    node_say(&node, "06 07 20 77 2F 31");
+    node_expect(&node, "02 08");
+    node_say(&node, "03 09 21");
+    node_expect(&node, "03 05 00");
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        edit(i % 2 == 0 ? "keepalive = 5" : "keepalive = 6",
+             i % 2 == 0 ? "keepalive = 6" : "keepalive = 5");
+        hang_up("broker.connected");
+        publish_once(2 * i + 1);
+        observer_expect(watcher, "t/five", "41", 1);
+    }
+    node_quiet(&node, 1);
+    observer_quiet(watcher, 200);
+    ck_assert_uint_eq(count_in_file(file, "Received DISCONNECT from dev"), ROUNDS);
+    stop();
+    unlink(file);
 }
 
 END_TEST
@@ -416,6 +502,8 @@ int main(void)
     tcase_add_test(brokers, a_broker_that_has_moved_is_followed);
     tcase_add_test(often,
                    messages_are_neither_lost_nor_doubled_while_it_is_reloaded_without_a_pause);
+    tcase_add_test(often, nor_while_the_connection_is_made_anew_again_and_again);
+    tcase_add_test(often, sessions_of_their_own_are_made_anew_without_their_wills);
     tcase_add_test(often, a_thousand_reloads_cost_no_memory);
     suite_add_tcase(suite, values);
     suite_add_tcase(suite, brokers);
