@@ -535,6 +535,7 @@ static bool has_own(const struct config *config)
 
 int app_run(struct config *config, const struct config_overrides *overrides)
 {
+    system_tune_memory();
     struct app *a = calloc(1, sizeof *a);
     if (a == NULL)
         return EXIT_SYSTEM;

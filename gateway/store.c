@@ -110,6 +110,7 @@ static struct store *store_new(const struct store_options *o)
     s->lazy_ms = o->lazy_ms;
     s->retry_min_ms = o->retry_ms;
     s->queue_due_ms = TIME_NEVER;
+    s->slim_ms = TIME_NEVER;
     s->max_queued_bytes = o->max_queued_bytes;
     s->max_bytes = o->max_bytes;
     s->batch = 1;

@@ -20,7 +20,8 @@ enum {
     BACKOFF_MAX = 60,        /* times retry_ms */
     MEASURE_BYTES = 1 << 20, /* written, until the file is measured again */
     MEASURE_MS = 60000,
-    LAZY_PART = 8, /* of the queue: nothing is put off when it is fuller than that */
+    LAZY_PART = 8,   /* of the queue: nothing is put off when it is fuller than that */
+    QUIET_MS = 5000, /* without a commit, before memory is given back */
 };
 
 /* When the next commit is due. */
@@ -357,6 +358,7 @@ void store_run(struct store *s)
     note_duration(s, (uint64_t)(store_now_us() - begun_us));
 
     pthread_mutex_lock(&s->lock);
+    s->slim_ms = store_now_ms() + QUIET_MS;
     answer(&waiting, a.rc == SQLITE_OK ? 0 : -EIO);
     if (a.rc == SQLITE_OK)
         succeeded(s, &a);
@@ -395,6 +397,21 @@ void store_sync(struct store *s)
         ;
     s->waiters--;
     pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Lock held, given up meanwhile. SQLite has kept the pages of all that it wrote, up to its limit; while
+ * the broker is there nothing may be written for days. */
+static void slim(struct store *s)
+{
+    s->slim_ms = TIME_NEVER;
+    store_take_db(s);
+    pthread_mutex_unlock(&s->lock);
+    if (s->db.sql != NULL)
+        sqlite3_db_release_memory(s->db.sql);
+    pthread_mutex_lock(&s->lock);
+    store_release_db(s);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -436,7 +453,11 @@ static bool work(struct store *s)
     }
     if (s->stopping && !s->busy && s->queue.first == NULL && s->beside == BESIDE_NONE)
         return false;
-    wait_until(s, until_ms);
+    if (!s->busy && s->slim_ms <= now_ms) {
+        slim(s);
+        return true;
+    }
+    wait_until(s, time_min(until_ms, s->busy ? TIME_NEVER : s->slim_ms));
     return true;
 }
 

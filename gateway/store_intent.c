@@ -20,6 +20,8 @@
 
 #include "store_priv.h"
 
+enum { KEPT = 256 * 1024 };
+
 /* ---- words that are read while they may be written -------------------------------------------- */
 
 static void store_length(uint8_t *at, uint32_t value)
@@ -187,6 +189,8 @@ bool intent_append(struct intent *log, const struct store_ops *ops, struct inten
     store_word(log->map + INTENT_AT_CLOCK, (uint64_t)clock_ms);
     store_length(entry, (uint32_t)len);
     log->head += size;
+    if (log->reached < log->head)
+        log->reached = log->head;
     log->last.seq = seq;
     return true;
 }
@@ -208,10 +212,23 @@ static void move_up(struct intent *log)
     log->head = INTENT_START + used;
 }
 
+/* What it has grown over belongs to the file, and need not be held in memory of ours. A little is left for
+ * the next time. */
+static void let_go(struct intent *log)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t from = (log->head + KEPT + page - 1) / page * page;
+    if (log->reached < from + KEPT)
+        return;
+    madvise(log->map + from, log->reached - from, MADV_DONTNEED);
+    log->reached = from;
+}
+
 void intent_done(struct intent *log, const struct intent_point *upto, bool marked)
 {
     log->tail = upto->at;
     move_up(log);
+    let_go(log);
     store_word(log->map + INTENT_AT_TAIL, log->tail);
     if (marked)
         store_word(log->map + INTENT_AT_MARKED, upto->mark.seq);

@@ -50,8 +50,9 @@ static inline bool intent_same_log(const struct intent_mark *a, const struct int
 struct intent {
     uint8_t *map; /* NULL: there is no log */
     size_t size;
-    size_t head; /* where the next entry goes */
-    size_t tail; /* of the first one that is not committed */
+    size_t head;    /* where the next entry goes */
+    size_t tail;    /* of the first one that is not committed */
+    size_t reached; /* up to where its pages may be in memory */
     struct intent_mark last;
 };
 

@@ -395,6 +395,7 @@ struct store {
     int checkpoint_at; /* frames */
     bool checkpoint_wanted;
     int64_t checkpoint_ms; /* not before */
+    int64_t slim_ms;       /* nothing more was committed until then: SQLite gives memory back */
 
     enum { BESIDE_NONE, BESIDE_RUNS, BESIDE_DONE } beside; /* a checkpoint beside the commits */
 

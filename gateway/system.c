@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,15 @@ int system_random(void *out, size_t size)
         done += n > 0 ? (size_t)n : 0;
     }
     return 0;
+}
+
+/* The C library's own limits, but that they stay: they would follow the largest block that was ever freed,
+ * a table that has grown, and then megabytes are kept. */
+void system_tune_memory(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+#endif
 }
 
 /* Whatever is mapped for reading alone is as it is in the file. Not the program itself: debuggers write

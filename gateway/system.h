@@ -16,6 +16,10 @@ unsigned system_minute(int64_t wall_ms);
  * would take their number, and log lines would go into it. 0 or -errno. */
 int system_standard_streams(void);
 
+/* Large blocks of memory, and what is free at the end, go back to the system when they are freed. Before
+ * much is allocated. */
+void system_tune_memory(void);
+
 /* Pages of libraries that only the start needed are not held on to. What is needed again is mapped
  * again, from where the system keeps the file. */
 void system_let_go_of_start(void);

@@ -426,6 +426,47 @@ START_TEST(a_full_log_says_so_and_is_unharmed)
 
 END_TEST
 
+/* KiB of the log that are in the memory of this process. */
+static unsigned resident(void)
+{
+    char line[300];
+    bool is_log = false;
+    unsigned kib = 0;
+    unsigned one = 0;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        unsigned long begin;
+        unsigned long end;
+        if (sscanf(line, "%lx-%lx", &begin, &end) == 2)
+            is_log = strstr(line, path) != NULL;
+        else if (is_log && sscanf(line, "Rss: %u", &one) == 1)
+            kib += one;
+    }
+    fclose(f);
+    return kib;
+}
+
+START_TEST(what_a_log_has_grown_over_is_not_kept_in_memory)
+{
+    uint64_t n = 0;
+    intent_close(&it);
+    ck_assert_int_eq(intent_open(&it, path, 4 * 1024 * 1024), 0);
+    intent_begin(&it, id);
+    for (unsigned round = 0; round < 3; round++) {
+        const uint64_t before = n;
+        while (append(n + 1, 10000))
+            n++;
+        ck_assert_uint_gt(resident(), 3 * 1024);
+        ck_assert_uint_eq(found(before, before + 1), n - before);
+        const struct intent_point here = intent_here(&it);
+        intent_done(&it, &here, true);
+        ck_assert_uint_lt(resident(), 600);
+    }
+}
+
+END_TEST
+
 START_TEST(at_any_time_exactly_what_is_not_committed_is_found)
 {
     uint64_t last = 0;
@@ -507,6 +548,7 @@ int main(void)
     tcase_add_test(all, any_length_of_the_file_is_read);
     tcase_add_test(all, what_is_not_for_this_database_is_not_taken);
     tcase_add_test(all, a_full_log_says_so_and_is_unharmed);
+    tcase_add_test(all, what_a_log_has_grown_over_is_not_kept_in_memory);
     tcase_add_test(all, at_any_time_exactly_what_is_not_committed_is_found);
     tcase_add_test(all, another_log_has_nothing_of_the_one_before);
     tcase_add_test(all, a_place_where_it_cannot_be_is_said);
