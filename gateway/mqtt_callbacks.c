@@ -196,6 +196,27 @@ void mqtt_connect_failed(struct mqtt *m, int code, const char *message)
     pthread_mutex_unlock(&m->lock);
 }
 
+/* Closed or reset, by whom and why is not known. */
+static bool is_bare_end(const struct mqtt *m)
+{
+    const struct paho_calls calls = paho_last_calls();
+    return m->cut_why[0] == '\0' && calls.tls[0] == '\0' &&
+           (calls.receive_error == 0 || calls.receive_error == ECONNRESET);
+}
+
+void mqtt_lost(struct mqtt *m, bool has_reason)
+{
+    pthread_mutex_lock(&m->lock);
+    atomic_store(&m->online, false);
+    explain_loss(m);
+    m->explained = has_reason;
+    m->untold = true;
+    m->refusal = 0;
+    m->notes.lost = true;
+    host_kick(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): a callback of Paho's type */
 void on_lost(void *context, char *cause)
 {
@@ -203,13 +224,9 @@ void on_lost(void *context, char *cause)
 
     (void)cause; /* always NULL in Paho 1.3 */
     pthread_mutex_lock(&m->lock);
-    atomic_store(&m->online, false);
-    explain_loss(m);
-    m->untold = true;
-    m->refusal = 0;
-    m->notes.lost = true;
-    host_kick(m);
+    const bool is_bare = is_bare_end(m);
     pthread_mutex_unlock(&m->lock);
+    mqtt_lost(m, !is_bare);
 }
 
 void on_closed(void *context, MQTTAsync_successData *data)
@@ -279,6 +296,7 @@ static struct item *settle(struct mqtt *m, struct item *it, enum up_result resul
 
     list_unlink(&it->link);
     it->event.result = result;
+    m->notes.taken |= result == UP_OK && is_awaited;
     if (result != UP_BUSY) {
         body_unref(it->event.body);
         it->event.body = NULL;
@@ -364,6 +382,8 @@ void mqtt_refused(struct item *it, int reason, int code)
                        m->options.session == MQTT_SESSION_CLEAN &&
                        (atomic_load(&m->online) || m->untold);
     if (by_broker && said == UP_BUSY) {
+        it->event.why = v5_refusal(reason);
+        it->event.address = dial_target(&m->dial)->uri;
         m->notes.busy = true;
         host_kick(m);
     }

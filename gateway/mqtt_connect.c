@@ -389,6 +389,15 @@ int dial_create(struct mqtt *m, MQTTAsync *handle)
     return rc;
 }
 
+/* As far as configuration and broker go. */
+static unsigned will_qos(const struct mqtt *m)
+{
+    const unsigned broker = 2 - atomic_load(&m->host->will_less_qos);
+    const unsigned ours = limits_of(m).max_qos;
+    const unsigned most = broker < ours ? broker : ours;
+    return m->options.will.qos < most ? m->options.will.qos : most;
+}
+
 /* Paho copies it. */
 static MQTTAsync_willOptions *fill_in_will(const struct mqtt *m, MQTTAsync_willOptions *will)
 {
@@ -400,9 +409,25 @@ static MQTTAsync_willOptions *fill_in_will(const struct mqtt *m, MQTTAsync_willO
     will->topicName = m->will_topic;
     will->payload.data = payload.data;
     will->payload.len = (int)payload.len;
-    will->qos = w->qos;
-    will->retained = w->retain;
+    will->qos = (int)will_qos(m);
+    will->retained = w->retain && !atomic_load(&m->host->will_no_retain);
     return will;
+}
+
+bool dial_lesser_will(struct mqtt *m, uint8_t refusal)
+{
+    const unsigned qos = will_qos(m);
+    const bool retain = m->options.will.retain && !atomic_load(&m->host->will_no_retain);
+
+    if (m->will_topic == NULL)
+        return false;
+    if (refusal == MQTTREASONCODE_QOS_NOT_SUPPORTED && qos > 0)
+        atomic_store(&m->host->will_less_qos, 2 - (qos - 1));
+    else if (refusal == MQTTREASONCODE_RETAIN_NOT_SUPPORTED && retain)
+        atomic_store(&m->host->will_no_retain, true);
+    else
+        return false;
+    return true;
 }
 
 static void add_number(MQTTProperties *p, enum MQTTPropertyCodes code, uint32_t value)

@@ -94,6 +94,10 @@ void dial_begin(struct mqtt *m, unsigned version);
  * True: it is worth an attempt at once. */
 bool dial_other_version(struct mqtt *m);
 
+/* Worker. The broker has refused the QoS of the will, or that it is retained: true when the next CONNECT has
+ * a lesser one. */
+bool dial_lesser_will(struct mqtt *m, uint8_t refusal);
+
 /* True: the address can be tried. False: its host name has to be looked up first, and a note says when
  * that is done. */
 bool dial_look_up(struct mqtt *m);

@@ -92,6 +92,7 @@ struct notes {
     bool lost;      /* the connection; the same */
     bool closed;    /* on our request */
     bool busy;      /* the broker refused a message for now */
+    bool taken;     /* the broker took one */
     bool looked_up; /* the host name has, or has not, an address */
     bool tunnelled; /* the dialer is done, well or not */
 };
@@ -142,6 +143,7 @@ struct worker {
     bool hold;             /* nothing more for Paho until the broker has shown life */
     int64_t asked_ms;      /* when it was first asked what it has not answered yet; 0: nothing */
     int64_t busy_until_ms; /* the broker has asked for a pause */
+    int64_t busy_ms;       /* the latest one; it grows until the broker takes something */
     bool purge;            /* once the host name is looked up */
     bool returns;        /* this connection is being ended in favour of the first address, or ... */
     bool renews;         /* ... of one with other options: nothing more is handed over */
@@ -216,6 +218,7 @@ struct mqtt {
     struct limits limits;
     struct notes notes;
     bool taken_over; /* why the connection was lost */
+    bool explained;
     char why[WHY_MAX];
     uint8_t refusal;       /* the same: of the CONNACK, or 0 */
     char cut_why[WHY_MAX]; /* why we ourselves shut the socket down; "" = we did not */
@@ -262,6 +265,10 @@ struct mqtt_host {
 
     atomic_int_fast64_t heartbeat_ms;
     atomic_bool hurry; /* mqtt_host_free() */
+
+    /* What the broker has said of wills; one host has one broker. */
+    atomic_uint will_less_qos; /* 2 minus the highest QoS */
+    atomic_bool will_no_retain;
 
     pthread_mutex_t lock; /* the innermost */
     sem_t bell; /* of the worker; a condition would cost it a system call to take the lock back */
@@ -386,6 +393,8 @@ int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *mes
 /* The same for all versions of MQTT. */
 void mqtt_connected(struct mqtt *m, bool session_present);
 void mqtt_connect_failed(struct mqtt *m, int code, const char *message);
+/* `has_reason`: and it is not that somebody else has come. */
+void mqtt_lost(struct mqtt *m, bool has_reason);
 void mqtt_answered(struct item *it, int granted);
 /* `reason` is the broker's, of MQTT 5; below 0x80 Paho gave up, with `code`. */
 void mqtt_refused(struct item *it, int reason, int code);

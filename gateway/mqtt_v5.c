@@ -192,6 +192,8 @@ void on_connected5(void *context, MQTTAsync_successData5 *data)
     const unsigned keepalive_s = v5_keepalive_s(&data->properties, m->dial.keepalive_s);
     const bool other_keepalive = keepalive_s != m->dial.keepalive_s;
     v5_take_limits(m, &data->properties);
+    atomic_store(&m->host->will_less_qos, 2U - m->limits.max_qos);
+    atomic_store(&m->host->will_no_retain, m->limits.no_retain);
     m->dial.keepalive_s = keepalive_s;
     pthread_mutex_unlock(&m->lock);
     mqtt_connected(m, data->alt.connect.sessionPresent != 0);
@@ -228,7 +230,8 @@ void on_dismissed5(void *context, MQTTProperties *properties, enum MQTTReasonCod
                  text != NULL ? text : "connection closed by the broker");
     m->taken_over = reason == MQTTREASONCODE_SESSION_TAKEN_OVER;
     pthread_mutex_unlock(&m->lock);
-    on_lost(context, NULL);
+    /* "Unspecified error" is none. */
+    mqtt_lost(m, (int)reason > FIRST_ERROR && reason != MQTTREASONCODE_SESSION_TAKEN_OVER);
 }
 
 void on_closed5(void *context, MQTTAsync_successData5 *data)

@@ -33,6 +33,7 @@ enum {
     STALLED_MS = 5000,         /* the broker owes an answer for so long (with a store) */
     STRANDED_MAX = 1024,
     BUSY_PAUSE_MS = 500, /* when the broker refuses a message for now */
+    BUSY_PAUSE_MAX_MS = 30000,
 };
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
@@ -106,10 +107,12 @@ static void answer_everything(struct mqtt *m, const char *why, uint8_t refusal, 
     pthread_mutex_lock(&m->lock);
     if (news != NULL) {
         news->event.taken_over = m->taken_over;
+        news->event.explained = m->explained;
         news->event.renews = renews;
         inbox_push(m, news);
     }
     m->taken_over = false;
+    m->explained = false;
     m->untold = false;
     for (struct list *link; (link = list_pop_front(&m->early)) != NULL;)
         inbox_push(m, container_of(link, struct item, link));
@@ -342,6 +345,7 @@ static void when_connected(struct worker *w)
     w->phase = ONLINE;
     w->hold = false;
     w->busy_until_ms = 0;
+    w->busy_ms = 0;
     dial_settled(connection_of(w));
     primary_begin(connection_of(w), now_ms);
     w->asked_ms = 0;
@@ -358,6 +362,13 @@ static void after_purge(struct worker *w)
     start_connecting(w, false);
 }
 
+/* It has no room for us: asked twice a second for an hour it would have less. */
+static void pause_for_broker(struct worker *w)
+{
+    w->busy_ms = w->busy_ms == 0 ? BUSY_PAUSE_MS : time_min(2 * w->busy_ms, BUSY_PAUSE_MAX_MS);
+    w->busy_until_ms = mqtt_now_ms() + w->busy_ms;
+}
+
 static void handle_notes(struct worker *w, struct notes notes, const char *why, uint8_t refusal)
 {
     if (w->phase >= CLOSING) {
@@ -366,8 +377,10 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
     }
     if (notes.connected)
         when_connected(w);
+    if (notes.taken)
+        w->busy_ms = 0;
     if (notes.busy)
-        w->busy_until_ms = mqtt_now_ms() + BUSY_PAUSE_MS;
+        pause_for_broker(w);
     if (w->phase == LOOKING_UP && notes.looked_up) {
         go_on_connecting(w, w->purge);
     } else if (w->phase == TUNNELLING && notes.tunnelled) {
@@ -375,6 +388,8 @@ static void handle_notes(struct worker *w, struct notes notes, const char *why, 
     } else if (w->phase == PURGED && (notes.closed || notes.lost)) {
         after_purge(w);
     } else if (notes.failed && w->phase != QUEUED && dial_other_version(connection_of(w))) {
+        start_connecting(w, has_to_purge(connection_of(w)));
+    } else if (notes.failed && w->phase != QUEUED && dial_lesser_will(connection_of(w), refusal)) {
         start_connecting(w, has_to_purge(connection_of(w)));
     } else if ((w->returns || w->renews) && (notes.closed || notes.lost)) {
         failed(w,

@@ -102,6 +102,8 @@ struct pump {
     int minute;            /* of the day; -1: not known */
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
+    uint64_t busy_answers; /* of brokers that refused something for now, with a reason */
+    int64_t busy_told_ms;  /* not again before */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
     uint64_t lost_logs[3]; /* as said, per ring */
 };

@@ -319,6 +319,24 @@ static void tell_broker(struct pump *p, unsigned broker, bool up)
 }
 
 /* What the spool has no part in passes it by. */
+/* Nothing is lost by that, but things stand still. */
+static void tell_busy(struct pump *p, const struct up_event *event)
+{
+    enum { EVERY_MS = 60000 };
+
+    if (event->type == UP_DISCONNECTED || event->result != UP_BUSY || event->why == NULL)
+        return;
+    p->busy_answers++;
+    if (p->now_ms < p->busy_told_ms || !log_begin(p->log, LOG_WARN, "broker.refused_for_now"))
+        return;
+    p->busy_told_ms = time_add(p->now_ms, EVERY_MS);
+    if (event->address != NULL)
+        log_text(p->log, "address", event->address);
+    log_text(p->log, "why", event->why);
+    log_int(p->log, "answers", (int64_t)p->busy_answers);
+    log_end(p->log);
+}
+
 void pump_sink_event(struct pump *p, struct sink *s, const struct up_event *event)
 {
     const bool about_itself = event->type == UP_CONNECTED || event->type == UP_DISCONNECTED;
@@ -329,6 +347,7 @@ void pump_sink_event(struct pump *p, struct sink *s, const struct up_event *even
         if (s->own == NULL)
             tell_broker(p, s->broker, s->up);
     }
+    tell_busy(p, event);
     pump_touch(p, s);
     if (s->spool != NULL && (about_itself || event->type == UP_PUBLISHED))
         spool_upstream(s->spool, p->now_ms, event);

@@ -318,6 +318,7 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
     page_put(&page, "own_echoes", p->own_echoes);
+    page_put(&page, "busy_answers", p->busy_answers);
     page_put(&page, "broker_faults", rules.broken);
     page_put(&page, "stray_acks", rules.ignored);
     page_put(&page, "log_suppressed", p->sink->suppressed);

@@ -122,6 +122,7 @@ static void on_open(struct own *o, const struct sn_request *request)
     o->deciding = false;
     o->settled = false;
     o->strikes = 0;
+    o->losses = 0;
     deadline_disarm(&o->deadlines, &o->timers[DL_DECIDE]);
     body_unref(o->id);
     o->id = body_new(request->open.client_id);

@@ -36,9 +36,10 @@
  * many do not come at once) while the client is connected, or something of it is to be sent; the client
  * notices nothing if the broker kept the session, or if it is subscribed again. If the broker ends the
  * connection with "taken over", or twice in a row (three times if none has lasted since the client came,
- * so of two gateways the one gives way that had it first) within OWN_TAKEN_OVER_MS of a CONNACK while
- * nothing says within a second that the broker itself is in trouble, then somebody else speaks for the
- * client: CLOSED, and no more attempts until the client comes again. So it is when a broker refuses for ever
+ * so of two gateways the one gives way that had it first) within OWN_TAKEN_OVER_MS of a CONNACK, or eight
+ * times in a while of which five minutes take back one, without a reason (which MQTT 5 has for all
+ * others), and nothing says within a second that the broker itself is in trouble, then somebody else speaks
+ * for the client: CLOSED, and no more attempts until the client comes again. So it is when a broker refuses for ever
  * to take back a client that was connected.
  */
 #ifndef SENNET_BROKER_OWN_H

@@ -64,11 +64,27 @@ static void not_to_stay(const struct own *o, struct own_filter *f, bool in_doubt
         f->leaving = f->held || (in_doubt && o->link != LINK_ON);
 }
 
+static void tell_left(struct own *o, struct own_filter *f)
+{
+    if (!f->asked)
+        return;
+    f->asked = false;
+    own_tell(o, &(struct sn_event){.type = SN_EV_UNSUBSCRIBED, .token = f->token});
+}
+
+void own_filters_left(struct own *o)
+{
+    list_foreach (link, &o->filters)
+        tell_left(o, filter_at(link));
+}
+
 /* When neither the node nor the broker has anything to do with it. */
 static void filter_settle(struct own *o, struct own_filter *f)
 {
-    if (!f->live && f->n_calls == 0 && !f->leaving)
-        filter_free(o, f);
+    if (f->live || f->n_calls > 0 || f->leaving)
+        return;
+    tell_left(o, f);
+    filter_free(o, f);
 }
 
 static void answer(struct own *o, uint16_t token, enum sn_outcome outcome, uint8_t granted)
@@ -253,8 +269,14 @@ void own_unsubscribe(struct own *o, const struct sn_request *request)
         f->live = false;
         f->owed = false;
         f->replay_ms = INT64_MIN;
+        tell_left(o, f); /* who asks twice has not heard the answer */
+        f->asked = true;
+        f->token = request->token;
         tell_broker(o, f);
+        if (f->n_calls == 0) /* the broker hears of it later */
+            tell_left(o, f);
         filter_settle(o, f);
+        return;
     }
     own_tell(o, &(struct sn_event){.type = SN_EV_UNSUBSCRIBED, .token = request->token});
 }
@@ -267,9 +289,12 @@ void own_unsubscribed(struct own *o, const struct up_event *event)
     struct own_filter *f = call->filter;
     if (f != NULL && event->result != UP_BUSY && event->result != UP_IN_DOUBT) {
         f->held = false; /* if it was not subscribed anew, which is answered next */
+        tell_left(o, f);
         not_to_stay(o, f, false);
         filter_settle(o, f);
     } else if (f != NULL) {
+        if (o->link != LINK_ON)
+            tell_left(o, f);
         own_retry_soon(o);
     }
     own_release(o, call, sizeof *call);
@@ -313,6 +338,7 @@ void own_calls_over(struct own *o)
         }
         own_release(o, call, sizeof *call);
     }
+    own_filters_left(o);
 }
 
 void own_filters_clear(struct own *o, bool session_stays)

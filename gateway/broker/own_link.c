@@ -15,6 +15,8 @@ enum {
     DECIDE_MS = 1000,
     STRIKES_MAX = 2,
     STRIKES_OF_NEWCOMER = 3,
+    LOSSES_MAX = 8,
+    LOSS_FORGOTTEN_MS = 300000,
 };
 
 bool own_is_busy(const struct own *o)
@@ -189,19 +191,46 @@ static void on_refused(struct own *o, const struct up_event *event)
     own_link_end(o, OWN_DISCONNECT);
 }
 
+/* With long pauses between attempts each connection lasts until the other gateway's turn. */
+static bool is_lost_often(struct own *o)
+{
+    const int64_t forgotten = (o->now_ms - o->losses_ms) / LOSS_FORGOTTEN_MS;
+    if (o->losses == 0)
+        o->losses_ms = o->now_ms;
+    else
+        o->losses_ms += forgotten * LOSS_FORGOTTEN_MS;
+    o->losses = forgotten < o->losses ? (uint8_t)(o->losses - forgotten + 1) : 1;
+    return o->losses >= LOSSES_MAX;
+}
+
+static void say_lost(struct own *o, const struct up_event *event)
+{
+    if (!own_log_begin(o, LOG_WARN, "session.lost"))
+        return;
+    log_text(&o->log, "why", event->why != NULL ? event->why : "");
+    log_end(&o->log);
+}
+
 /* Another gateway that speaks for the client and this one would end each other's connections for
  * ever: so would a broker that is in trouble, but then others are lost, too. Both count; the client is
- * with the one that it came to last, so that one has more patience. */
-static void on_lost(struct own *o, bool renews)
+ * with the one that it came to last, so that one has more patience. A broker that says why it ends a
+ * connection would say that, too. */
+static void on_lost(struct own *o, const struct up_event *event)
 {
     const bool lasted = o->now_ms - o->connack_ms > OWN_TAKEN_OVER_MS;
     o->link = LINK_WAITING;
+    own_filters_left(o);
     deadline_disarm(&o->deadlines, &o->timers[DL_RENEW]);
-    if (o->now_ms < o->trouble_ms || renews)
+    if (o->now_ms < o->trouble_ms || event->renews)
         return;
+    if (event->explained) {
+        say_lost(o, event);
+        return;
+    }
     o->settled = o->settled || lasted;
     o->strikes = lasted ? 0 : (uint8_t)(o->strikes + 1);
-    if (o->strikes < (o->settled ? STRIKES_MAX : STRIKES_OF_NEWCOMER))
+    const bool often = is_lost_often(o);
+    if (o->strikes < (o->settled ? STRIKES_MAX : STRIKES_OF_NEWCOMER) && !often)
         return;
     own_link_end(o, OWN_DISCONNECT);
     o->deciding = true;
@@ -229,13 +258,14 @@ void own_disconnected(struct own *o, const struct up_event *event)
     else if (event->refused)
         on_refused(o, event);
     else if (o->link == LINK_ON)
-        on_lost(o, event->renews);
+        on_lost(o, event);
 }
 
 void own_decide_due(struct own *o)
 {
     o->deciding = false;
     o->strikes = 0;
+    o->losses = 0;
     own_closed(o, "taken_over");
 }
 
@@ -243,6 +273,7 @@ void own_broker_trouble(struct own *o, int64_t now_ms)
 {
     own_advance(o, now_ms);
     o->strikes = 0;
+    o->losses = 0;
     o->trouble_ms = time_add(now_ms, OWN_TAKEN_OVER_MS);
     o->deciding = false;
     deadline_disarm(&o->deadlines, &o->timers[DL_DECIDE]);

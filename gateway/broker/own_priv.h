@@ -77,8 +77,10 @@ struct own_filter {
     bool leaving; /* it is to have it no more */
     bool owed;    /* granted while the broker was away: its retained messages are wanted */
     bool refused; /* by the broker, in this connection */
+    bool asked;   /* the node has unsubscribed, and waits for the answer */
     uint8_t granted;
-    uint32_t id; /* subscription identifier */
+    uint16_t token; /* of that */
+    uint32_t id;    /* subscription identifier */
     uint32_t n_calls;
     int64_t replay_ms; /* retained messages are for the node until then ... */
     int64_t opened_ms; /* ... as it has asked then */
@@ -111,6 +113,8 @@ void own_resubscribe(struct own *o, bool session_present);
 void own_resubscribe_missed(struct own *o);
 /* Of a session that stays their end is recorded. */
 void own_filters_clear(struct own *o, bool session_stays);
+/* The broker can't answer now: nodes that have unsubscribed need not wait for it. */
+void own_filters_left(struct own *o);
 /* Calls that will not be answered. */
 void own_calls_over(struct own *o);
 /* Of the filters that match, the lowest id that the broker has; 0: none. */
@@ -185,9 +189,11 @@ struct own {
     bool deciding;         /* was somebody else, or the broker itself, that ended it? */
     bool settled;          /* a connection has lasted since the client came */
     uint8_t strikes;       /* connections in a row that did not last */
+    uint8_t losses;        /* of late, whether they had lasted or not */
     struct will will;      /* the client's */
     struct will link_will; /* the connection's */
     int64_t connack_ms;
+    int64_t losses_ms;  /* since when one more of them is being forgotten */
     int64_t trouble_ms; /* until then a close says nothing */
 
     struct list filters; /* struct own_filter */

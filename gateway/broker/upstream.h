@@ -78,12 +78,13 @@ struct up_event {
     uint32_t subscriptions[UP_SUBSCRIPTIONS_MAX];
     uint8_t n_subscriptions;
     uint32_t expiry_s;   /* MESSAGE: not worth delivering after so long; 0: it always is */
-    const char *why;     /* DISCONNECTED */
+    const char *why;     /* DISCONNECTED; with UP_BUSY, if the broker said so: a constant */
     bool refused;        /* the same: the broker has answered, and its answer was no, ... */
     uint8_t code;        /* ... with this CONNACK return code (MQTT 5: reason code) */
     bool taken_over;     /* DISCONNECTED: another client has come with our client id */
+    bool explained;      /* the same: it is known why it ended, and that nobody else has come */
     bool renews;         /* the same: ended by us, for another one that begins at once */
-    const char *address; /* CONNECTED, DISCONNECTED: of which of the broker's addresses; or NULL */
+    const char *address; /* the same, and CONNECTED: of which of the broker's addresses; or NULL */
     uint8_t version;     /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
 };
 

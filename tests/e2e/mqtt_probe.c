@@ -136,6 +136,7 @@ static void take(struct probe *p, const struct up_event *e)
     case UP_DISCONNECTED:
         p->disconnected++;
         p->taken_over = e->taken_over;
+        p->explained = e->explained;
         p->lost_at_ms = probe_now_ms();
         snprintf(p->why, sizeof p->why, "%s", e->why);
         break;
@@ -146,6 +147,8 @@ static void take(struct probe *p, const struct up_event *e)
         break;
     case UP_PUBLISHED:
     case UP_UNSUBSCRIBED:
+        if (e->result == UP_BUSY && e->why != NULL)
+            snprintf(p->busy_why, sizeof p->busy_why, "%s", e->why);
         count(p, e);
         break;
     case UP_MESSAGE:

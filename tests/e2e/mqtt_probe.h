@@ -31,6 +31,7 @@ struct probe {
     bool session_present; /* of the latest connection */
     uint8_t version;      /* the same */
     bool taken_over;      /* the latest loss */
+    bool explained;       /* the same */
     char at[64];          /* address of the latest connection */
     char why[320];        /* of the latest loss */
     int64_t lost_at_ms;
@@ -38,6 +39,7 @@ struct probe {
     unsigned ok, busy, refused, doubt;
     uint64_t spooled_ok;   /* number of the latest spooled message answered so */
     uint64_t spooled_busy; /* the same */
+    char busy_why[64];     /* of the broker, if it gave one */
     char busy_topic[128];  /* that came back with it, and the payload */
     char busy_body[128];
     unsigned subscribed;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A client's own session: opening and closing, its connection, and who else speaks for it. */
+#include <string.h>
+
 #include <check.h>
 
 #include "unit/own_life.h"
@@ -456,6 +458,73 @@ START_TEST(a_broker_in_trouble_is_no_sign)
 
 END_TEST
 
+START_TEST(a_connection_that_the_broker_ends_with_a_reason_was_not_taken_over)
+{
+    struct own_life l = own_opened(false, NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        own_pass_time(&l, 1000);
+        own_hears(&l,
+                  &(struct up_event){.type = UP_DISCONNECTED, .why = "busy", .explained = true});
+        ck_assert_str_eq(own_said(&l), "");
+        ck_assert_str_eq(log_peek(own_log(l.o))->event, "session.lost");
+        log_done(own_log(l.o));
+        own_connects(&l, true);
+    }
+    own_loses(&l); /* but now */
+    flap(&l, 2, 1000);
+    ck_assert_str_eq(own_said(&l), "disconnect");
+    own_end(&l);
+}
+
+END_TEST
+
+/* With MQTT 3.1.1 nobody is told who has come. Two gateways for a node, whatever their pauses. */
+START_TEST(two_gateways_for_one_client_do_not_fight_for_ever)
+{
+    static const int64_t pauses_ms[] = {10, 900, 4000, 6000, 30000, 60000};
+
+    struct own_life a = own_opened(false, NULL);
+    struct own_life b = own_begin();
+    own_opens(&b, OWN_KEY, false, NULL);
+    unsigned connects = 0;
+    struct own_life *in = &a, *out = &b;
+    for (bool tries = true; tries && connects < 100; connects++) {
+        own_connects(out, true);
+        own_loses(in);
+        struct own_life *const was_in = in;
+        in = out;
+        out = was_in;
+        own_pass_time(in, pauses_ms[_i]);
+        own_pass_time(out, pauses_ms[_i]);
+        tries = strstr(own_said(out), "disconnect") == NULL;
+    }
+    ck_assert_uint_le(connects, 30);
+    own_pass_time(in, 600000);
+    own_pass_time(out, 600000);
+    ck_assert(own_gauges(in->o).connected);
+    ck_assert(!own_gauges(out->o).connected);
+    ck_assert_ptr_null(strstr(own_said(out), "connect")); /* and no attempt */
+    own_end(&a);
+    own_end(&b);
+}
+
+END_TEST
+
+/* Once an hour is no sign, whatever it is. */
+START_TEST(losses_now_and_then_are_no_sign)
+{
+    struct own_life l = own_opened(false, NULL);
+    for (unsigned i = 0; i < 100; i++) {
+        own_pass_time(&l, 3600000);
+        own_loses(&l);
+        own_connects(&l, true);
+    }
+    ck_assert_str_eq(own_said(&l), "");
+    own_end(&l);
+}
+
+END_TEST
+
 START_TEST(the_client_itself_may_come_back_at_any_time)
 {
     struct own_life l = own_opened(false, NULL);
@@ -503,6 +572,9 @@ int main(void)
     tcase_add_test(others, of_two_that_speak_for_a_client_the_elder_gives_way);
     tcase_add_test(others, connections_that_lasted_in_between_are_no_sign);
     tcase_add_test(others, a_broker_in_trouble_is_no_sign);
+    tcase_add_test(others, a_connection_that_the_broker_ends_with_a_reason_was_not_taken_over);
+    tcase_add_loop_test(others, two_gateways_for_one_client_do_not_fight_for_ever, 0, 6);
+    tcase_add_test(others, losses_now_and_then_are_no_sign);
     tcase_add_test(others, the_client_itself_may_come_back_at_any_time);
     suite_add_tcase(suite, others);
     return run_suite(suite);

@@ -63,25 +63,54 @@ START_TEST(more_filters_than_allowed_are_refused_as_busy)
 
 END_TEST
 
-START_TEST(unsubscribed_is_answered_at_once)
+START_TEST(unsubscribed_is_answered_when_the_broker_has)
 {
     struct own_life l = subscribed(true, "a", 1);
     own_unsubscribes(&l, "a");
-    ck_assert_str_eq(own_said(&l), "unsub a; unsubscribed 8");
+    ck_assert_str_eq(own_said(&l), "unsub a");
     ck_assert_str_eq(own_records(&l), "-a");
     own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "unsubscribed 8");
     ck_assert_uint_eq(own_gauges(l.o).filters, 0);
     own_unsubscribes(&l, "b");
     ck_assert_str_eq(own_said(&l), "unsubscribed 8");
 
     own_subscribes(&l, "a", 1); /* and before the SUBACK */
     own_unsubscribes(&l, "a");
-    ck_assert_str_eq(own_said(&l), "sub a q1; subscribed 7 busy; unsubscribed 8");
+    ck_assert_str_eq(own_said(&l), "sub a q1; subscribed 7 busy");
     own_answers(&l, UP_OK, 1);
     ck_assert_str_eq(own_said(&l), "unsub a");
     own_answers(&l, UP_OK, 0);
+    ck_assert_str_eq(own_said(&l), "unsubscribed 8");
     ck_assert_str_eq(own_records(&l), "");
     ck_assert_uint_eq(own_gauges(l.o).filters, 0);
+    own_end(&l);
+}
+
+END_TEST
+
+START_TEST(who_unsubscribes_does_not_wait_for_a_broker_that_has_gone_or_is_busy_for_long)
+{
+    struct own_life l = subscribed(false, "a", 1);
+    own_unsubscribes(&l, "a");
+    own_loses(&l);
+    ck_assert_str_eq(own_said(&l), "unsub a; unsubscribed 8");
+    own_connects(&l, true);
+    ck_assert_str_eq(own_said(&l), "unsub a");
+    own_answers(&l, UP_BUSY, 0);
+    own_unsubscribes(&l, "a"); /* again, as nodes do that were not answered */
+    ck_assert_str_eq(own_said(&l), "unsub a");
+    own_answers(&l, UP_BUSY, 0);
+    own_unsubscribes(&l, "a");
+    ck_assert_str_eq(own_said(&l), "unsub a; unsubscribed 8");
+    own_answers(&l, UP_REFUSED, 0); /* there was none */
+    ck_assert_str_eq(own_said(&l), "unsubscribed 8");
+    ck_assert_uint_eq(own_gauges(l.o).filters, 0);
+
+    own_subscribes(&l, "b", 1);
+    own_unsubscribes(&l, "b");
+    own_answers(&l, UP_REFUSED, 0);
+    ck_assert_str_eq(own_said(&l), "sub b q1; subscribed 7 busy; unsubscribed 8");
     own_end(&l);
 }
 
@@ -94,7 +123,7 @@ START_TEST(subscribed_anew_before_the_unsuback_it_stays)
     own_subscribes(&l, "a", 2);
     own_answers(&l, UP_OK, 0);
     own_answers(&l, UP_OK, 2);
-    ck_assert_str_eq(own_said(&l), "unsub a; unsubscribed 8; sub a q2; subscribed 7 q2");
+    ck_assert_str_eq(own_said(&l), "unsub a; sub a q2; unsubscribed 8; subscribed 7 q2");
     ck_assert_str_eq(own_records(&l), "-a, +a q2");
     own_loses(&l);
     own_connects(&l, false);
@@ -310,7 +339,9 @@ int main(void)
     tcase_add_test(filters, the_broker_grants);
     tcase_add_test(filters, the_broker_refuses);
     tcase_add_test(filters, more_filters_than_allowed_are_refused_as_busy);
-    tcase_add_test(filters, unsubscribed_is_answered_at_once);
+    tcase_add_test(filters, unsubscribed_is_answered_when_the_broker_has);
+    tcase_add_test(filters,
+                   who_unsubscribes_does_not_wait_for_a_broker_that_has_gone_or_is_busy_for_long);
     tcase_add_test(filters, subscribed_anew_before_the_unsuback_it_stays);
     tcase_add_test(filters, a_broker_that_has_lost_the_session_gets_the_filters_again);
     tcase_add_test(filters, unsubscribed_while_the_broker_is_away_it_hears_that_later);
