@@ -22,7 +22,7 @@
 # SENNET_BIN (programs that are there already), P99_MS (50), the limit where nodes must be answered fast;
 # for shorter runs and other builds TAKEOVER_SECONDS (60), FLAP_RATE (2 messages per second and node),
 # FLAP_WARM (40 s that do not count), FLAP_LEAST and FLAP_MOST (3 and 20 s between two flaps), FLAP_KIB (5120,
-# what it may grow), DNS_SECONDS (30), WINDOW_LEAST (500 messages per second), ROUTES_SECONDS (20), ROUTES_RATE
+# what it may grow), DURABILITY of the flapping gateway (process), DNS_SECONDS (30), WINDOW_LEAST (500 messages per second), ROUTES_SECONDS (20), ROUTES_RATE
 # (10 messages per second and node), FAILOVER_SECONDS (31), COST_SECONDS (1) of a measurement, COST_REPEAT (1).
 #
 # shellcheck disable=SC2317 # parts are called by their names
@@ -376,7 +376,8 @@ flap_with() { # shared|own NODES RATE AWAY BACK
     rm -rf "$work/state"
     broker_lines="sessions = $1
 reconnect_max = 2s"
-    start_gateway '' ''
+    start_gateway '' "${DURABILITY:+[store]
+durability = $DURABILITY}"
     broker_lines=''
     start_nodes "flap-$1" --broker "mqtt://127.0.0.1:$broker_port" --observe-qos 1 --nodes "$2" \
         --rate "$3" --qos 1 --clean no --retry-interval 5 --retry-count 20 \
