@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/order.h"
 #include "broker/own_priv.h"
 
 enum { LOG_RECORDS = 8, MISSED_MS = 1000, PATIENCE_MS = 20000 };
@@ -126,6 +127,7 @@ static void on_open(struct own *o, const struct sn_request *request)
     deadline_disarm(&o->deadlines, &o->timers[DL_DECIDE]);
     body_unref(o->id);
     o->id = body_new(request->open.client_id);
+    o->order = order_of(request->open.client_id);
     if (!will_set(&o->will, &request->open.will)) {
         own_refuse(o, SN_REFUSED_BUSY);
         return;
@@ -213,13 +215,18 @@ static void publish_free(struct own *o, struct own_publish *p)
     own_release(o, p, sizeof *p);
 }
 
+uint64_t own_order(const struct own *o)
+{
+    return o->order != 0 ? o->order : o->client;
+}
+
 static void on_publish(struct own *o, const struct sn_request *request)
 {
     const uint8_t qos = request->publish.qos;
     const struct up_request up = {
         .type = UP_PUBLISH,
         .token = o->client << UP_TOKEN_BITS | request->token,
-        .client = o->client,
+        .client = own_order(o),
         .topic = request->publish.topic,
         .body = request->publish.body,
         .qos = qos,

@@ -167,6 +167,7 @@ enum own_deadline_kind {
 struct own {
     struct own_config config;
     uint64_t client;
+    uint64_t order;  /* order.h; 0: it has not been opened yet */
     struct body *id; /* for the log */
     int64_t now_ms;
 
@@ -235,6 +236,9 @@ void own_refuse(struct own *o, enum sn_outcome outcome);
 void own_publishes_over(struct own *o);
 
 /* For the client the broker is there. */
+/* Whose its messages are (order.h). */
+uint64_t own_order(const struct own *o);
+
 static inline bool own_is_reachable(const struct own *o)
 {
     return o->link == LINK_ON || o->accepting;

@@ -29,7 +29,7 @@ static void send(struct own *o, struct own_due_will *d)
     const struct up_request request = {
         .type = UP_PUBLISH,
         .token = d->token,
-        .client = o->client,
+        .client = own_order(o),
         .will = true,
         .topic = body_bytes(d->will.topic),
         .body = d->will.body,

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/order.h"
 #include "broker/shared_priv.h"
 
 enum { LOG_RECORDS = 64, MISSED_MS = 1000 };
@@ -153,6 +154,7 @@ static void on_open(struct shared *s, const struct sn_request *request)
         if (request->open.clean)
             unsubscribe_all(s, n, true);
         n->max_subs = request->open.max_subscriptions;
+        n->order = order_of(request->open.client_id);
         event.outcome = SN_OK;
         event.opened.session_present = resumed && !request->open.clean;
     } else if (n != NULL && !resumed) {
@@ -175,12 +177,18 @@ static void on_close(struct shared *s, const struct sn_request *request)
         session_free(s, n);
 }
 
+uint64_t session_order(const struct session *n)
+{
+    return n->order != 0 ? n->order : n->key;
+}
+
 static void on_publish(struct shared *s, const struct sn_request *request)
 {
+    const struct session *const n = session_of(s, request->client);
     const struct up_request up = {
         .type = UP_PUBLISH,
         .token = publish_token(request->client, request->token),
-        .client = request->client,
+        .client = n != NULL ? session_order(n) : request->client,
         .topic = request->publish.topic,
         .body = request->publish.body,
         .qos = request->publish.qos,

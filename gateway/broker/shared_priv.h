@@ -125,6 +125,7 @@ static inline struct bytes filter_text(const struct filter *f)
 /* They stand in blocks by their slots (sn_client_slot()); there is none where the key is SN_NO_CLIENT. */
 struct session {
     uint64_t key;
+    uint64_t order;     /* order.h; 0: it has not been opened yet */
     struct sub *subs;   /* in order */
     struct will *will;  /* or NULL */
     uint32_t match;     /* number of the message it was last matched for ... */
@@ -221,6 +222,8 @@ void replay_due(struct shared *s, struct replay *r);
 void log_lost_will(struct shared *s, struct bytes topic, uint64_t *counter, const char *why);
 /* An empty topic: it has none. False: out of memory, it has none. */
 bool session_set_will(struct shared *s, struct session *n, const struct sn_will_view *will);
+/* Whose its messages are (order.h). */
+uint64_t session_order(const struct session *n);
 /* The node is lost: its will goes its way. */
 void publish_will(struct shared *s, struct session *n);
 void on_will_published(struct shared *s, const struct up_event *event);
@@ -260,7 +263,7 @@ void queues_deinit(struct shared *s);
 /* A will that waits for the broker's acknowledgement, or for the broker. */
 struct due_will {
     struct list link;
-    uint64_t client;
+    uint64_t client; /* order.h */
     struct will will;
     int64_t sent_ms;
     uint16_t token;

@@ -28,8 +28,8 @@
  *
  * SUBSCRIBE, UNSUBSCRIBE and all events but those of spooled messages pass unchanged.
  *
- * Order. Each client's messages of QoS 1 and 2 reach the broker in the order in which they were
- * submitted, from which a QoS 1 message repeated after a lost connection is the only exception. So a
+ * Order. Each client's messages of QoS 1 and 2, over all sessions it has (order.h), reach the broker in the
+ * order in which they were submitted, from which a QoS 1 message repeated after a lost connection is the only exception. So a
  * message is numbered when it is submitted, even if it is passed on: should it come back, it takes
  * its place before what its client has sent since. A client's spooled messages wait until those that
  * were passed on are answered; one of QoS 2 and the others never travel together, as brokers pass

@@ -37,7 +37,7 @@ struct up_request {
     uint8_t qos;           /* PUBLISH, SUBSCRIBE */
     bool retain;           /* PUBLISH */
     uint64_t spooled;      /* PUBLISH: its number in the spool, which comes back; 0: it is live */
-    uint64_t client;       /* PUBLISH: whose it is, for the order (port.h); 0: nobody's */
+    uint64_t client;       /* PUBLISH: whose it is, for the order (order.h); 0: nobody's */
     bool will;             /* PUBLISH: the client's will */
     uint32_t age_s;        /* PUBLISH: for how long it has been in the spool */
     uint32_t subscription; /* SUBSCRIBE: its identifier, where MQTT 5 is spoken; 0: none */

@@ -55,7 +55,7 @@ void publish_will(struct shared *s, struct session *n)
         log_lost_will(s, body_bytes(n->will->topic), &s->wills_dropped, "out_of_memory");
         return;
     }
-    d->client = n->key;
+    d->client = session_order(n);
     d->will = *n->will;
     *n->will = (struct will){0};
     session_set_will(s, n, &(struct sn_will_view){0});

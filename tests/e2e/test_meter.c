@@ -280,6 +280,37 @@ START_TEST(without_a_store_nodes_hear_congestion_beyond_the_rate)
 
 END_TEST
 
+/* A node that connects anew for each batch of measurements, before and behind a crash of the gateway. */
+START_TEST(messages_of_a_node_keep_their_order_over_its_sessions)
+{
+    enum { SESSIONS = 4, EACH = 3 };
+
+    start(_i == 0 ? "[broker]\ncollect = 7s\n" : "[broker]\ncollect = 7s\nsessions = own\n");
+    struct node
+        other; /* who has the gateway give other keys to sessions behind the crash than before it */
+    node_open(&other, gateway.port);
+    node_connect(&other, "other");
+    for (unsigned i = 0; i < SESSIONS * EACH; i++) {
+        if (i > 0 && i % EACH == 0) {
+            node_say(&node, "02 18");
+            node_expect(&node, "02 18");
+            node_connect_patiently(&node, "dev", 5000);
+            node_register(&node, "t/a");
+        }
+        publish(i);
+        if (i + 1 == SESSIONS * EACH / 2) {
+            daemon_crash(&gateway);
+            daemon_again(&gateway);
+        }
+    }
+    for (unsigned i = 0; i < SESSIONS * EACH; i++)
+        expect(i);
+    node_close(&other);
+    stop();
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("meter");
@@ -287,6 +318,7 @@ int main(void)
     tcase_set_timeout(meter, TEST_TIMEOUT_S);
     tcase_add_test(meter, a_burst_arrives_at_the_rate_in_order_and_its_node_does_not_wait);
     tcase_add_test(meter, messages_are_collected_and_come_together);
+    tcase_add_loop_test(meter, messages_of_a_node_keep_their_order_over_its_sessions, 0, 2);
     tcase_add_test(meter, in_quiet_hours_all_is_taken_and_sent_after_them);
     tcase_add_test(meter, sessions_of_a_nodes_own_have_quiet_hours_too);
     tcase_add_test(meter, quiet_hours_follow_a_clock_that_is_set);

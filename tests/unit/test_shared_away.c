@@ -3,6 +3,7 @@
  * publish. */
 #include <check.h>
 
+#include "broker/order.h"
 #include "unit/shared_life.h"
 #include "unit/suite.h"
 
@@ -31,7 +32,7 @@ START_TEST(with_a_spool_sessions_and_publications_are_taken_though_the_broker_is
     ck_assert_int_eq(life_event_of(&l, SN_EV_OPENED)->outcome, SN_OK);
     publish(&l, NODE, 1);
     ck_assert(life_asked_for(&l, UP_PUBLISH, "t"));
-    ck_assert_uint_eq(l.requests[0].client, NODE);
+    ck_assert_uint_eq(l.requests[0].client, order_of(bytes_of(NULL, 0)));
     ck_assert(!l.requests[0].will);
 
     /* The engine hears of each change, and what is not said twice. */
@@ -134,7 +135,7 @@ START_TEST(a_will_goes_to_the_spool_at_once_as_its_nodes_message)
                      .close = {.how = SN_CLOSE_LOST, .discard = true}
     });
     ck_assert(life_asked_for(&l, UP_PUBLISH, "gone"));
-    ck_assert_uint_eq(l.requests[0].client, NODE);
+    ck_assert_uint_eq(l.requests[0].client, order_of(bytes_of(NULL, 0)));
     ck_assert(l.requests[0].will);
     ck_assert(l.requests[0].retain);
 
@@ -146,7 +147,7 @@ START_TEST(a_will_goes_to_the_spool_at_once_as_its_nodes_message)
     shared_advance(l.s, l.now_ms);
     life_take(&l);
     ck_assert(life_asked_for(&l, UP_PUBLISH, "gone"));
-    ck_assert_uint_eq(l.requests[0].client, NODE);
+    ck_assert_uint_eq(l.requests[0].client, order_of(bytes_of(NULL, 0)));
     life_hear(&l, &(struct up_event){.type = UP_PUBLISHED, .token = token, .result = UP_OK});
     ck_assert_uint_eq(shared_gauges(l.s).wills, 1);
     shared_free(l.s);
