@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
-#include <openssl/rand.h>
 
 #include "base/list.h"
 #include "base/text.h"
@@ -196,11 +196,9 @@ static void draw_mask(uint8_t mask[4])
     static _Thread_local uint8_t pool[256];
     static _Thread_local size_t left;
 
-    if (left < 4)
-        left = RAND_bytes(pool, sizeof pool) == 1 ? sizeof pool : 0;
-    if (left < 4) { /* then there is no TLS either */
-        memset(mask, 0, 4);
-        return;
+    while (left < 4) { /* so few come at once */
+        const ssize_t n = getrandom(pool, sizeof pool, 0);
+        left = n > 0 ? (size_t)n : 0;
     }
     left -= 4;
     memcpy(mask, pool + left, 4);

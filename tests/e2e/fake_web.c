@@ -14,12 +14,14 @@
 
 #include <check.h>
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 
 enum { LOOK_MS = 20, CHUNK = 16384 };
 
 struct visit {
     struct fake_web *web;
     int fd;
+    SSL *ssl; /* NULL: none */
 };
 
 static struct sockaddr_in loopback(uint16_t port)
@@ -41,21 +43,35 @@ static bool send_all(int fd, const void *octets, size_t len)
     return true;
 }
 
-static void answer(const struct fake_web *w, int fd, const void *octets, size_t len)
+/* With TLS as one record, as long as that can be. */
+static bool say(const struct visit *v, const void *octets, size_t len)
+{
+    return v->ssl != NULL ? len == 0 || SSL_write(v->ssl, octets, (int)len) == (int)len
+                          : send_all(v->fd, octets, len);
+}
+
+static ssize_t hear(const struct visit *v, void *octets, size_t len)
+{
+    return v->ssl != NULL ? SSL_read(v->ssl, octets, (int)len) : recv(v->fd, octets, len, 0);
+}
+
+static void answer(const struct visit *v, const void *octets, size_t len)
 {
     const uint8_t *const all = octets;
-    if (!w->drips) {
-        send_all(fd, octets, len);
+    if (!v->web->drips) {
+        say(v, octets, len);
         return;
     }
-    for (size_t i = 0; i < len && send_all(fd, all + i, 1); i++)
+    for (size_t i = 0; i < len && say(v, all + i, 1); i++)
         usleep(1000);
 }
 
 /* False: the end. */
-static bool wait_for(struct fake_web *w, int fd)
+static bool wait_for(struct fake_web *w, int fd, const SSL *ssl)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (ssl != NULL && SSL_pending(ssl) > 0)
+        return true;
     while (!atomic_load(&w->stop)) {
         if (poll(&p, 1, LOOK_MS) > 0)
             return true;
@@ -64,10 +80,11 @@ static bool wait_for(struct fake_web *w, int fd)
 }
 
 /* Up to the empty line. */
-static bool read_request(struct fake_web *w, int fd, char request[4096])
+static bool read_request(const struct visit *v, char request[4096])
 {
+    struct fake_web *const w = v->web;
     size_t len = 0;
-    while (len < 4095 && wait_for(w, fd) && recv(fd, request + len, 1, 0) == 1) {
+    while (len < 4095 && wait_for(w, v->fd, v->ssl) && hear(v, request + len, 1) == 1) {
         request[++len] = '\0';
         if (len >= 4 && memcmp(request + len - 4, "\r\n\r\n", 4) == 0) {
             memcpy(w->request, request, len + 1);
@@ -106,18 +123,19 @@ static void relay(struct fake_web *w, int client, int server)
     }
 }
 
-static void be_proxy(struct fake_web *w, int fd, const char *request)
+static void be_proxy(const struct visit *v, const char *request)
 {
     static const char granted[] = "HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n";
     static const char login[] =
         "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n";
+    struct fake_web *const w = v->web;
     unsigned port = 0;
     const int on = 1;
     const char *const shown = strstr(request, "Proxy-Authorization: Basic ");
 
     if (w->login != NULL &&
         (shown == NULL || strncmp(shown + 27, w->login, strlen(w->login)) != 0)) {
-        answer(w, fd, login, sizeof login - 1);
+        answer(v, login, sizeof login - 1);
         return;
     }
     const char *const colon = strchr(request, ':');
@@ -128,16 +146,16 @@ static void be_proxy(struct fake_web *w, int fd, const char *request)
     const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(server, (const struct sockaddr *)&a, sizeof a) == 0) {
-        answer(w, fd, granted, sizeof granted - 1);
-        relay(w, fd, server);
+        answer(v, granted, sizeof granted - 1);
+        relay(w, v->fd, server);
     } else {
         static const char none[] = "HTTP/1.1 502 Bad Gateway\r\n\r\n";
-        answer(w, fd, none, sizeof none - 1);
+        answer(v, none, sizeof none - 1);
     }
     close(server);
 }
 
-static void accept_websocket(const struct fake_web *w, int fd, const char *request)
+static void accept_websocket(const struct visit *v, const char *request)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned char text[64];
@@ -155,45 +173,66 @@ static void accept_websocket(const struct fake_web *w, int fd, const char *reque
              "connection: keep-alive, Upgrade\r\nsec-websocket-accept: %s\r\n"
              "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
              (const char *)text);
-    answer(w, fd, reply, strlen(reply));
+    answer(v, reply, strlen(reply));
 }
 
-static void be_server(struct fake_web *w, int fd, const char *request)
+static void be_server(const struct visit *v, const char *request)
 {
+    struct fake_web *const w = v->web;
     bool answered = false;
 
-    accept_websocket(w, fd, request);
-    while (wait_for(w, fd)) {
+    accept_websocket(v, request);
+    while (wait_for(w, v->fd, v->ssl)) {
         const size_t have = atomic_load(&w->n_heard);
         uint8_t octets[256];
-        const ssize_t n = recv(fd, octets, sizeof octets, 0);
+        const ssize_t n = hear(v, octets, sizeof octets);
         if (n <= 0)
             break;
         for (size_t i = 0; i < (size_t)n && have + i < sizeof w->heard; i++)
             w->heard[have + i] = octets[i];
         atomic_fetch_add(&w->n_heard, (size_t)n);
         if (!answered)
-            answer(w, fd, w->octets, w->n_octets);
+            answer(v, w->octets, w->n_octets);
         answered = true;
     }
+}
+
+static bool encrypt(struct visit *v)
+{
+    SSL_CTX *const ctx = SSL_CTX_new(TLS_server_method());
+    const bool ok = ctx != NULL &&
+                    SSL_CTX_use_certificate_chain_file(ctx, v->web->certificate) == 1 &&
+                    SSL_CTX_use_PrivateKey_file(ctx, v->web->key, SSL_FILETYPE_PEM) == 1;
+    v->ssl = ok ? SSL_new(ctx) : NULL;
+    SSL_CTX_free(ctx);
+    return v->ssl != NULL && SSL_set_fd(v->ssl, v->fd) == 1 && SSL_accept(v->ssl) == 1;
+}
+
+static void receive_visit(struct visit *v)
+{
+    struct fake_web *const w = v->web;
+    char request[4096] = "";
+
+    while (w->mode == WEB_HANGS && !atomic_load(&w->stop))
+        usleep(LOOK_MS * 1000);
+    if (w->mode == WEB_HANGS || (w->certificate != NULL && !encrypt(v)) ||
+        !read_request(v, request))
+        return;
+    if (w->mode == WEB_PROXY)
+        be_proxy(v, request);
+    else if (w->mode == WEB_SERVES)
+        be_server(v, request);
+    else
+        answer(v, w->text, strlen(w->text));
 }
 
 static void *visit(void *arg)
 {
     struct visit *const v = arg;
     struct fake_web *const w = v->web;
-    char request[4096] = "";
 
-    while (w->mode == WEB_HANGS && !atomic_load(&w->stop))
-        usleep(LOOK_MS * 1000);
-    if (w->mode != WEB_HANGS && read_request(w, v->fd, request)) {
-        if (w->mode == WEB_PROXY)
-            be_proxy(w, v->fd, request);
-        else if (w->mode == WEB_SERVES)
-            be_server(w, v->fd, request);
-        else
-            answer(w, v->fd, w->text, strlen(w->text));
-    }
+    receive_visit(v);
+    SSL_free(v->ssl);
     close(v->fd);
     free(v);
     atomic_fetch_sub(&w->open, 1);
@@ -205,7 +244,7 @@ static void *serve(void *arg)
     struct fake_web *const w = arg;
     const int on = 1;
 
-    while (wait_for(w, w->listener)) {
+    while (wait_for(w, w->listener, NULL)) {
         struct visit *const v = malloc(sizeof *v);
         pthread_t thread;
         *v = (struct visit){.web = w, .fd = accept(w->listener, NULL, NULL)};

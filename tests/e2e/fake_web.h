@@ -26,7 +26,8 @@ struct fake_web {
     const char *text;
     const uint8_t *octets;
     size_t n_octets;
-    bool drips; /* `text` or `octets` leave one by one */
+    const char *certificate, *key; /* paths: with TLS; not for WEB_PROXY */
+    bool drips;                    /* `text` or `octets` leave one by one */
 
     atomic_uint requests;
     atomic_size_t upward; /* octets that the client has sent after its request */

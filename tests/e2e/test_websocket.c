@@ -343,6 +343,60 @@ START_TEST(pings_are_answered_between_pieces)
 
 END_TEST
 
+/* In one piece: nothing else comes that could make anybody look. */
+START_TEST(a_fault_behind_good_payload_is_noticed)
+{
+    static const uint8_t octets[] = {0x82, 4, 0x20, 2, 0, 0, 0x81, 0};
+
+    start_web((struct fake_web){.mode = WEB_SERVES, .octets = octets, .n_octets = sizeof octets});
+    struct mqtt_options o = options_for("ws", web.port, "/mqtt");
+    o.version = MQTT_3_1_1; /* as the CONNACK is */
+    o.session = MQTT_SESSION_KEPT;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.disconnected == 1, SOON_MS);
+    ck_assert_uint_eq(probe.connected, 1);
+    ck_assert_ptr_nonnull(strstr(probe.why, "the server sent text"));
+    probe_stop(&probe, 0);
+}
+
+END_TEST
+
+/* What OpenSSL has decrypted is not in the socket any more. A record is larger than what is read at
+ * once. */
+START_TEST(a_large_record_is_read_to_its_end)
+{
+    enum { MESSAGES = 300, EACH = 48 };
+
+    static uint8_t octets[16384];
+    char key[PATH_ROOM];
+    struct writer w = wr_to(octets, sizeof octets);
+    wr_bytes(&w, bytes_of("\x82\x04\x20\x02\x00\x00\x82\x7E", 8));
+    wr_u16(&w, MESSAGES * EACH);
+    for (unsigned i = 0; i < MESSAGES; i++) { /* QoS 0, topic "down" */
+        wr_bytes(&w, bytes_of("\x30\x2E\x00\x04"
+                              "down",
+                              8));
+        for (unsigned k = 8; k < EACH; k++)
+            wr_u8(&w, 'x');
+    }
+    ck_assert(!w.failed);
+    snprintf(key, sizeof key, "%s", file("server.key"));
+    start_web((struct fake_web){.mode = WEB_SERVES,
+                                .octets = octets,
+                                .n_octets = wr_close(&w),
+                                .certificate = file("server.pem"),
+                                .key = key});
+    struct mqtt_options o = options_for("wss", web.port, "/mqtt");
+    o.version = MQTT_3_1_1;
+    o.session = MQTT_SESSION_KEPT;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.messages == MESSAGES, SOON_MS);
+    ck_assert_uint_eq(probe.disconnected, 0);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
 START_TEST(a_silent_server_is_given_up)
 {
     start_web((struct fake_web){.mode = WEB_HANGS});
@@ -372,6 +426,8 @@ int main(void)
     LOOP(s, a_wrong_answer_is_told, COUNT(answers));
     LOOP(s, a_wrong_frame_ends_the_connection, COUNT(frames));
     ADD(s, pings_are_answered_between_pieces);
+    ADD(s, a_fault_behind_good_payload_is_noticed);
+    ADD(s, a_large_record_is_read_to_its_end);
     ADD(s, a_silent_server_is_given_up);
     return run_all(s);
 }
