@@ -34,7 +34,7 @@ struct config_broker {
     char *name; /* NULL: [broker] alone, which is called CONFIG_BROKER_NAME */
     char
         *address; /* mqtt://host:port, ws://host:port/path, or several of them, separated by ", " */
-    char *proxy;  /* http://host:port; NULL = none */
+    char *proxy;  /* http://host:port, with *** in place of a login; NULL = none */
     char *proxy_login; /* user:password, which stood in there; NULL = none */
     char *client_id;   /* default "sennet-<gateway name>" */
     char *username;    /* NULL = none */

@@ -303,8 +303,8 @@ void config_proxy_split(struct config_report *r, struct config_place at, char **
         wrong = "before the @ stands user:password, with %20 for a blank, %40 for an @ and so on";
     if (wrong != NULL)
         config_say1(r, at, SAY_PROXY, wrong); /* which must not show the password */
-    else if (asprintf(&plain, "http://%.*s:%u", (int)p.host.len, (const char *)p.host.data,
-                      p.port) < 0)
+    else if (asprintf(&plain, "http://%s%.*s:%u", said.data != NULL ? CONFIG_PROXY_MASK "@" : "",
+                      (int)p.host.len, (const char *)p.host.data, p.port) < 0)
         r->out_of_memory = true;
     explicit_bzero(*proxy, strlen(*proxy));
     free(*proxy);

@@ -52,7 +52,9 @@ static void check_proxy(struct config_builder *b, size_t i)
     if (broker->proxy == NULL)
         return;
     config_proxy_split(&b->report, at, &broker->proxy, &broker->proxy_login);
-    if (broker->proxy_login == NULL || !b->may_open || at.file >= b->report.n_files)
+    const bool secret =
+        broker->proxy_login != NULL && strcmp(broker->proxy_login, CONFIG_PROXY_MASK) != 0;
+    if (!secret || !b->may_open || at.file >= b->report.n_files)
         return;
     const char *const file = b->report.files[at.file];
     if (stat(file, &st) == 0 && (st.st_mode & 077) != 0) {

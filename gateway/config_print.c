@@ -67,8 +67,6 @@ void config_print(const struct config *c, FILE *out)
         print_keys(SECTION_BROKER, &c->brokers[i], i == 0, out);
         if (c->brokers[i].password != NULL)
             fputs("# password: *** (the content of password_file)\n", out);
-        if (c->brokers[i].proxy_login != NULL)
-            fputs("# login at the proxy: ***\n", out);
     }
     for (size_t i = 0; i < c->n_routes; i++) {
         print_header(SECTION_ROUTE, c->routes[i].name, out);

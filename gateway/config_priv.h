@@ -425,8 +425,11 @@ char *config_address_full(struct config_report *r, struct config_place at, const
 /* Of such a list. */
 bool config_address_is_tls(const char *address);
 
-/* "http://user:password@host:port" becomes "http://host:port" and "user:password", or NULL if there is
- * none. *proxy NULL: said. */
+/* What stands for the login where a value is shown. */
+#define CONFIG_PROXY_MASK "***:***"
+
+/* Of "http://user:password@host:port" the login, or NULL if there is none; *proxy has the mask instead,
+ * and is NULL if it is wrong, which was said. */
 void config_proxy_split(struct config_report *r, struct config_place at, char **proxy,
                         char **login);
 

@@ -229,6 +229,8 @@ static bool split(const char *address, char host[256], char port[8])
 {
     const char *from = strstr(address, "://");
     from = from != NULL ? from + 3 : address;
+    const char *const login = strchr(from, '@'); /* of a proxy, and not shown */
+    from = login != NULL && strchr(from, '/') == NULL ? login + 1 : from;
     const bool bracket = *from == '[';
     const char *const end = bracket ? strchr(from, ']') : from;
     const char *colon = end != NULL ? strchr(end, ':') : NULL;

@@ -50,9 +50,10 @@ enum mqtt_version { MQTT_AUTO, MQTT_5, MQTT_3_1_1 };
 
 /* All strings are copied and kept for the life of the connection (Paho keeps pointers). */
 struct mqtt_options {
-    const char *address;     /* "mqtt://host:port", with mqtts:// TLS, "ws://host:port/path", with
+    const char *address; /* "mqtt://host:port", with mqtts:// TLS, "ws://host:port/path", with
                                 wss:// TLS; or several, separated by ", ", all of one kind */
-    const char *proxy;       /* "http://host:port", through which they are reached; NULL = none */
+    const char *proxy;   /* "http://host:port", through which they are reached, with anything before
+                              an @; NULL = none */
     const char *proxy_login; /* "user:password"; NULL = none */
     const char *client_id;   /* 1..65535 octets of UTF-8 */
     const char *username;    /* NULL = none */
@@ -78,10 +79,11 @@ struct mqtt_options {
     struct tls_options tls;    /* for mqtts:// */
     enum mqtt_version version; /* MQTT_AUTO: 5 or, with a broker that does not speak that, 3.1.1 */
     uint32_t session_expiry_s; /* MQTT 5: how long the broker keeps our session; default a day */
-    uint32_t message_expiry_s; /* MQTT 5: messages are not worth delivering after so long; 0: always */
-    unsigned user_properties;  /* MQTT 5: 1 << enum origin_field of what goes with each message */
-    const char *gateway;       /* for ORIGIN_GATEWAY; NULL: none */
-    struct store *store;       /* of what must survive the process, or NULL; must outlive this */
+    uint32_t
+        message_expiry_s; /* MQTT 5: messages are not worth delivering after so long; 0: always */
+    unsigned user_properties; /* MQTT 5: 1 << enum origin_field of what goes with each message */
+    const char *gateway;      /* for ORIGIN_GATEWAY; NULL: none */
+    struct store *store;      /* of what must survive the process, or NULL; must outlive this */
     uint64_t sink; /* whose packets these are in the store; 0: the first broker's session */
     enum mqtt_session session;
     struct mqtt_will will;

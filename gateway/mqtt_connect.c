@@ -75,8 +75,10 @@ static int take_proxy(struct proxy *p, const char *text)
 {
     if (text == NULL)
         return 0;
-    const char *const rest = strstr(text, "://");
-    p->server = strdup(rest != NULL ? rest + 3 : text);
+    const char *const scheme = strstr(text, "://");
+    const char *const rest = scheme != NULL ? scheme + 3 : text;
+    const char *const login = strrchr(rest, '@');
+    p->server = strdup(login != NULL ? login + 1 : rest);
     p->host = p->server != NULL ? copy_host(p->server) : NULL;
     if (p->host == NULL)
         return -ENOMEM;

@@ -75,7 +75,7 @@ START_TEST(nodes_reach_the_broker_through_proxy_and_websocket)
     ck_assert_int_eq(
         daemon_run((char *[]){words[0], words[1], config, words[2], NULL}, printed, sizeof printed),
         0);
-    ck_assert_ptr_nonnull(strstr(printed, "proxy = http://127.0.0.1:"));
+    ck_assert_ptr_nonnull(strstr(printed, "proxy = http://***:***@127.0.0.1:"));
     expect_no_secret(printed);
 
     broker_end(&broker, SIGKILL);
