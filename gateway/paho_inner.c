@@ -118,12 +118,15 @@ void paho_complete_writes(void)
 
 void __wrap_setRetryLoopInterval(int keepalive_s)
 {
-    static int least_s; /* worker */
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of workers, one per broker */
+    static int least_s;
 
-    if (least_s != 0 && keepalive_s >= least_s)
-        return;
-    least_s = keepalive_s;
-    if (keepalive_s > 0)
-        paho_poll_keepalive((unsigned)keepalive_s);
-    __real_setRetryLoopInterval(keepalive_s);
+    pthread_mutex_lock(&lock);
+    if (least_s == 0 || keepalive_s < least_s) {
+        least_s = keepalive_s;
+        if (keepalive_s > 0)
+            paho_poll_keepalive((unsigned)keepalive_s);
+        __real_setRetryLoopInterval(keepalive_s);
+    }
+    pthread_mutex_unlock(&lock);
 }

@@ -338,18 +338,27 @@ void model_rest(struct model *m)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void make_machines(struct model *m)
+static struct router_config config_of(struct model *m)
 {
     struct router_config config = router_defaults();
-    config.hash_seed = (struct hash_seed){.k0 = rng_next(&m->rng), .k1 = rng_next(&m->rng)};
+    m->lent_at = !m->lent_at;
+    memcpy(m->lent[m->lent_at], m->routes, sizeof m->routes);
+    m->lent_prefix[m->lent_at] = m->prefix;
     config.journal = true;
     config.prefix = "gw/";
-    config.routes = m->routes;
+    config.routes = m->lent[m->lent_at];
     config.n_routes = m->n_routes;
-    config.client_prefixes = &m->prefix;
+    config.client_prefixes = &m->lent_prefix[m->lent_at];
     config.n_client_prefixes = m->prefix.glob != NULL ? 1 : 0;
     config.n_brokers = MODEL_BROKERS;
     config.log_level = LOG_ERROR;
+    return config;
+}
+
+static void make_machines(struct model *m)
+{
+    struct router_config config = config_of(m);
+    config.hash_seed = (struct hash_seed){.k0 = rng_next(&m->rng), .k1 = rng_next(&m->rng)};
     m->router = router_new(&config, m->now_ms);
     ck_assert_ptr_nonnull(m->router);
     for (unsigned b = 0; b < MODEL_BROKERS; b++) {
@@ -427,4 +436,31 @@ void model_restart(struct model *m)
         m->brokers[b].n_wire = 0;
     }
     start(m);
+}
+
+static bool is_recorded(const struct model *m, const struct model_node *n, unsigned f)
+{
+    for (unsigned i = 0; i < m->n_rows; i++) {
+        if (m->rows[i].client == n->key && strcmp(m->rows[i].filter, model_filters[f]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What was lent before is spoiled, so that nobody can use it. A filter without a name is gone. */
+void model_change(struct model *m)
+{
+    model_make_routes(m);
+    model_make_names(m);
+    const struct router_config config = config_of(m);
+    ck_assert_int_eq(router_configure(m->router, m->now_ms, &config), 0);
+    memset(m->lent[!m->lent_at], 0xA5, sizeof m->lent[0]);
+    memset(&m->lent_prefix[!m->lent_at], 0xA5, sizeof m->lent_prefix[0]);
+    carry_all(m);
+    keep_records(m);
+    for (unsigned i = 0; i < MODEL_NODES; i++) {
+        struct model_node *n = &m->nodes[i];
+        for (unsigned f = 0; f < MODEL_FILTERS; f++)
+            n->subs[f].live = n->subs[f].live && is_recorded(m, n, f);
+    }
 }

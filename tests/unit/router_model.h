@@ -80,6 +80,9 @@ struct model {
     struct model_node nodes[MODEL_NODES];
     struct route routes[MODEL_ROUTES];
     struct route_prefix prefix;
+    struct route lent[2][MODEL_ROUTES]; /* what the router borrows, and did before */
+    struct route_prefix lent_prefix[2];
+    unsigned lent_at;
     unsigned n_routes;
     struct model_name names[MODEL_NODES][MODEL_BROKERS][MODEL_TOPICS];
     struct model_heard heard[MODEL_NODES * 8];
@@ -106,6 +109,8 @@ void model_make_names(struct model *m);
 void model_begin(struct model *m, uint64_t seed);
 void model_end(struct model *m);
 void model_restart(struct model *m);
+/* Other routes and another prefix, while all goes on. */
+void model_change(struct model *m);
 
 void model_open(struct model *m, unsigned node, bool clean);
 void model_close(struct model *m, unsigned node);

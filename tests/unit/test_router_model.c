@@ -176,6 +176,45 @@ static void act(struct model *m)
         model_tell(m, b, model_topics[model_pick(m, MODEL_TOPICS)]);
 }
 
+/* When nobody wants anything any more, brokers have nothing of us. */
+static void check_leftovers(struct model *m)
+{
+    for (unsigned node = 0; node < MODEL_NODES; node++)
+        model_open(m, node, false);
+    model_rest(m);
+    for (unsigned node = 0; node < MODEL_NODES; node++) {
+        for (unsigned f = 0; f < MODEL_FILTERS; f++)
+            model_unsubscribe(m, node, f);
+    }
+    model_rest(m);
+    for (unsigned b = 0; b < MODEL_BROKERS; b++)
+        ck_assert_msg(m->brokers[b].n_held == 0, "broker %u still has %s", b,
+                      m->brokers[b].held[0]);
+}
+
+/* Routes change while everything is under way. */
+static void play_changes(struct rng *rng, unsigned rounds)
+{
+    enum { ACTIONS = 80, CHANGE_EVERY = 20 };
+
+    struct model *m = calloc(1, sizeof *m);
+    ck_assert_ptr_nonnull(m);
+    for (unsigned round = 0; round < rounds; round++) {
+        model_begin(m, rng_next(rng));
+        for (unsigned i = 0; i < ACTIONS; i++) {
+            act(m);
+            if (model_pick(m, CHANGE_EVERY) == 0)
+                model_change(m);
+        }
+        check_all(m);
+        model_change(m);
+        check_all(m);
+        check_leftovers(m);
+        model_end(m);
+    }
+    free(m);
+}
+
 static void play(struct rng *rng, unsigned rounds)
 {
     struct model *m = calloc(1, sizeof *m);
@@ -204,12 +243,21 @@ START_TEST(every_node_hears_what_it_asked_for_by_its_names_and_nothing_else)
 
 END_TEST
 
+START_TEST(so_it_is_when_routes_change_while_everything_is_under_way)
+{
+    struct rng rng = seeded_rng();
+    play_changes(&rng, sample_of(8, 200));
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("router_model");
     TCase *model = tcase_create("model");
     tcase_set_timeout(model, 120);
     tcase_add_test(model, every_node_hears_what_it_asked_for_by_its_names_and_nothing_else);
+    tcase_add_test(model, so_it_is_when_routes_change_while_everything_is_under_way);
     suite_add_tcase(suite, model);
     return run_suite(suite);
 }
