@@ -2,7 +2,7 @@
 /*
  * SIGHUP: the file is read and checked as at the start, by a thread, since certificates take their
  * time. What is wrong with it is logged, and changes nothing. What is right and needs no restart is in
- * effect after one turn of the loop, all of it or nothing (docs/adr/0020).
+ * effect after one turn of the loop, all of it or nothing (docs/adr/0018).
  */
 #include <errno.h>
 #include <stdlib.h>

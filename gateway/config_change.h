@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From one configuration to the next, in a process that goes on (docs/adr/0020): what has changed, what
+ * From one configuration to the next, in a process that goes on (docs/adr/0018): what has changed, what
  * of it can be had without a restart, and the configuration that is in effect then.
  *
  *     config_load(wanted);  config_compare(...);  ... prepare what can fail ...
