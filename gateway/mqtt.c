@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 
+#include "blocks.h"
 #include "mqtt_priv.h"
 #include "mqttsn/topic.h"
 
@@ -19,7 +20,7 @@
 
 struct item *item_new(struct mqtt *m, size_t len)
 {
-    struct item *it = malloc(sizeof *it + len + 1);
+    struct item *it = block_new(sizeof *it + len + 1);
     if (it == NULL) {
         atomic_fetch_add(&m->no_memory, 1);
         return NULL;
@@ -35,7 +36,7 @@ void item_free(struct item *it)
     if (it == NULL)
         return;
     body_unref(it->event.body);
-    free(it);
+    block_free(it);
 }
 
 void items_free(struct list *items)

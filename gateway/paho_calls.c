@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "paho_ahead.h"
 #include "paho_behind.h"
 #include "paho_guard.h"
@@ -426,14 +427,17 @@ void *mymalloc(char *file, int line, size_t size)
 {
     (void)file;
     (void)line;
-    return calloc(1, size > 0 ? size : 1);
+    void *const block = block_new(size);
+    if (block != NULL)
+        memset(block, 0, size);
+    return block;
 }
 
 void *myrealloc(char *file, int line, void *block, size_t size)
 {
     (void)file;
     (void)line;
-    return realloc(block, size > 0 ? size : 1);
+    return block_resize(block, size);
 }
 
 /* Of an acknowledgement that is an error, Paho 1.3 looks at the packet once more when it has freed it. */
@@ -442,7 +446,7 @@ static void *let_go; /* of the receiving thread */
 
 void paho_keep_packet(const void *packet)
 {
-    free(let_go);
+    block_free(let_go);
     let_go = NULL;
     in_hand = packet;
 }
@@ -456,7 +460,7 @@ void myfree(char *file, int line, void *block)
         in_hand = NULL;
         return;
     }
-    free(block);
+    block_free(block);
 }
 
 /* NOLINTEND(readability-non-const-parameter) */

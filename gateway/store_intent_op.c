@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "blocks.h"
 #include "store_intent.h"
 #include "store_priv.h"
 
@@ -246,11 +247,11 @@ struct store_op *intent_read_op(struct reader *r, struct intent_names *names)
 
     const struct bytes peer = d.has_peer ? peer_key(peer_in(&d.room)) : bytes_of(NULL, 0);
     const size_t size = sizeof read + peer.len + read.name.len + read.other_name.len;
-    struct store_op *const op = malloc(size);
+    struct store_op *const op = block_new(size);
     const bool has_body = d.body.len > 0 || d.origin.len > 0;
     struct body *const body = has_body ? body_new_from(d.body, d.origin) : NULL;
     if (op == NULL || (has_body && body == NULL)) {
-        free(op);
+        block_free(op);
         body_unref(body);
         return NULL;
     }

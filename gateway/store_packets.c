@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "store_priv.h"
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -61,6 +62,22 @@ static void remove_later(struct store *s, struct bytes key)
         enqueue_one(s, op);
 }
 
+/* All of `len` octets, in one body; NULL: none, or out of memory. */
+static struct body *join(const struct bytes *parts, size_t n, size_t len)
+{
+    if (n == 1 || len == 0)
+        return len > 0 ? body_new(parts[0]) : NULL;
+    uint8_t *const whole = malloc(len);
+    if (whole == NULL)
+        return NULL;
+    struct writer w = wr_to(whole, len);
+    for (size_t i = 0; i < n; i++)
+        wr_bytes(&w, parts[i]);
+    struct body *const body = body_new(bytes_of(whole, len));
+    free(whole);
+    return body;
+}
+
 /* On the heap, with all parts as its body; NULL: out of memory. */
 static struct store_op *copy_of(const struct store_op *op)
 {
@@ -68,15 +85,10 @@ static struct store_op *copy_of(const struct store_op *op)
     size_t len = 0;
     for (size_t i = 0; i < op->n_parts; i++)
         len += op->parts[i].len;
-    uint8_t *const whole = malloc(len + 1);
-    struct writer w = wr_to(whole, len);
-    for (size_t i = 0; whole != NULL && i < op->n_parts; i++)
-        wr_bytes(&w, op->parts[i]);
-    struct body *const body = whole != NULL && len > 0 ? body_new(bytes_of(whole, len)) : NULL;
-    free(whole);
-    if (copy == NULL || whole == NULL || (len > 0 && body == NULL)) {
+    struct body *const body = join(op->parts, op->n_parts, len);
+    if (copy == NULL || (len > 0 && body == NULL)) {
         body_unref(body);
-        free(copy);
+        block_free(copy);
         return NULL;
     }
     copy->key = op->key;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 
+#include "blocks.h"
 #include "store_priv.h"
 
 enum { COMPACT_MIN = 1024 };
@@ -58,7 +59,7 @@ struct store_op *store_ops_pop(struct store_ops *ops)
 void store_op_free(struct store_op *op)
 {
     body_unref(op->body);
-    free(op);
+    block_free(op);
 }
 
 void store_ops_free(struct store_ops *ops)
@@ -71,7 +72,7 @@ void store_ops_free(struct store_ops *ops)
 
 static struct store_op *op_new(unsigned kind, size_t octets)
 {
-    struct store_op *const op = malloc(sizeof *op + octets);
+    struct store_op *const op = block_new(sizeof *op + octets);
     if (op == NULL)
         return NULL;
     *op = (struct store_op){.kind = (uint8_t)kind, .size = (uint32_t)(sizeof *op + octets)};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "store_priv.h"
 
 static struct bytes client_id_of(const struct store_known_sink *k)
@@ -144,7 +145,7 @@ int store_sinks_open(struct store *s)
 static struct store_op *op_of(uint64_t number, const char *broker, struct bytes client_id)
 {
     const struct bytes name = bytes_str(broker);
-    struct store_op *const op = malloc(sizeof *op + name.len + client_id.len);
+    struct store_op *const op = block_new(sizeof *op + name.len + client_id.len);
     if (op == NULL)
         return NULL;
     *op = (struct store_op){.kind = OP_SINK,
@@ -178,7 +179,7 @@ int store_sink(struct store *s, const char *broker, struct bytes client_id, uint
     const bool added = op != NULL && add(s, given, broker, client_id);
     pthread_mutex_unlock(&s->lock);
     if (!added) {
-        free(op);
+        block_free(op);
         return -ENOMEM;
     }
     /* What its last owner's connection may have left at its very end. Number 0 may be that of a database
@@ -194,7 +195,7 @@ void store_sink_gone(struct store *s, uint64_t number)
 {
     struct store_op *const op = store_op_new(OP_SINK_GONE, bytes_of(NULL, 0));
     if (op == NULL || !is_there(s, number)) {
-        free(op); /* without memory it stays, and its number is not given again */
+        block_free(op); /* without memory it stays, and its number is not given again */
         return;
     }
     op->key = number;
