@@ -65,6 +65,7 @@ static struct block *pop(struct pile *p)
         return NULL;
     p->first = link_of(b)->next;
     p->n--;
+    __builtin_prefetch(p->first, 1); /* another thread had it, and it is wanted soon */
     return b;
 }
 

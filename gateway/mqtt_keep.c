@@ -579,7 +579,8 @@ uint64_t keep_message(struct mqtt *m, const struct up_event *e, int packet_id)
     }
     const bool drops = e->qos == 2 && m->dial.version != MQTTVERSION_5 && packet_id > 0 &&
                        packet_id < PACKET_IDS && ids_take(&k->received, (unsigned)packet_id);
-    snprintf(key, sizeof key, "r-%d", packet_id);
+    if (drops)
+        snprintf(key, sizeof key, "r-%d", packet_id);
     return store_message(k->store, k->sink, &message, drops ? key : NULL);
 }
 
