@@ -13,7 +13,7 @@
 #include "mqtt_priv.h"
 
 enum {
-    TICK_MS = 3000, /* heartbeat: a fraction of any watchdog */
+    TICK_MS = 2000, /* heartbeat: a fraction of any watchdog */
     STOP_GRACE_MS = 1900,
     CLOSE_DRAIN_MS = 2000, /* of mqtt_close(): for what was submitted */
     /* An attempt that takes longer than this is waiting, not working: the next may go. So brokers that
