@@ -101,6 +101,16 @@ static void give_batch(uint32_t size, struct pile full)
         free(pop(&full));
 }
 
+void block_trim(void)
+{
+    for (uint32_t size = 0; size < SIZES; size++) {
+        for (struct pile p; (p = take_batch(size)).first != NULL;) {
+            while (p.first != NULL)
+                free(pop(&p));
+        }
+    }
+}
+
 /* ---- the end of a thread --------------------------------------------------------------------- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -19,4 +19,7 @@ void block_free(void *block);
 /* As realloc(). */
 void *block_resize(void *block, size_t octets);
 
+/* Any thread: what is for all goes back to the system. */
+void block_trim(void);
+
 #endif

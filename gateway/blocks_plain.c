@@ -18,3 +18,5 @@ void *block_resize(void *block, size_t octets)
 {
     return realloc(block, octets > 0 ? octets : 1);
 }
+
+void block_trim(void) {}

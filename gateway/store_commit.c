@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 
+#include "blocks.h"
 #include "store_priv.h"
 
 enum {
@@ -402,7 +403,7 @@ void store_sync(struct store *s)
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Lock held, given up meanwhile. SQLite has kept the pages of all that it wrote, up to its limit; while
- * the broker is there nothing may be written for days. */
+ * the broker is there nothing may be written for days. So with blocks of operations. */
 static void slim(struct store *s)
 {
     s->slim_ms = TIME_NEVER;
@@ -410,6 +411,7 @@ static void slim(struct store *s)
     pthread_mutex_unlock(&s->lock);
     if (s->db.sql != NULL)
         sqlite3_db_release_memory(s->db.sql);
+    block_trim();
     pthread_mutex_lock(&s->lock);
     store_release_db(s);
 }

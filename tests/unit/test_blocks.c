@@ -117,6 +117,24 @@ START_TEST(what_another_thread_gives_back_is_used_again)
 
 END_TEST
 
+START_TEST(what_nobody_uses_can_be_given_back)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < MANY; i++)
+            many[i] = filled(i % OCTETS_MAX, (uint8_t)round);
+        for (size_t i = 0; i < MANY; i += 2)
+            block_free(many[i]);
+        block_trim();
+        for (size_t i = 1; i < MANY; i += 2)
+            ck_filled(many[i], i % OCTETS_MAX, (uint8_t)round);
+        for (size_t i = 1; i < MANY; i += 2)
+            block_free(many[i]);
+        block_trim();
+    }
+}
+
+END_TEST
+
 /* One gives, the other one takes and checks. */
 static _Atomic(uint8_t *) ring[RING];
 
@@ -180,6 +198,7 @@ int main(void)
     tcase_add_test(tc, a_resized_block_keeps_its_octets);
     tcase_add_test(tc, too_much_is_refused);
     tcase_add_test(tc, what_another_thread_gives_back_is_used_again);
+    tcase_add_test(tc, what_nobody_uses_can_be_given_back);
     tcase_add_test(tc, blocks_pass_from_thread_to_thread);
     tcase_add_test(tc, threads_come_and_go);
     suite_add_tcase(s, tc);
