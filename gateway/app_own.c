@@ -432,8 +432,7 @@ void app_own_reload(struct app *a, const struct config_changes *changes)
             continue;
         own_log(s->own)->level = a->config->gateway.log_level;
         if (s->spool != NULL && (changes->spools >> s->broker & 1) != 0) {
-            struct spool_config spool = app_spool_config(a, s->broker);
-            spool.max_memory_bytes = OWN_MEMORY;
+            const struct spool_config spool = app_spool_config(a, s->broker, OWN_MEMORY);
             pump_limit_spool(&a->pump, s, &spool);
         }
         if (s->mqtt != NULL)

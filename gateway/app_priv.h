@@ -136,8 +136,9 @@ void app_routes_settle(struct app *a);
 
 /* ---- app_spool.c ------------------------------------------------------------------------------- */
 
-/* What a spool for that broker goes by, but for its seed. */
-struct spool_config app_spool_config(const struct app *a, unsigned broker);
+/* What a spool for that broker goes by, but for its seed. `memory`: octets of messages that it keeps in
+ * memory; 0: it is the shared session's, with the default. */
+struct spool_config app_spool_config(const struct app *a, unsigned broker, size_t memory);
 /* Do messages for that broker go through spools? */
 bool app_wants_spool(const struct app *a, unsigned broker);
 /* NULL when out of memory. `memory`: octets of messages that it keeps in memory, 0: the default. */

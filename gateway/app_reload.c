@@ -134,7 +134,7 @@ static void reload_spools(struct app *a, const struct config_changes *changes)
         struct sink *s = &a->brokers[i].sink;
         if (s->spool == NULL || (changes->spools >> i & 1) == 0)
             continue;
-        const struct spool_config config = app_spool_config(a, i);
+        const struct spool_config config = app_spool_config(a, i, 0);
         pump_limit_spool(&a->pump, s, &config);
     }
 }
@@ -306,8 +306,11 @@ void app_reload(struct app *a)
         notify_reloading(&a->notify, uv_hrtime() / 1000);
     r->work.data = a;
     r->busy = uv_queue_work(&a->loop, &r->work, read_files, on_files_read) == 0;
-    if (!r->busy)
-        say_failed(a, "out of memory");
+    if (r->busy)
+        return;
+    say_failed(a, "out of memory");
+    if (a->ready_ms == TIME_NEVER)
+        notify_ready(&a->notify);
 }
 
 void app_reload_free(struct app *a)

@@ -13,7 +13,7 @@ bool app_wants_spool(const struct app *a, unsigned broker)
     return a->pump.store != NULL || pace_is_limited(&pace);
 }
 
-struct spool_config app_spool_config(const struct app *a, unsigned broker)
+struct spool_config app_spool_config(const struct app *a, unsigned broker, size_t memory)
 {
     const struct config_store *s = &a->config->store;
     struct spool_config config = spool_defaults();
@@ -30,17 +30,17 @@ struct spool_config app_spool_config(const struct app *a, unsigned broker)
     config.hold_ms = time_min(config.hold_ms, a->config->gateway.retry_interval_ms / 2);
     config.pace = config_pace(&a->config->brokers[broker]);
     config.pace.seed = a->own_seed.k1 + broker; /* of all sessions there: they keep one time */
+    config.sparing = memory > 0;
+    if (memory > 0)
+        config.max_memory_bytes = memory;
     return config;
 }
 
 struct spool *app_new_spool(const struct app *a, unsigned broker, const struct hash_seed *seed,
                             size_t memory)
 {
-    struct spool_config config = app_spool_config(a, broker);
+    struct spool_config config = app_spool_config(a, broker, memory);
     config.hash_seed = *seed;
-    config.sparing = memory > 0;
-    if (memory > 0)
-        config.max_memory_bytes = memory;
     return spool_new(&config, a->pump.now_ms);
 }
 

@@ -122,7 +122,7 @@ const struct config_key config_keys[] = {
     {BROKER(user_properties), "user_properties", TYPE_TEXT, 1, 128, NULL, "",
      "what goes with each message to a broker of MQTT 5; without it nothing", LATER},
     {BROKER(primary_check_ms), "primary_check", TYPE_DURATION, 0, DAY, "5m", "ms",
-     "how often the first of several addresses is tried while another is in use; 0: never", NOW},
+     "how often the first of several addresses is tried while another is in use; 0: never", ANEW},
     {BROKER(cluster), "cluster", TYPE_SWITCH, 0, 0, "no", "",
      "whether several addresses are of one broker that has one session of the gateway", LATER},
     {BROKER(ca_file), "ca_file", TYPE_PATH, 1, 1024, NULL, "",

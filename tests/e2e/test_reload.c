@@ -460,6 +460,23 @@ START_TEST(sessions_of_their_own_are_made_anew_without_their_wills)
 
 END_TEST
 
+START_TEST(a_stop_while_the_file_is_read_is_a_stop)
+{
+    enum { STARTS = 3 };
+
+    for (unsigned i = 0; i < STARTS; i++) {
+        start("");
+        node_connect(&node, "dev");
+        daemon_configure(&gateway, broker.port, DAEMON_RETRIES, two[i % 2]);
+        for (unsigned k = 0; k <= i; k++)
+            kill(gateway.pid, SIGHUP);
+        poll(NULL, 0, (int)i);
+        stop();
+    }
+}
+
+END_TEST
+
 START_TEST(a_thousand_reloads_cost_no_memory)
 {
     enum { FIRST = 50, SOME = 150, ALL = 1000, GROWTH_KIB = 4096 };
@@ -504,6 +521,7 @@ int main(void)
                    messages_are_neither_lost_nor_doubled_while_it_is_reloaded_without_a_pause);
     tcase_add_test(often, nor_while_the_connection_is_made_anew_again_and_again);
     tcase_add_test(often, sessions_of_their_own_are_made_anew_without_their_wills);
+    tcase_add_test(often, a_stop_while_the_file_is_read_is_a_stop);
     tcase_add_test(often, a_thousand_reloads_cost_no_memory);
     suite_add_tcase(suite, values);
     suite_add_tcase(suite, brokers);
