@@ -117,6 +117,8 @@ void app_foreign_wake(void *arg);
 struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b);
 /* The same of the shared session at broker number `broker`. */
 struct mqtt_options app_shared_options(const struct app *a, size_t broker);
+/* What the configuration wants to go with messages. */
+void app_take_origins(struct app *a);
 void app_warn_insecure(struct app *a, const struct config_broker *b);
 
 /* ---- app_routes.c ------------------------------------------------------------------------------ */

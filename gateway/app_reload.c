@@ -225,6 +225,7 @@ static void take_effect(struct app *a, const struct config_changes *changes)
     reload_logs(a);
     reload_spools(a, changes);
     reload_brokers(a, changes);
+    app_take_origins(a);
     app_own_reload(a, changes);
     if (changes->spools != 0)
         app_begin_minutes(a);

@@ -232,6 +232,13 @@ static int start_link(struct app *a, size_t i, const struct link_sink *sink)
     return refuse(a, exit_code_of(rc), what, error);
 }
 
+void app_take_origins(struct app *a)
+{
+    a->pump.origins = 0;
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        a->pump.origins |= a->config->brokers[i].properties & ~(1U << ORIGIN_GATEWAY);
+}
+
 static int start_links(struct app *a)
 {
     const size_t n = a->config->n_links;
@@ -251,8 +258,7 @@ static int start_links(struct app *a)
     a->pump.links = a->links;
     a->pump.n_links = n;
     a->pump.link_names = a->link_names;
-    for (size_t i = 0; i < a->config->n_brokers; i++)
-        a->pump.origins |= a->config->brokers[i].properties & ~(1U << ORIGIN_GATEWAY);
+    app_take_origins(a);
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
         rc = start_link(a, i, &sink);

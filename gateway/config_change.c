@@ -275,9 +275,10 @@ static void mark_broker(struct comparison *c, size_t broker, size_t from)
             continue;
         if (change->effect == CONFIG_NEEDS_CONNECTION)
             c->out->renewals |= bit;
-        if (is_pace(change->key))
+        const bool is_age = strcmp(change->key->name, "message_expiry") == 0;
+        if (is_pace(change->key) || is_age)
             c->out->spools |= bit;
-        else
+        if (!is_pace(change->key))
             c->out->brokers |= bit;
     }
 }
@@ -510,6 +511,7 @@ static void adopt_broker(struct config_broker *old, struct config_broker *new,
 {
     swap_live(changes, SECTION_BROKER, old, new, no_spool);
     swap_octets(&old->password, &new->password, sizeof old->password);
+    swap_octets(&old->properties, &new->properties, sizeof old->properties);
     swap_octets(&old->proxy_login, &new->proxy_login, sizeof old->proxy_login);
     if (no_spool)
         return;

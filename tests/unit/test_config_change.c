@@ -309,6 +309,25 @@ START_TEST(limits_need_a_restart_where_there_is_no_store_to_keep_what_waits)
 
 END_TEST
 
+START_TEST(what_is_made_of_a_text_comes_with_it)
+{
+    struct process p;
+    start(&p, GATEWAY BROKER LINK);
+    ck_assert_str_eq(
+        reload(&p, GATEWAY BROKER "message_expiry = 9s\nuser_properties = client\n" LINK),
+        "[broker] message_expiry: changed 0s > 9s, connection\n"
+        "[broker] user_properties: changed - > client, connection\n");
+    ck_assert_uint_ne(p.running->brokers[0].properties, 0);
+    ck_assert_uint_eq(p.running->brokers[0].message_expiry_s, 9);
+    ck_assert_uint_eq(p.changes.spools, 1);
+    ck_assert_uint_eq(p.changes.renewals, 1);
+    reload(&p, GATEWAY BROKER LINK);
+    ck_assert_uint_eq(p.running->brokers[0].properties, 0);
+    end(&p);
+}
+
+END_TEST
+
 START_TEST(quiet_hours_come_with_their_text)
 {
     struct process p;
@@ -335,6 +354,7 @@ int main(void)
     tcase_add_test(t, whose_session_is_whose_is_decided_at_the_start);
     tcase_add_test(t, order_counts_where_later_sections_override);
     tcase_add_test(t, limits_need_a_restart_where_there_is_no_store_to_keep_what_waits);
+    tcase_add_test(t, what_is_made_of_a_text_comes_with_it);
     tcase_add_test(t, quiet_hours_come_with_their_text);
     suite_add_tcase(suite, t);
     return run_suite(suite);
