@@ -518,9 +518,9 @@ void sn_client_deny(struct sn_engine *e, struct sn_client *c)
         end_stored(e, c);
 }
 
-void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from)
+void sn_client_displace(struct sn_engine *e, const struct sn_client *newcomer,
+                        struct sn_client *holder)
 {
-    struct sn_client *holder = sn_client_by_peer(e, from);
     if (holder == NULL || holder == newcomer)
         return;
     sn_count(e, SN_STAT_TAKEOVERS);

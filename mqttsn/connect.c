@@ -210,9 +210,8 @@ static const char *objection(const struct sn_engine *e, const struct sn_packet *
 }
 
 /* Whatever becomes of the CONNECT, the client that is connected here is alive. */
-static void note_sign_of_life(struct sn_engine *e, const struct peer *from, struct bytes id)
+static void note_sign_of_life(const struct sn_engine *e, struct sn_client *c, struct bytes id)
 {
-    struct sn_client *c = sn_client_by_peer(e, from);
     if (c != NULL && sn_client_connected(c) && bytes_equal(sn_client_id(c), id))
         c->heard_ms = e->now_ms;
 }
@@ -220,7 +219,8 @@ static void note_sign_of_life(struct sn_engine *e, const struct peer *from, stru
 void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn_packet *p,
                    struct bytes raw)
 {
-    note_sign_of_life(e, from, p->client_id);
+    struct sn_client *holder = sn_client_by_peer(e, from);
+    note_sign_of_life(e, holder, p->client_id);
     uint8_t code;
     const char *why = objection(e, p, &code);
     if (why != NULL) {
@@ -244,7 +244,7 @@ void sn_on_connect(struct sn_engine *e, const struct peer *from, const struct sn
         again(e, c);
         return;
     }
-    sn_client_displace(e, c, from);
+    sn_client_displace(e, c, holder);
     const bool moved = c != NULL && sn_client_peer(c) != NULL && !sn_client_is_at(c, from);
     const bool known_here =
         c != NULL && sn_client_is_at(c, from) && c->connection != 0 && sn_client_connected(c);

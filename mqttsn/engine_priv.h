@@ -430,9 +430,11 @@ void sn_client_reset(struct sn_engine *e, struct sn_client *c);
 void sn_client_unbind(struct sn_engine *e, struct sn_client *c);
 /* Moves the session to another address; false when out of memory (nothing changed). */
 bool sn_client_bind(struct sn_engine *e, struct sn_client *c, const struct peer *peer);
-/* `newcomer` (NULL: a client not known yet) speaks from the address of another client, which is not
- * there any more. A sleeper is no less well for it: it sleeps on, without address. */
-void sn_client_displace(struct sn_engine *e, struct sn_client *newcomer, const struct peer *from);
+/* `newcomer` (NULL: a client not known yet) speaks from the address that `holder` has (NULL: nobody),
+ * which is not there any more if it is another one. A sleeper is no less well for it: it sleeps on,
+ * without address. */
+void sn_client_displace(struct sn_engine *e, const struct sn_client *newcomer,
+                        struct sn_client *holder);
 /* The configuration does not allow it any more: nothing of its session stays. */
 void sn_client_deny(struct sn_engine *e, struct sn_client *c);
 /* Ends its doubt, if there is any. */

@@ -25,7 +25,7 @@ static struct sn_client *sleeper(struct sn_engine *e, const struct peer *from,
         return NULL;
     if (c->profile->options.rebind == SN_NO)
         return NULL;
-    sn_client_displace(e, c, from);
+    sn_client_displace(e, c, sn_client_by_peer(e, from));
     return sn_client_bind(e, c, from) ? c : NULL;
 }
 

@@ -168,12 +168,18 @@ void deadline_disarm(struct deadlines *d, struct deadline *one)
 
 void deadline_arm(struct deadlines *d, struct deadline *one, int64_t at_ms)
 {
-    deadline_disarm(d, one);
+    if (at_ms == TIME_NEVER || one->where == DUE)
+        deadline_disarm(d, one);
     if (at_ms == TIME_NEVER)
         return;
     one->at_ms = at_ms > d->floor_ms ? at_ms : time_add(d->floor_ms, 1);
     one->order = d->next_order++;
-    heap_insert(d, one);
+    if (one->where == IN_HEAP) { /* it moves from where it is, mostly not far */
+        sift_down(d, one);
+        sift_up(d, one);
+    } else {
+        heap_insert(d, one);
+    }
 }
 
 bool deadline_armed(const struct deadline *one)
