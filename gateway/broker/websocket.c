@@ -164,6 +164,8 @@ static void take_payload(struct ws_reader *r, struct reader *in, uint8_t *out, s
     const size_t n = r->left < rd_left(in) ? r->left : rd_left(in);
     const struct bytes piece = rd_bytes(in, n);
 
+    if (piece.len == 0)
+        return;
     if (is_control(r)) {
         memcpy(r->control + r->control_len, piece.data, n);
         r->control_len = (uint8_t)(r->control_len + n);
