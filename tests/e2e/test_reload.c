@@ -16,6 +16,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "e2e/pinned.h"
 #include "unit/seed.h"
 #include "unit/suite.h"
 
@@ -174,8 +175,13 @@ START_TEST(a_wrong_file_changes_nothing_and_it_is_said_where_it_is_wrong)
     daemon_configure(&gateway, broker.port, DAEMON_RETRIES,
                      "[topics]\n5 = new\n6 = a/#\nsix = b\n");
     hang_up("gateway.reload_failed");
-    assert_logged("gateway.conf:16:5: error: ");
-    assert_logged("gateway.conf:17:1: error: ");
+    const unsigned first =
+        pinned_version() != NULL ? 17 : 16; /* of [broker] there may be a line more */
+    char where[PATH_ROOM];
+    snprintf(where, sizeof where, "gateway.conf:%u:5: error: ", first);
+    assert_logged(where);
+    snprintf(where, sizeof where, "gateway.conf:%u:1: error: ", first + 1);
+    assert_logged(where);
     ck_assert(!daemon_has_logged(&gateway, "gateway.changed"));
     node_say(&node, "09 0C 21 00 05 00 07 34 31");
     node_expect(&node, "07 0D 00 05 00 07 00");
@@ -238,8 +244,8 @@ static void start_encrypted(void)
     broker_start(&broker, config);
     snprintf(config, sizeof config,
              "[broker tls]\naddress = mqtts://127.0.0.1:%u\nca_file = %s/trusted.pem\n"
-             "reconnect_min = 10m\nreconnect_max = 10m\n[route all]\nto = tls\n",
-             broker.port, pki);
+             "reconnect_min = 10m\nreconnect_max = 10m\n%s[route all]\nto = tls\n",
+             broker.port, pki, pinned_line());
     daemon_start(&gateway, free_tcp_port(), config);
     daemon_wait_log(&gateway, "broker.connected broker=tls", SOON_MS);
     node_open(&node, gateway.port);
@@ -299,8 +305,8 @@ START_TEST(another_password_is_used_at_once)
     broker_start_with_user(&broker, "sennet", "right");
     snprintf(more, sizeof more,
              "[broker b]\naddress = 127.0.0.1:%u\nusername = sennet\npassword_file = %s\n"
-             "reconnect_min = 10m\nreconnect_max = 10m\n",
-             broker.port, password);
+             "reconnect_min = 10m\nreconnect_max = 10m\n%s",
+             broker.port, password, pinned_line());
     daemon_start(&gateway, free_tcp_port(), more);
     daemon_wait_log(&gateway, "broker.attempt_failed broker=b", SOON_MS);
     node_open(&node, gateway.port);
