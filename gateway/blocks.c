@@ -9,11 +9,11 @@
 #include <string.h>
 
 enum {
-    STEP = 64, /* sizes are multiples of it, head included */
-    SIZES = 8,
+    STEP = 32, /* sizes are multiples of it, head included */
+    SIZES = 16,
     LARGE = SIZES, /* straight from malloc() */
     BATCH = 32,
-    KEPT_BYTES = 4 << 20, /* for all threads */
+    KEPT_BYTES = 1 << 20, /* for all threads */
 };
 
 struct block {

@@ -3,7 +3,7 @@
  * Small blocks of memory that one thread takes and another one gives back: requests, what the MQTT
  * library makes of them, operations of the store. malloc() keeps what a thread has freed for that
  * thread, so here everything would go through the lock and the lists of its arena. These go back in
- * batches: a thread has two of each size, and the rest of them, 4 MiB at most, is for all.
+ * batches: a thread has two of each size, and the rest of them, 1 MiB at most, is for all.
  *
  * With sanitizers it is malloc() (blocks_plain.c), so that these see each use.
  */
