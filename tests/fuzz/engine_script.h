@@ -51,7 +51,7 @@ enum action {
     ACT_UPSTREAM,     /* 0 gone, 1 back, 2 back with its session */
     ACT_BROKER,       /* which open request; outcome */
     ACT_BOGUS,        /* kind, outcome; token: an answer to what nobody asked */
-    ACT_MESSAGE,      /* topic; flags: QoS 3, retain 0x10; data; recipients */
+    ACT_MESSAGE,      /* topic; flags: QoS 3, retain 0x10, expiry 0xC0; data; recipients */
     ACT_CLOSED,       /* which client the broker side ends */
     ACT_DRAIN,        /* how outputs are taken from here on: enum drain; count of packets now */
     ACT_GROUP,        /* link and state of its group */

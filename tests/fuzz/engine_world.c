@@ -342,6 +342,13 @@ void world_bogus(struct world *w, uint8_t what, uint8_t token)
         to_engine(w, &event);
 }
 
+/* By the two high bits of the flags: most messages never expire. */
+static uint32_t expiry_of(uint8_t flags)
+{
+    static const uint32_t seconds[] = {0, 1, 60, 3600};
+    return seconds[flags >> 6];
+}
+
 /* To sessions of the first eight slots, whether they want it or not: the engine is not to judge. */
 static void scripted_message(struct world *w, struct bytes topic, struct body *body, uint8_t flags,
                              uint8_t mask)
@@ -361,11 +368,13 @@ static void scripted_message(struct world *w, struct bytes topic, struct body *b
         if (r->delivery_id != 0 && sn_client_by_key(w->engine, key) != NULL)
             seam_delivery(&w->seam, key, r->delivery_id);
     }
-    to_engine(w,
-              &(struct sn_event){
-                  .type = SN_EV_MESSAGE,
-                  .message = {
-                              .topic = topic, .body = body, .recipients = recipients, .n_recipients = n}
+    to_engine(w, &(struct sn_event){
+                     .type = SN_EV_MESSAGE,
+                     .message = {.topic = topic,
+                                 .body = body,
+                                 .expiry_s = expiry_of(flags),
+                                 .recipients = recipients,
+                                 .n_recipients = n}
     });
 }
 
@@ -386,7 +395,8 @@ void world_message(struct world *w)
                                              .topic = topic,
                                              .body = body,
                                              .qos = (uint8_t)((flags & 3) % 3),
-                                             .retain = (flags & 0x10) != 0});
+                                             .retain = (flags & 0x10) != 0,
+                                             .expiry_s = expiry_of(flags)});
     }
     body_unref(body);
 }
