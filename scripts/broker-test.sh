@@ -15,7 +15,7 @@
 #   window    a broker with a Receive Maximum of 1, 10 and 20, a millisecond away
 #   failover  two addresses of one broker: how long until the second has it
 #   routes    two brokers, of which the second flaps, or is there and never answers
-#   versions  the whole end-to-end suite, all of it with MQTT 5 and all of it with 3.1.1: half an hour
+#   versions  the whole end-to-end suite, all of it with MQTT 5 and all of it with 3.1.1: 20 minutes
 #   foreign   another broker: RabbitMQ with its MQTT plugin, if it is installed
 #
 # Environment: NODES (1000), SECONDS_OF of flap (300; an hour is 3600) and of foreign, SEED (1),
@@ -730,7 +730,7 @@ part_versions() {
     for version in 5 3.1.1; do
         log=$build/versions-$version.log
         SENNET_TEST_MQTT_VERSION=$version ctest --test-dir "$build" -L e2e -E '_with_v|e2e.broker_' \
-            --no-tests=error --output-on-failure >"$log" || status=$?
+            --parallel 2 --no-tests=error --output-on-failure >"$log" || status=$?
         row "end-to-end suites with MQTT $version" "$(grep -a 'tests passed' "$log"), $(
             grep -a 'Total Test time' "$log" | grep -oE '[0-9.]+ sec'
         )"
