@@ -93,7 +93,8 @@ static int on_open(void **handle, const char *client_id, const char *server, voi
     return 0;
 }
 
-static int on_close(void *handle)
+/* Closing; and clearing, which keep_begin() does. */
+static int on_nothing(void *handle)
 {
     (void)handle;
     return 0;
@@ -203,7 +204,9 @@ static void finish_leaving(struct keep *k, bool delivered)
     store_packet_remove(k->store, k->sink, k->leaving.key, delivered ? k->leaving.id : 0);
     if (!delivered)
         store_spool_unsent(k->store, k->sink, k->leaving.id);
-    k->leaving.key[0] = '\0';
+    if (k->leaving.released[0] != '\0')
+        store_packet_remove(k->store, k->sink, k->leaving.released, 0);
+    k->leaving.key[0] = k->leaving.released[0] = '\0';
 }
 
 static void begin_leaving(struct keep *k, const char *text, unsigned id)
@@ -231,7 +234,12 @@ static int on_remove(void *handle, char *text)
             store_packet_remove(k->store, k->sink, text, key.id);
         break;
     case KIND_RELEASED:
-        if (ids_take(&k->released, key.id))
+        if (!ids_take(&k->released, key.id))
+            break;
+        /* A PUBLISH that is there without its PUBREL would be sent again: that goes first. */
+        if (k->leaving.key[0] != '\0' && k->leaving.id == key.id)
+            snprintf(k->leaving.released, sizeof k->leaving.released, "%s", text);
+        else
             store_packet_remove(k->store, k->sink, text, 0);
         break;
     case KIND_RECEIVED:
@@ -315,12 +323,6 @@ static int on_keys(void *handle, char ***keys, int *n)
     return 0;
 }
 
-static int on_clear(void *handle)
-{
-    (void)handle; /* keep_begin() does that */
-    return 0;
-}
-
 /* Paho asks for PUBRELs only. 0: it is there. */
 static int on_contains(void *handle, char *text)
 {
@@ -339,12 +341,12 @@ void keep_init(struct mqtt *m, struct store *store)
     m->keep.calls = (MQTTClient_persistence){
         .context = m,
         .popen = on_open,
-        .pclose = on_close,
+        .pclose = on_nothing,
         .pput = on_put,
         .pget = on_get,
         .premove = on_remove,
         .pkeys = on_keys,
-        .pclear = on_clear,
+        .pclear = on_nothing,
         .pcontainskey = on_contains,
     };
 }
@@ -419,7 +421,7 @@ static void forget(struct mqtt *m)
     ids_clear(&m->keep.released);
     ids_clear(&m->keep.received);
     m->keep.arriving.key[0] = '\0';
-    m->keep.leaving.key[0] = '\0';
+    m->keep.leaving.key[0] = m->keep.leaving.released[0] = '\0';
 }
 
 bool keep_recall(struct mqtt *m, unsigned version)

@@ -60,6 +60,7 @@ struct keep {
 
     struct {
         char key[KEEP_KEY_ROOM];
+        char released[KEEP_KEY_ROOM]; /* of its PUBREL; "" = none */
         unsigned id;
     } leaving; /* a PUBLISH that is over: whether the broker took it is told in a moment */
 };
