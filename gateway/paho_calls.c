@@ -53,7 +53,7 @@ static _Thread_local bool is_receiver;
 
 enum {
     DESCRIPTORS = 65536,
-    LOOK_S = 3,      /* how often Paho's sending thread looks after timeouts */
+    LOOK_S = 2,      /* how often Paho's sending thread may look after timeouts, each 3 s at most */
     SLEEP_US = 25000 /* of a thread that waits for Paho's to end */
 };
 
