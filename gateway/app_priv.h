@@ -41,7 +41,7 @@ struct app_broker {
 struct reloading {
     uv_work_t work;
     struct config *wanted;
-    struct tls_print tls[ROUTER_BROKERS_MAX]; /* of its brokers */
+    struct tls_print tls[ROUTER_BROKERS_MAX]; /* of its brokers, by number there, then as here */
     char *said;                               /* what is wrong with it */
     size_t said_len;
     int code; /* of config_load_again() */
@@ -123,6 +123,8 @@ void app_warn_insecure(struct app *a, const struct config_broker *b);
 
 /* ---- app_routes.c ------------------------------------------------------------------------------ */
 
+/* The number of the broker with that name; c->n_brokers: there is none. */
+size_t app_broker_of(const struct config *c, const char *name);
 /* Of `from`, by the numbers that brokers and links have in `here`. NULL: out of memory. */
 struct app_routes *app_routes_new(const struct config *from, const struct config *here);
 void app_routes_free(struct app_routes *r);

@@ -154,22 +154,28 @@ static void reload_brokers(struct app *a, const struct config_changes *changes)
     }
 }
 
+/* From the order of the file to the numbers that brokers have here. Of one that the file does not have any
+ * more the files are not known. */
+static void number_files(struct app *a)
+{
+    struct reloading *r = &a->reload;
+    struct tls_print here[ROUTER_BROKERS_MAX];
+    for (size_t i = 0; i < a->config->n_brokers; i++) {
+        const size_t at = app_broker_of(r->wanted, config_broker_name(&a->config->brokers[i]));
+        here[i] = at < r->wanted->n_brokers ? r->tls[at] : a->brokers[i].tls;
+    }
+    memcpy(r->tls, here, a->config->n_brokers * sizeof here[0]);
+}
+
 /* The files of TLS count for brokers that are spoken to with it. How many have other ones now. */
-static unsigned compare_files(struct app *a, const struct config *wanted,
-                              struct config_changes *changes)
+static unsigned compare_files(struct app *a, struct config_changes *changes)
 {
     unsigned n = 0;
     for (size_t i = 0; i < a->config->n_brokers; i++) {
-        const char *name = config_broker_name(&a->config->brokers[i]);
         struct app_broker *b = &a->brokers[i];
-        size_t at = 0;
-        while (at < wanted->n_brokers && at < ROUTER_BROKERS_MAX &&
-               strcmp(config_broker_name(&wanted->brokers[at]), name) != 0)
-            at++;
-        if (at == wanted->n_brokers || at == ROUTER_BROKERS_MAX ||
-            tls_print_equal(&b->tls, &a->reload.tls[at]))
+        if (tls_print_equal(&b->tls, &a->reload.tls[i]))
             continue;
-        b->tls = a->reload.tls[at];
+        b->tls = a->reload.tls[i];
         changes->brokers |= UINT32_C(1) << i;
         changes->renewals |= UINT32_C(1) << i;
         n++;
@@ -249,6 +255,7 @@ static void apply(struct app *a)
         say_failed(a, "out of memory");
         return;
     }
+    number_files(a);
     config_adopt(a->config, r->wanted, &changes);
     if (reload_machines(a, r->wanted, &changes) != 0) {
         say_failed(a, "out of memory");
@@ -256,9 +263,9 @@ static void apply(struct app *a)
         return;
     }
     struct config *old = a->config;
-    const unsigned files = compare_files(a, r->wanted, &changes);
     a->config = r->wanted;
     r->wanted = NULL;
+    const unsigned files = compare_files(a, &changes);
     say_changes(a, &changes);
     take_effect(a, &changes);
     say_done(a, &changes, files);

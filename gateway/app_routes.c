@@ -53,7 +53,7 @@ void app_routes_free(struct app_routes *r)
     free(r);
 }
 
-static size_t broker_of(const struct config *c, const char *name)
+size_t app_broker_of(const struct config *c, const char *name)
 {
     size_t i = 0;
     while (i < c->n_brokers && strcmp(config_broker_name(&c->brokers[i]), name) != 0)
@@ -66,7 +66,7 @@ static uint32_t brokers_of(const struct config *from, uint32_t brokers, const st
 {
     uint32_t mask = 0;
     for (size_t i = 0; i < from->n_brokers && i < ROUTER_BROKERS_MAX; i++) {
-        const size_t at = broker_of(here, config_broker_name(&from->brokers[i]));
+        const size_t at = app_broker_of(here, config_broker_name(&from->brokers[i]));
         if ((brokers >> i & 1) != 0 && at < here->n_brokers && at < ROUTER_BROKERS_MAX)
             mask |= UINT32_C(1) << at;
     }

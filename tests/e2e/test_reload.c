@@ -294,6 +294,25 @@ START_TEST(a_connection_is_made_anew_only_for_other_files_and_in_the_same_sessio
 
 END_TEST
 
+START_TEST(brokers_are_told_apart_by_name_wherever_they_stand_in_the_file)
+{
+    start_encrypted();
+    edit("[broker tls]", "[broker new]\naddress = 127.0.0.1:1\n[broker tls]");
+    hang_up("gateway.reloaded");
+    assert_logged("gateway.needs_restart what=\"[broker new]\" how=added");
+    assert_logged("other_certificates=0");
+    ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
+    char command[2 * PATH_ROOM];
+    snprintf(command, sizeof command, "cat %s/other-ca.pem >>%s/trusted.pem", pki, pki);
+    ck_assert_int_eq(system(command), 0);
+    hang_up("broker.connected broker=tls");
+    assert_logged("other_certificates=1");
+    stop();
+    remove_pki();
+}
+
+END_TEST
+
 START_TEST(another_password_is_used_at_once)
 {
     char path[PATH_ROOM];
@@ -521,6 +540,7 @@ int main(void)
     tcase_add_test(values, a_wrong_file_changes_nothing_and_it_is_said_where_it_is_wrong);
     tcase_add_test(brokers, a_broker_with_a_new_authority_is_reached_when_its_certificate_is_there);
     tcase_add_test(brokers, a_connection_is_made_anew_only_for_other_files_and_in_the_same_session);
+    tcase_add_test(brokers, brokers_are_told_apart_by_name_wherever_they_stand_in_the_file);
     tcase_add_test(brokers, another_password_is_used_at_once);
     tcase_add_test(brokers, a_broker_that_has_moved_is_followed);
     tcase_add_test(often,
