@@ -177,25 +177,28 @@ bool dial_is_stale(const struct mqtt *m)
     return m->dial.has_session && m->dial.session_at != m->dial.at && !m->options.cluster;
 }
 
-static int name_of(const struct mqtt *m, const char *address, char *room, size_t size)
+/* Of the session at one of the targets. */
+static char *name_at(const struct mqtt *m, size_t target)
 {
-    return snprintf(room, size, "%s %s", m->options.client_id, address);
+    char *name = NULL;
+    const char *const address =
+        m->options.cluster ? m->options.address : m->dial.targets[target].uri;
+    return asprintf(&name, "%s %s", m->options.client_id, address) >= 0 ? name : NULL;
 }
 
-int dial_session_name(const struct mqtt *m, char *room, size_t size)
+char *dial_session_name(const struct mqtt *m)
 {
-    return name_of(m, m->options.cluster ? m->options.address : dial_target(&m->dial)->uri, room,
-                   size);
+    return name_at(m, m->dial.at);
 }
 
 bool dial_recall_session(struct mqtt *m, const void *name, size_t len)
 {
     struct dial *const d = &m->dial;
-    char known[1024];
     for (size_t i = 0; i < d->n_targets; i++) {
-        const char *const address = m->options.cluster ? m->options.address : d->targets[i].uri;
-        if ((size_t)name_of(m, address, known, sizeof known) != len || len >= sizeof known ||
-            memcmp(known, name, len) != 0)
+        char *const known = name_at(m, i);
+        const bool same = known != NULL && bytes_equal(bytes_str(known), bytes_of(name, len));
+        free(known);
+        if (!same)
             continue;
         d->session_at = i;
         d->has_session = true;

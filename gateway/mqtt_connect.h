@@ -82,8 +82,8 @@ void dial_settled(struct mqtt *m);
 /* Would the session of the address in use be one that we have left behind, with what was under way in
  * it? */
 bool dial_is_stale(const struct mqtt *m);
-/* What the session is known by in the store; is a stored one ours? */
-int dial_session_name(const struct mqtt *m, char *room, size_t size);
+/* What the session is known by in the store, to be freed; NULL: out of memory. Is a stored one ours? */
+char *dial_session_name(const struct mqtt *m);
 bool dial_recall_session(struct mqtt *m, const void *name, size_t len);
 
 /* Paho's number of the only version that is allowed, or DIAL_ANY_VERSION. */

@@ -472,12 +472,14 @@ void keep_begin(struct mqtt *m)
 {
     if (m->keep.store == NULL)
         return;
-    char name[1024];
-    const int n = dial_session_name(m, name, sizeof name);
-    const struct bytes part = bytes_of(name, (size_t)n);
+    char *const name = dial_session_name(m);
     forget(m);
     atomic_store(&m->keep.forgetting, false);
-    store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
+    if (name != NULL) { /* else the next process begins with a new one */
+        const struct bytes part = bytes_str(name);
+        store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
+    }
+    free(name);
 }
 
 bool keep_is_empty(struct mqtt *m)

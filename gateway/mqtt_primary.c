@@ -6,6 +6,7 @@
  * connection is ended as soon as nothing is under way, and the round begins anew. A first address that
  * takes connections and then fails is asked ever less often.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
@@ -22,11 +23,6 @@ enum {
     PATIENCE_MS = 5000,   /* for its answer */
     LONGEST_MS = 3600000, /* between two questions, once they have led to nothing */
 };
-
-static void ignore(void *arg)
-{
-    (void)arg;
-}
 
 void primary_begin(struct mqtt *m, int64_t now_ms)
 {
@@ -50,19 +46,25 @@ void primary_end(struct mqtt *m)
 {
     struct primary *const p = &m->primary;
     resolver_forget(&p->wait);
+    p->looking = false;
     hang_up(p);
     p->next_ms = TIME_NEVER;
 }
 
+/* 0: there is not even a way to it. poll() would not tell that later. */
 static int open_socket(const struct addrinfo *address)
 {
     const int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0)
-        (void)connect(fd, address->ai_addr, address->ai_addrlen); /* poll() tells */
-    return fd >= 0 ? fd : 0;
+    if (fd < 0)
+        return 0;
+    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS)
+        return fd;
+    close(fd);
+    return 0;
 }
 
-static void on_answer_of_proxy(void *arg)
+/* Of the proxy, or of a name server. */
+static void note_answer(void *arg)
 {
     struct mqtt *const m = arg;
     atomic_store(&m->primary.answered, true);
@@ -80,7 +82,7 @@ static struct dialer_job *ask_proxy(struct mqtt *m, const struct addrinfo *addre
         .proxy_login = m->options.proxy_login,
     };
     atomic_store(&m->primary.answered, false);
-    return dialer_start(&request, on_answer_of_proxy, m);
+    return dialer_start(&request, note_answer, m);
 }
 
 /* Whose name has to be known. */
@@ -112,13 +114,33 @@ static void ask_again_later(struct primary *p, int64_t now_ms)
     p->next_ms = time_add(now_ms, p->every_ms);
 }
 
+/* False: not yet, or there is none for now. */
+static bool has_address(struct mqtt *m, int64_t now_ms)
+{
+    struct primary *const p = &m->primary;
+    if (!p->looking) {
+        atomic_store(&p->answered, false);
+        p->looking = !resolver_ask(&p->wait, first_host(m), note_answer, m);
+        p->until_ms = time_add(now_ms, PATIENCE_MS);
+        return !p->looking;
+    }
+    const bool answered = atomic_load(&p->answered);
+    if (!answered && now_ms < p->until_ms)
+        return false;
+    resolver_forget(&p->wait);
+    p->looking = false;
+    if (answered && resolver_error(first_host(m)) == 0)
+        return true;
+    ask_again_later(p, now_ms);
+    return false;
+}
+
 static void ask(struct mqtt *m, int64_t now_ms)
 {
     struct primary *const p = &m->primary;
     p->next_ms = time_add(now_ms, LOOK_MS);
-    resolver_forget(&p->wait);
-    if (!resolver_ask(&p->wait, first_host(m), ignore, NULL))
-        return; /* another time, with what was found */
+    if (!has_address(m, now_ms))
+        return;
     p->until_ms = time_add(now_ms, PATIENCE_MS);
     if (!open_connection(m))
         ask_again_later(p, now_ms);

@@ -120,7 +120,8 @@ struct primary {
     int64_t every_ms, next_ms, until_ms;
     int fd;                 /* being connected to the first address; 0: none */
     struct dialer_job *job; /* the same, through a proxy */
-    atomic_bool answered;   /* it is over */
+    bool looking;           /* for an address of its name */
+    atomic_bool answered;   /* either of these two is over */
     bool is_back;
     struct resolver_wait wait;
 };

@@ -125,6 +125,24 @@ START_TEST(it_goes_over_and_comes_back)
 
 END_TEST
 
+/* No packet can get to a multicast address by TCP, and connect() says so at once. */
+START_TEST(a_first_address_without_a_way_to_it_is_no_reason_to_move)
+{
+    struct mqtt_options o = options();
+    snprintf(addresses, sizeof addresses, "mqtt://224.0.0.1:1883, mqtt://127.0.0.1:%u",
+             second.port);
+    o.primary_check_ms = 100;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    for (const int64_t until_ms = probe_now_ms() + 1500; probe_now_ms() < until_ms;)
+        probe_turn(&probe, 20);
+    ck_assert_uint_eq(probe.connected, 1);
+    ck_assert_uint_eq(probe.disconnected, 1); /* of the first address */
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
 START_TEST(who_starts_at_the_second_goes_to_the_first_as_well)
 {
     broker_end(&first, SIGKILL);
@@ -176,12 +194,54 @@ static void ignore(void *arg)
     (void)arg;
 }
 
-/* The session of the gateway is at the second broker when it starts again. */
-START_TEST(a_restart_knows_at_which_address_its_session_is)
+static void open_store(void)
 {
     struct store_options so = store_defaults();
     char error[200];
     ck_assert_int_eq(store_open(&so, ignore, NULL, &store, error, sizeof error), 0);
+}
+
+/* Of a cluster all addresses are part of it. */
+START_TEST(a_session_is_known_again_however_long_its_name_is)
+{
+    enum { CLIENT_ID = 1024, ADDRESSES = 60 };
+
+    static char client_id[CLIENT_ID + 1];
+    static char list[ADDRESSES * 32];
+    size_t used = 0;
+
+    open_store();
+    struct mqtt_options o = options();
+    memset(client_id, 'c', CLIENT_ID);
+    o.client_id = client_id;
+    if (_i > 0) {
+        for (unsigned i = 0; i < ADDRESSES; i++)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%smqtt://127.0.0.1:%u",
+                                     i > 0 ? ", " : "", first.port);
+        o.address = list;
+        o.cluster = true;
+    }
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert(!probe.session_present);
+    probe_stop(&probe, 100);
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert(probe.session_present);
+    probe_stop(&probe, 100);
+    client_id[CLIENT_ID - 1] = 'd';
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert(!probe.session_present);
+    probe_stop(&probe, 100);
+}
+
+END_TEST
+
+/* The session of the gateway is at the second broker when it starts again. */
+START_TEST(a_restart_knows_at_which_address_its_session_is)
+{
+    open_store();
     broker_end(&first, SIGKILL);
     struct mqtt_options o = options();
     o.primary_check_ms = 0;
@@ -201,16 +261,17 @@ START_TEST(a_restart_knows_at_which_address_its_session_is)
 
 END_TEST
 
-static void add_case(Suite *s, const char *name, const TTest *test)
+static void add_loop(Suite *s, const char *name, const TTest *test, int n)
 {
     TCase *t = tcase_create(name);
     tcase_set_timeout(t, TEST_TIMEOUT_S);
     tcase_add_checked_fixture(t, set_up, tear_down);
-    tcase_add_test(t, test);
+    tcase_add_loop_test(t, test, 0, n);
     suite_add_tcase(s, t);
 }
 
-#define ADD(s, test) add_case(s, #test, test)
+#define ADD(s, test)     add_loop(s, #test, test, 1)
+#define LOOP(s, test, n) add_loop(s, #test, test, n)
 
 int main(void)
 {
@@ -218,8 +279,10 @@ int main(void)
     ADD(s, the_second_has_its_turn_at_once);
     ADD(s, a_pause_comes_after_the_last);
     ADD(s, it_goes_over_and_comes_back);
+    ADD(s, a_first_address_without_a_way_to_it_is_no_reason_to_move);
     ADD(s, who_starts_at_the_second_goes_to_the_first_as_well);
     ADD(s, what_is_under_way_comes_back_and_is_not_mixed_up);
+    LOOP(s, a_session_is_known_again_however_long_its_name_is, 2);
     ADD(s, a_restart_knows_at_which_address_its_session_is);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

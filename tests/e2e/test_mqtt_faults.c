@@ -27,11 +27,16 @@ int __real_getaddrinfo(const char *node, const char *service, const struct addri
 int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result);
 
+static atomic_uint asked_in_vain;
+
 int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result)
 {
-    if (node != NULL && strcmp(node, "gone.example") == 0)
+    const bool digits = hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0;
+    if (node != NULL && strcmp(node, "gone.example") == 0) {
+        atomic_fetch_add(&asked_in_vain, !digits);
         return EAI_NONAME;
+    }
     if (node != NULL && strcmp(node, "hang.example") == 0) {
         poll(NULL, 0, RESOLVER_HANGS_MS);
         return EAI_AGAIN;
@@ -95,6 +100,28 @@ START_TEST(an_unknown_host_name_is_named)
     PROBE_UNTIL(&probe, probe.disconnected >= 2, SOON_MS);
     ck_assert_ptr_nonnull(strstr(probe.why, "host name in gone.example:1883 can't be resolved: "));
     probe_stop(&probe, 100);
+}
+
+END_TEST
+
+START_TEST(a_first_address_without_a_name_is_looked_up_no_more_often_than_configured)
+{
+    enum { CHECK_MS = 1000, ROUNDS = 3 };
+
+    char addresses[96];
+    fake_start(&fake, (struct fake_behaviour){0});
+    struct mqtt_options o = probe_options(&probe, fake.port);
+    snprintf(addresses, sizeof addresses, "mqtt://gone.example:1883, %s", o.address);
+    o.address = addresses;
+    o.primary_check_ms = CHECK_MS;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    const unsigned before = atomic_load(&asked_in_vain);
+    const int64_t start_ms = probe_now_ms();
+    PROBE_UNTIL(&probe, atomic_load(&asked_in_vain) >= before + ROUNDS, SOON_MS);
+    ck_assert_int_ge(probe_now_ms() - start_ms, (ROUNDS - 1) * CHECK_MS);
+    ck_assert_uint_eq(probe.connected, 1);
+    stop_both();
 }
 
 END_TEST
@@ -457,6 +484,7 @@ int main(void)
     Suite *s = suite_create("mqtt_faults");
     ADD(s, a_refused_port_is_named);
     ADD(s, an_unknown_host_name_is_named);
+    ADD(s, a_first_address_without_a_name_is_looked_up_no_more_often_than_configured);
     ADD(s, a_hanging_resolver_blocks_neither_submissions_nor_the_end);
     ADD(s, a_hanging_resolver_slows_no_other_connection);
     ADD(s, refusals_of_the_broker_are_explained);
