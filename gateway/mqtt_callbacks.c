@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "mqtt_priv.h"
 #include "mqtt_v5.h"
 #include "paho_calls.h"
@@ -368,6 +369,25 @@ void on_failure(void *context, MQTTAsync_failureData *data)
     mqtt_refused(it, it->request == UP_SUBSCRIBE ? code : 0, code);
 }
 
+/* Lock held. The answer says who it comes from; the loop may hear it when that is no address of ours
+ * any more. Returns the item, in no list, and perhaps in another place. */
+static struct item *with_address(struct mqtt *m, struct item *it)
+{
+    const char *const address = dial_target(&m->dial)->uri;
+    const size_t topic = it->event.topic.len;
+    const size_t len = strlen(address) + 1;
+
+    list_unlink(&it->link);
+    struct item *const grown = block_resize(it, sizeof *it + topic + 1 + len);
+    if (grown == NULL)
+        return it;
+    list_init(&grown->link);
+    memcpy(grown->text + topic + 1, address, len);
+    grown->event.topic = bytes_of(grown->text, topic);
+    grown->event.address = grown->text + topic + 1;
+    return grown;
+}
+
 void mqtt_refused(struct item *it, int reason, int code)
 {
     struct mqtt *const m = it->m;
@@ -382,8 +402,8 @@ void mqtt_refused(struct item *it, int reason, int code)
                        m->options.session == MQTT_SESSION_CLEAN &&
                        (atomic_load(&m->online) || m->untold);
     if (by_broker && said == UP_BUSY) {
+        it = with_address(m, it);
         it->event.why = v5_refusal(reason);
-        it->event.address = dial_target(&m->dial)->uri;
         m->notes.busy = true;
         host_kick(m);
     }

@@ -147,8 +147,10 @@ static void take(struct probe *p, const struct up_event *e)
         break;
     case UP_PUBLISHED:
     case UP_UNSUBSCRIBED:
-        if (e->result == UP_BUSY && e->why != NULL)
+        if (e->result == UP_BUSY && e->why != NULL) {
             snprintf(p->busy_why, sizeof p->busy_why, "%s", e->why);
+            snprintf(p->busy_at, sizeof p->busy_at, "%s", e->address);
+        }
         count(p, e);
         break;
     case UP_MESSAGE:

@@ -40,6 +40,7 @@ struct probe {
     uint64_t spooled_ok;   /* number of the latest spooled message answered so */
     uint64_t spooled_busy; /* the same */
     char busy_why[64];     /* of the broker, if it gave one */
+    char busy_at[64];      /* and which one that was */
     char busy_topic[128];  /* that came back with it, and the payload */
     char busy_body[128];
     unsigned subscribed;

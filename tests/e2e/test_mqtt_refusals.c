@@ -143,6 +143,40 @@ START_TEST(who_has_no_room_is_asked_less_and_less_often_until_there_is)
 
 END_TEST
 
+/* The loop is at something else meanwhile. */
+START_TEST(who_has_refused_is_known_when_its_address_is_none_of_ours_any_more)
+{
+    uint8_t packet[ROOM];
+    char at[sizeof probe.at];
+    char elsewhere[64];
+    start(MQTT_5);
+    WELCOME();
+    memcpy(at, probe.at, sizeof at);
+    probe_publish(&probe, 1, "some/topic", 1, 3);
+    mqtt_flush(probe.m);
+    hear(packet);
+    SAY(0x40, 3, packet[14], packet[15], 0x97);
+    struct mqtt_options o = probe_options(&probe, port);
+    snprintf(elsewhere, sizeof elsewhere, "mqtt://localhost:%u", port);
+    o.address = elsewhere;
+    o.version = MQTT_5;
+    ck_assert_int_eq(mqtt_change(probe.m, &o, true), 0);
+    expect_goodbye(V5);
+    ck_assert_uint_eq(asked(), V5);
+    purge(V5);
+    ck_assert_uint_eq(asked(), V5);
+    SAY(0x20, 3, 0, 0, 0);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    ck_assert_str_eq(probe.at, elsewhere);
+    ck_assert_uint_eq(probe.busy, 1);
+    ck_assert_str_eq(probe.busy_topic, "some/topic");
+    ck_assert_str_eq(probe.busy_why, "a quota of the broker is exceeded");
+    ck_assert_str_eq(probe.busy_at, at);
+    stop();
+}
+
+END_TEST
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 START_TEST(only_a_reason_explains_the_end)
@@ -192,6 +226,7 @@ int main(void)
     ADD(s, what_the_connack_says_holds_for_the_next_will);
     LOOP(s, the_configured_qos_is_the_wills_too, 2);
     ADD(s, who_has_no_room_is_asked_less_and_less_often_until_there_is);
+    ADD(s, who_has_refused_is_known_when_its_address_is_none_of_ours_any_more);
     ADD(s, only_a_reason_explains_the_end);
     return run_v5(s);
 }
