@@ -251,6 +251,18 @@ static bool load_psk(SSL_CTX *ctx, const struct tls_options *o, struct tls_probl
 
 /* ---- how we speak ---------------------------------------------------------------------------- */
 
+/* Some of OpenSSL's ciphers verify nobody, and some encrypt nothing. "ALL" has them, too. */
+static bool set_older_ciphers(SSL_CTX *ctx, const char *list, bool insecure)
+{
+    char *safe = NULL;
+    if (list[0] == '\0')
+        return true;
+    const bool ok = asprintf(&safe, "%s%s", list, insecure ? ":!eNULL" : ":!aNULL:!eNULL") >= 0 &&
+                    SSL_CTX_set_cipher_list(ctx, safe) == 1;
+    free(safe);
+    return ok;
+}
+
 /* TLS 1.3 has a list of its own in OpenSSL; people have one. */
 static bool set_ciphers(SSL_CTX *ctx, const struct tls_options *o, struct tls_problem *p)
 {
@@ -268,7 +280,7 @@ static bool set_ciphers(SSL_CTX *ctx, const struct tls_options *o, struct tls_pr
         const size_t used = strlen(to);
         snprintf(to + used, size - used, "%s%s", used > 0 ? ":" : "", one);
     }
-    ok = ok && (older[0] == '\0' || SSL_CTX_set_cipher_list(ctx, older) == 1) &&
+    ok = ok && set_older_ciphers(ctx, older, o->insecure) &&
          (newer[0] == '\0' || SSL_CTX_set_ciphersuites(ctx, newer) == 1) &&
          (older[0] != '\0' || newer[0] != '\0');
     free(all);
@@ -323,6 +335,8 @@ SSL_CTX *tls_context_trusting(const struct tls_options *o, X509_STORE *store,
     /* Paho repeats a write that could not go on from another place. */
     SSL_CTX_set_mode(ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY |
                               SSL_MODE_RELEASE_BUFFERS);
+    /* A broker that asks for another handshake, and then falls silent, would hold up every write. */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
     /* A resumed session is one whose certificate nobody looks at. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     const bool ok = trust(ctx, o, store, problem) && load_identity(ctx, o, problem) &&

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls_cache.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+
+#include "tls_print.h"
 
 /* Brokers, and nodes with certificates of their own that connect just now. */
 enum { CACHED = 8 };
@@ -63,6 +66,8 @@ static void put_trust(FILE *f, const struct tls_options *o)
     fputc(o->insecure ? 'i' : 's', f);
     put_file(f, o->ca_file);
     put_file(f, o->ca_path);
+    fprintf(f, "%" PRIx64 " ",
+            tls_directory_print(o->ca_path)); /* OpenSSL keeps what it has found */
     put_file(f, o->crl_file);
     if (o->ca_file == NULL && o->ca_path == NULL) {
         put_file(f, X509_get_default_cert_file());

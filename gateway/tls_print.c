@@ -31,8 +31,13 @@ static void add_file(EVP_MD_CTX *sum, const char *path)
     OPENSSL_cleanse(octets, sizeof octets);
 }
 
+static uint64_t mix(uint64_t sum, const struct timespec *t)
+{
+    return (sum * 1000003 + (uint64_t)t->tv_sec) * 1000003 + (uint64_t)t->tv_nsec;
+}
+
 /* In whatever order the directory has them, so they are added up. */
-static void add_directory(EVP_MD_CTX *sum, const char *path)
+uint64_t tls_directory_print(const char *path)
 {
     uint64_t total = 0;
     DIR *d = path != NULL ? opendir(path) : NULL;
@@ -41,15 +46,14 @@ static void add_directory(EVP_MD_CTX *sum, const char *path)
         struct stat st;
         if (entry->d_name[0] == '.' || fstatat(dirfd(d), entry->d_name, &st, 0) != 0)
             continue;
-        uint64_t one = (uint64_t)st.st_mtim.tv_sec * 1000000007 + (uint64_t)st.st_mtim.tv_nsec;
-        one = one * 1000003 + (uint64_t)st.st_size;
+        uint64_t one = mix(mix((uint64_t)st.st_size, &st.st_mtim), &st.st_ctim);
         for (const char *c = entry->d_name; *c != '\0'; c++)
             one = one * 1000003 + (uint8_t)*c;
         total += one * 0x9E3779B97F4A7C15U;
     }
     if (d != NULL)
         closedir(d);
-    add(sum, &total, sizeof total);
+    return total;
 }
 
 struct tls_print tls_print(const struct tls_options *o)
@@ -69,7 +73,8 @@ struct tls_print tls_print(const struct tls_options *o)
     }
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         add_file(sum, files[i]);
-    add_directory(sum, o->ca_path);
+    const uint64_t directory = tls_directory_print(o->ca_path);
+    add(sum, &directory, sizeof directory);
     EVP_DigestFinal_ex(sum, print.octets, NULL);
     EVP_MD_CTX_free(sum);
     return print;

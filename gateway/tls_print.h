@@ -17,6 +17,9 @@ struct tls_print {
  * for the loop thread of a daemon that has nodes. */
 struct tls_print tls_print(const struct tls_options *o);
 
+/* Of names, sizes and times in a directory; 0: it is empty, or can't be read, or is NULL. */
+uint64_t tls_directory_print(const char *path);
+
 bool tls_print_equal(const struct tls_print *a, const struct tls_print *b);
 
 #endif

@@ -122,6 +122,26 @@ START_TEST(connections_share_what_they_are_made_from)
 
 END_TEST
 
+/* In a directory OpenSSL looks when it needs something, and keeps what it has found. */
+START_TEST(a_directory_counts_with_what_is_in_its_files)
+{
+    run("mkdir", file("authorities"), "");
+    copy_file("ca.pem", "authorities/one.pem");
+    const struct tls_options o = {.ca_path = file("authorities")};
+    const unsigned before = tls_contexts_made();
+    SSL_CTX *const first = context(&o, before + 1);
+    SSL_CTX_free(context(&o, before + 1));
+    copy_file("other-ca.pem", "authorities/one.pem"); /* of which the directory shows nothing */
+    SSL_CTX *const second = context(&o, before + 2);
+    ck_assert_ptr_ne(SSL_CTX_get_cert_store(second), SSL_CTX_get_cert_store(first));
+    copy_file("ca.pem", "authorities/two.pem");
+    SSL_CTX_free(context(&o, before + 3));
+    SSL_CTX_free(first);
+    SSL_CTX_free(second);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tls_cache");
@@ -130,6 +150,7 @@ int main(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, an_authority_that_is_taken_away_counts_from_the_next_connection);
     tcase_add_test(t, connections_share_what_they_are_made_from);
+    tcase_add_test(t, a_directory_counts_with_what_is_in_its_files);
     suite_add_tcase(s, t);
     return run_suite(s);
 }
