@@ -43,6 +43,7 @@ struct dialer_job {
     bool has_login;
     char accept[HTTP_ACCEPT_LEN + 1];
     struct http_answer answer;
+    int connect_error; /* that came at once */
     bool unreached;
     char why[DIALER_WHY_MAX];
 };

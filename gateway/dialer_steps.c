@@ -106,11 +106,8 @@ int dialer_prepare(struct dialer_job *j, const struct dialer_request *r)
     if (j->fd < 0)
         return -errno;
     (void)setsockopt(j->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(j->fd, r->address, r->address_len) != 0 && errno != EINPROGRESS) {
-        /* SO_ERROR says nothing about it. */
-        snprintf(j->why, sizeof j->why, "can't connect to %s: %s", j->server, strerror(errno));
-        j->unreached = true;
-    }
+    if (connect(j->fd, r->address, r->address_len) != 0 && errno != EINPROGRESS)
+        j->connect_error = errno; /* of which SO_ERROR says nothing */
     return 0;
 }
 
@@ -250,14 +247,12 @@ static enum outcome hear(struct dialer_job *j)
 
 static enum outcome reach(struct dialer_job *j)
 {
-    int error = 0;
+    int error = j->connect_error;
     socklen_t len = sizeof error;
     struct sockaddr_storage peer;
     socklen_t peer_len = sizeof peer;
 
-    if (j->unreached)
-        return fail(j);
-    if (getsockopt(j->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    if (error == 0 && getsockopt(j->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
     if (error == 0 && getpeername(j->fd, (struct sockaddr *)&peer, &peer_len) != 0) {
         j->waits_for = EPOLLOUT;

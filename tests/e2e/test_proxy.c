@@ -99,6 +99,15 @@ START_TEST(no_proxy_is_no_detour)
 
 END_TEST
 
+START_TEST(a_proxy_without_a_way_to_it_is_named)
+{
+    struct mqtt_options o = options_for("mqtt", 1883, "");
+    o.proxy = "http://224.0.0.1:3128";
+    expect_refused(&o, "can't connect to proxy 224.0.0.1:3128: ");
+}
+
+END_TEST
+
 /* Which the proxy could not reach at first. */
 START_TEST(the_first_address_is_gone_back_to_through_the_proxy)
 {
@@ -245,6 +254,7 @@ int main(void)
     ADD(s, a_proxy_that_wants_a_login_is_told);
     LOOP(s, a_proxy_that_refuses_is_told, COUNT(proxy_answers));
     ADD(s, no_proxy_is_no_detour);
+    ADD(s, a_proxy_without_a_way_to_it_is_named);
     ADD(s, the_first_address_is_gone_back_to_through_the_proxy);
     ADD(s, the_environment_names_no_proxy);
     LOOP(s, own_sessions_share_nothing_but_the_thread, 2);
