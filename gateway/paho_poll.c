@@ -8,8 +8,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "moderation.h"
 #include "paho_ahead.h"
 #include "paho_behind.h"
 
@@ -42,6 +44,8 @@ static atomic_int patience_ms = LONGEST_MS;
 
 /* Of the receiving thread. */
 static bool has_writable; /* Paho was told so, and must not wait before it looks */
+static struct moderation moderation;
+static unsigned packets; /* since the latest wait: Paho polls once for each */
 
 static bool is_small(int fd)
 {
@@ -281,6 +285,19 @@ static void silence(void)
         errno = 0;
 }
 
+/* When packets come fast. */
+static void let_them_gather(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    const int64_t now_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    const int64_t pause_ns = moderation_pause(&moderation, now_ns, packets);
+    packets = 0;
+    if (pause_ns > 0)
+        nanosleep(&(struct timespec){.tv_nsec = pause_ns}, NULL);
+}
+
 static int wait_readable(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     struct epoll_event events[EVENTS];
@@ -317,6 +334,7 @@ static int wait_for(struct pollfd *fds, nfds_t count)
     make_poller();
     const bool plain = n_unwatched > 0 || bell < 0;
     pthread_mutex_unlock(&lock);
+    let_them_gather();
     if (!plain)
         return wait_readable(fds, count, timeout_ms);
     return poll(fds, count, timeout_ms < SHORTEST_MS ? timeout_ms : SHORTEST_MS);
@@ -328,6 +346,7 @@ int paho_poll(struct pollfd *fds, nfds_t count)
         return ask_writable(fds, count);
     for (nfds_t i = 0; i < count; i++)
         fds[i].revents = 0;
+    packets++;
     const int ahead = look_ahead(fds, count);
     return ahead > 0 ? ahead : wait_for(fds, count);
 }
