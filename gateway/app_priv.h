@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the application: app.c (what happens in a turn of the loop), app_start.c (start and end). */
+/* Inside the application: app.c (what happens in a turn of the loop), app_start.c, app_stop.c. */
 #ifndef SENNET_GATEWAY_APP_PRIV_H
 #define SENNET_GATEWAY_APP_PRIV_H
 
@@ -120,6 +120,13 @@ struct mqtt_options app_shared_options(const struct app *a, size_t broker);
 /* What the configuration wants to go with messages. */
 void app_take_origins(struct app *a);
 void app_warn_insecure(struct app *a, const struct config_broker *b);
+
+/* ---- app_stop.c -------------------------------------------------------------------------------- */
+
+/* Ends everything that has begun, and frees it. */
+void app_finish(struct app *a);
+/* What the application's own log holds is written now. */
+void app_take_log(struct app *a);
 
 /* ---- app_routes.c ------------------------------------------------------------------------------ */
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the application starts, with an exit code for everything that can stand in the way, and how it
- * ends. */
-#include <assert.h>
+/* How the application starts, with an exit code for everything that can stand in the way. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +20,7 @@ enum {
      * in the first second after a restart shall not be told "congestion", which sends them away for
      * minutes. A broker that does not answer at all delays them no longer than this. */
     FIRST_ATTEMPT_MS = 2000,
-    DISCONNECT_MS = 1000, /* for what QoS 0 left inside Paho, and MQTT's DISCONNECT */
+    SLOW_STEP_MS = 2000, /* of the start, before the log names it */
 };
 
 static const int signals[APP_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
@@ -379,6 +377,43 @@ static void start_notify(struct app *a)
     a->watchdog_ms = interval_ms > 0 ? time_add(a->pump.now_ms, interval_ms) : TIME_NEVER;
 }
 
+static int start_minutes(struct app *a)
+{
+    app_begin_minutes(a);
+    return 0;
+}
+
+struct step {
+    const char *name;
+    int (*run)(struct app *a);
+};
+
+static const struct step steps[] = {
+    {"loop",       start_loop    },
+    {"names",      take_names    },
+    {"open_store", start_store   },
+    {"machines",   start_machines},
+    {"load_store", restore       },
+    {"minutes",    start_minutes },
+    {"links",      start_links   },
+    {"capture",    start_capture },
+    {"brokers",    start_brokers },
+};
+
+/* What the log holds is written before each step: who looks on while a disk keeps the gateway waiting
+ * shall see what it has come to. */
+static int run_step(struct app *a, const struct step *step)
+{
+    const int64_t begun_ms = a->pump.now_ms;
+    report_step(&a->log, step->name);
+    app_take_log(a);
+    const int rc = step->run(a);
+    app_turn_begin(a);
+    if (a->pump.now_ms - begun_ms >= SLOW_STEP_MS)
+        report_slow_step(&a->log, step->name, a->pump.now_ms - begun_ms);
+    return rc;
+}
+
 /* 0 when every link is open, otherwise an exit code. */
 static int start(struct app *a)
 {
@@ -389,125 +424,15 @@ static int start(struct app *a)
         return refuse(a, EXIT_NO_STATE, "[gateway]", error);
     system_raise_file_limit();
     start_notify(a);
-    int rc = start_loop(a);
-    if (rc == 0)
-        rc = take_names(a);
-    if (rc == 0)
-        rc = start_store(a);
-    if (rc == 0)
-        rc = start_machines(a);
-    if (rc == 0)
-        rc = restore(a);
-    if (rc == 0)
-        app_begin_minutes(a);
-    if (rc == 0)
-        rc = start_links(a);
-    if (rc == 0)
-        rc = start_capture(a);
-    if (rc == 0)
-        rc = start_brokers(a);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof steps / sizeof steps[0]; i++)
+        rc = run_step(a, &steps[i]);
     if (rc != 0)
         return rc;
     a->ready_ms = time_add(a->pump.now_ms, FIRST_ATTEMPT_MS);
     app_turn_end(a);
     system_let_go_of_start();
     return 0;
-}
-
-/* ---- stopping -------------------------------------------------------------------------------- */
-
-static void close_handle(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-/* The connection goes last but one: it may take a while, and during that a second signal must have
- * its default effect. */
-static bool stop_brokers(struct app *a, struct mqtt_gauges *left)
-{
-    bool ended = true;
-    *left = report_unfinished(&a->pump);
-    for (size_t i = 0; a->brokers != NULL && i < a->config->n_brokers; i++) {
-        struct sink *s = &a->brokers[i].sink;
-        if (s->mqtt == NULL)
-            continue;
-        for (size_t k = 0; k < APP_SIGNALS; k++)
-            uv_signal_stop(&a->signals[k]);
-        ended &= mqtt_stop(s->mqtt, DISCONNECT_MS);
-        s->mqtt = NULL;
-    }
-    for (size_t i = 0; i < ROUTER_BROKERS_MAX; i++) {
-        if (a->pump.hosts[i] != NULL)
-            ended &= mqtt_host_free(a->pump.hosts[i], DISCONNECT_MS);
-        a->pump.hosts[i] = NULL;
-    }
-    return ended;
-}
-
-/* A thread of Paho's that was left behind may still come to the store. */
-static void stop_store(struct app *a, bool broker_ended)
-{
-    if (a->pump.store == NULL)
-        return;
-    store_flush(a->pump.store);
-    if (broker_ended)
-        store_close(a->pump.store);
-    else
-        store_sync(a->pump.store);
-    a->pump.store = NULL;
-}
-
-static void close_loop(struct app *a)
-{
-    for (size_t i = 0; i < a->pump.n_links; i++) {
-        if (a->links[i] != NULL)
-            a->links[i]->driver->close(a->links[i]);
-        a->links[i] = NULL;
-    }
-    uv_walk(&a->loop, close_handle, NULL);
-    uv_run(&a->loop, UV_RUN_DEFAULT);
-    const int rc = uv_loop_close(&a->loop);
-    assert(rc == 0);
-    (void)rc;
-}
-
-static void free_brokers(struct app *a)
-{
-    for (size_t i = 0; a->brokers != NULL && i < a->config->n_brokers; i++) {
-        spool_free(a->brokers[i].sink.spool);
-        shared_free(a->brokers[i].sink.shared);
-    }
-    free(a->brokers);
-}
-
-/* Also after a start that failed half way. */
-static void finish(struct app *a)
-{
-    struct mqtt_gauges left = {0};
-    stop_store(a, stop_brokers(a, &left)); /* both wake the loop */
-    capture_file_finish(&a->capture);
-    if (a->stop.why != NULL)
-        report_stopped(&a->log, &a->pump, a->stop.why, a->pump.now_ms - a->started_ms, &left);
-    logsink_take(&a->sink, a->pump.now_ms, a->pump.wall_ms, &a->log, &a->pump.lost_logs[0]);
-    logsink_finish(&a->sink, a->pump.now_ms, a->pump.wall_ms);
-    close_loop(a);
-    capture_file_free(&a->capture);
-    free(a->pump.capture_ends);
-    notify_close(&a->notify);
-    app_own_free(a);
-    pump_deinit(&a->pump);
-    free_brokers(a);
-    router_free(a->pump.router);
-    app_routes_free(a->routes);
-    app_routes_free(a->routes_before);
-    sn_engine_free(a->pump.engine);
-    log_deinit(&a->log);
-    free(a->links);
-    free(a->link_names);
-    free(a->kernel_drops);
-    app_reload_free(a);
 }
 
 /* ---- outside --------------------------------------------------------------------------------- */
@@ -524,7 +449,7 @@ static int run(struct app *a)
     const int code = start(a);
     if (code == 0)
         uv_run(&a->loop, UV_RUN_DEFAULT);
-    finish(a);
+    app_finish(a);
     return code;
 }
 

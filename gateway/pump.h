@@ -104,6 +104,7 @@ struct pump {
     uint64_t no_link;      /* packets for a link that is not there */
     uint64_t busy_answers; /* of brokers that refused something for now, with a reason */
     int64_t busy_told_ms;  /* not again before */
+    int64_t room_told_ms;  /* the same of the store's room */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
     uint64_t lost_logs[3]; /* as said, per ring */
 };

@@ -16,6 +16,7 @@ enum {
     HELD_MAX = 64 * 1024 * 1024,
     BATCHES_PER_TURN = 4,
     SPOOL_MESSAGE = 1024, /* octets that must fit for the store to be usable */
+    TELL_MS = 60000,      /* that it is not, no more often */
 };
 
 /* ---- packets that wait ------------------------------------------------------------------------ */
@@ -111,11 +112,27 @@ void pump_routed(struct pump *p, uint64_t journal)
     store_put(p->store, &(struct sn_record){.type = SN_REC_ROUTED, .routed = {.journal = journal}});
 }
 
+/* A store that fails says so itself. */
+static void say_no_room(struct pump *p, const char *why)
+{
+    if (store_gauges(p->store).failing || p->now_ms < p->room_told_ms ||
+        !log_begin(p->log, LOG_WARN, "store.no_room"))
+        return;
+    p->room_told_ms = time_add(p->now_ms, TELL_MS);
+    log_text(p->log, "why", why);
+    log_text(p->log, "text",
+             "until there is room, nodes are told congestion while the broker is away");
+    log_end(p->log);
+}
+
 static void tell_usable(struct pump *p)
 {
-    const bool usable = store_room(p->store, SPOOL_MESSAGE);
+    const char *lacks = store_lacks(p->store, SPOOL_MESSAGE);
+    const bool usable = lacks == NULL;
     if (usable == p->usable)
         return;
+    if (!usable)
+        say_no_room(p, lacks);
     p->usable = usable;
     list_foreach (at, &p->sinks) {
         struct sink *s = container_of(at, struct sink, all);

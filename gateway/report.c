@@ -200,6 +200,9 @@ static void put_spool(struct page *page, const struct spool_gauges *s)
     page_put(page, "hedged", s->hedged);
     page_put(page, "sent", s->sent);
     page_put(page, "refused", s->refused);
+    page_put(page, "refused_full", s->full);
+    page_put(page, "refused_unusable", s->unusable);
+    page_put(page, "refused_qos_0", s->away);
     page_put(page, "expired", s->expired);
     page_put(page, "dropped", s->dropped);
     page_put(page, "paced_drops", s->paced_drops);
@@ -342,6 +345,25 @@ void report_kernel_drops(struct log_ring *lg, const char *name, const struct lin
 }
 
 /* ---- the beginning and the end --------------------------------------------------------------- */
+
+void report_step(struct log_ring *lg, const char *step)
+{
+    if (!log_begin(lg, LOG_DEBUG, "gateway.starting"))
+        return;
+    log_word(lg, "step", step);
+    log_end(lg);
+}
+
+void report_slow_step(struct log_ring *lg, const char *step, int64_t took_ms)
+{
+    if (!log_begin(lg, LOG_WARN, "gateway.slow_start"))
+        return;
+    log_word(lg, "step", step);
+    log_int(lg, "took_ms", took_ms);
+    if (strstr(step, "store") != NULL)
+        log_text(lg, "hint", "the disk under state_dir is slow, or much is stored");
+    log_end(lg);
+}
 
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config)
 {

@@ -20,6 +20,10 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
 void report_kernel_drops(struct log_ring *lg, const char *name, const struct link *l,
                          uint64_t *said);
 
+/* gateway.starting: that step of the start begins; gateway.slow_start: it has taken so long. */
+void report_step(struct log_ring *lg, const char *step);
+void report_slow_step(struct log_ring *lg, const char *step, int64_t took_ms);
+
 /* gateway.ready: all links listen. */
 void report_ready(struct log_ring *lg, const struct pump *p, const struct config *config);
 

@@ -187,6 +187,8 @@ uint64_t store_committed(const struct store *s);
 /* May another `bytes` of spooled messages be put? False when failing, when the queue is more than
  * half full, or when the database is nearly at max_bytes (a tenth is kept for all else). */
 bool store_room(const struct store *s, size_t bytes);
+/* Why not, for people; NULL if they may. Borrowed for ever. */
+const char *store_lacks(const struct store *s, size_t bytes);
 
 /* Asks for the spooled messages above number `after` of the same sink, in order, at most n and about max_bytes of
  * them; not those that are with Paho already (store_spool_sending()). One request at a time; answered

@@ -72,7 +72,7 @@ static int create_beside(const struct import_place *p)
     return EXIT_OK;
 }
 
-/* The WAL of the one that goes would be taken for one of the new database. */
+/* What lies beside the one that goes would be taken for what belongs to the new database. */
 int import_place_fill(struct import_place *p)
 {
     int code = sync_path(p, p->beside, O_RDWR);
@@ -80,6 +80,7 @@ int import_place_fill(struct import_place *p)
         return code;
     remove_part(p->path, "-wal");
     remove_part(p->path, "-shm");
+    remove_part(p->path, "-intent");
     if (rename(p->beside, p->path) != 0)
         return import_not_usable(p->say, p->path, strerror(errno));
     return sync_path(p, p->dir, O_RDONLY | O_DIRECTORY);
@@ -104,6 +105,46 @@ static int count_rows(sqlite3 *sql, int64_t *n)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
+/* Is a row what this one leaves? Sinks are names only, here as well. */
+static bool makes_row(const struct store_op *op)
+{
+    static const uint8_t kinds[] = {SN_REC_SESSION,      SN_REC_TOPIC,    SN_REC_EXCHANGE,
+                                    SN_REC_SUBSCRIPTION, SN_REC_DELIVERY, SN_REC_SPOOL,
+                                    OP_MESSAGE};
+    return memchr(kinds, op->kind, sizeof kinds) != NULL;
+}
+
+/* What a daemon that was killed has promised, and the next one would take over. */
+static int count_promised(const char *log, sqlite3 *sql, int64_t *n)
+{
+    struct store_db db = {.sql = sql};
+    struct intent_mark mark;
+    struct intent_left left;
+    struct intent_names names = {.n = 0};
+    struct store_ops ops = {.first = NULL};
+    bool marked = false;
+    int rc = store_db_mark(&db, &mark, &marked);
+    if (rc == SQLITE_OK && intent_read(log, marked ? &mark : NULL, &names, &ops, &left) != 0)
+        rc = SQLITE_NOMEM;
+    if (rc == SQLITE_OK && left.state == INTENT_UNREADABLE)
+        rc = SQLITE_CANTOPEN;
+    for (const struct store_op *op = ops.first; op != NULL; op = op->next)
+        *n += makes_row(op);
+    store_ops_free(&ops);
+    intent_names_free(&names);
+    return rc;
+}
+
+static int count_all(const struct import_place *p, sqlite3 *sql, int64_t *n)
+{
+    char *const log = sqlite3_mprintf("%s-intent", p->path);
+    int rc = log != NULL ? count_rows(sql, n) : SQLITE_NOMEM;
+    if (rc == SQLITE_OK)
+        rc = count_promised(log, sql, n);
+    sqlite3_free(log);
+    return rc;
+}
+
 static int check_vacant(const struct import_place *p)
 {
     struct stat st;
@@ -115,7 +156,7 @@ static int check_vacant(const struct import_place *p)
         return EXIT_OK;
     int rc = sqlite3_open_v2(p->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
-        rc = count_rows(sql, &n);
+        rc = count_all(p, sql, &n);
     const char *const why = sqlite3_errstr(rc);
     sqlite3_close(sql);
     if (rc == SQLITE_OK && n == 0)

@@ -489,7 +489,7 @@ uint64_t store_committed(const struct store *s)
     return atomic_load_explicit(&s->committed, memory_order_acquire);
 }
 
-bool store_room(const struct store *s, size_t bytes)
+const char *store_lacks(const struct store *s, size_t bytes)
 {
     enum { ROW_OVERHEAD = 64 };
 
@@ -497,7 +497,17 @@ bool store_room(const struct store *s, size_t bytes)
         atomic_load_explicit(&s->queued_bytes, memory_order_relaxed) + s->staged.bytes;
     const uint64_t used = atomic_load_explicit(&s->used_bytes, memory_order_relaxed);
 
-    return !store_failing(s) && queued < s->max_queued_bytes / 2 &&
-           atomic_load_explicit(&s->log_used, memory_order_relaxed) <= s->intent.size / 2 &&
-           used + queued + bytes + ROW_OVERHEAD < s->max_bytes - s->max_bytes / 10;
+    if (store_failing(s))
+        return "the disk fails";
+    if (queued >= s->max_queued_bytes / 2 ||
+        atomic_load_explicit(&s->log_used, memory_order_relaxed) > s->intent.size / 2)
+        return "the disk is too slow: mebibytes wait to be written";
+    if (used + queued + bytes + ROW_OVERHEAD >= s->max_bytes - s->max_bytes / 10)
+        return "nine tenths of max_size in [store] are used";
+    return NULL;
+}
+
+bool store_room(const struct store *s, size_t bytes)
+{
+    return store_lacks(s, bytes) == NULL;
 }

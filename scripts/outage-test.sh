@@ -18,6 +18,9 @@ seconds=${1:-600}
 messages=${2:-1000000}
 how=${3:-drop}
 nodes=100
+rate=$((messages / seconds / nodes))
+[ "$rate" -ge 1 ] || rate=1
+published_for=$((seconds + 20))
 
 . scripts/private.sh
 build_programs asan cable resolver
@@ -50,7 +53,7 @@ fi
 start_gateway '' "[broker]
 reconnect_max = 1s
 [store]
-spool_messages = $((messages * 2))
+spool_messages = $((rate * nodes * (published_for + 10)))
 spool_bytes = 1GiB
 max_size = 8GiB"
 
@@ -81,10 +84,8 @@ give_back() {
     esac
 }
 
-rate=$((messages / seconds / nodes))
-[ "$rate" -ge 1 ] || rate=1
 "$bin/sennet-sim" --gateway "127.0.0.1:$udp_port" --broker "mqtt://127.0.0.1:$broker_port" --quiet \
-    --nodes "$nodes" --rate "$rate" --qos 1 --observe-qos 1 --seconds $((seconds + 20)) --drain 300 \
+    --nodes "$nodes" --rate "$rate" --qos 1 --observe-qos 1 --seconds "$published_for" --drain 300 \
     --json "$work/ledger.json" &
 sim_pid=$!
 
@@ -137,7 +138,10 @@ fail() {
     result=1
 }
 [ "$reordered" -eq 0 ] || fail "messages of a node arrived out of order"
-[ -z "$noticed" ] || fail "nodes noticed: $noticed"
+if [ -n "$noticed" ]; then
+    fail "nodes noticed: $noticed"
+    grep -aE ' (stats\.spool|stats\.store|store\.|spool\.|broker\.)' "$work/log" | tail -20 >&2
+fi
 [ "$p99" -lt $((${P99_MS:-50} * 1000)) ] || fail "one node in a hundred waited for ${P99_MS:-50} ms"
 [ $((resident_after - resident_before)) -le 65536 ] || fail "the gateway grew by more than 64 MiB"
 [ "$used" -lt $((seconds * 600)) ] || fail "the gateway was busy most of the time"

@@ -33,7 +33,10 @@ static void refuse(struct spool *s, const struct up_request *r)
 
 static void refuse_away(struct spool *s, const struct up_request *r)
 {
-    s->gauges.away++;
+    if (r->qos > 0 || r->will)
+        tell_dropped(s, DROP_UNUSABLE, ++s->gauges.unusable);
+    else
+        s->gauges.away++;
     refuse(s, r);
 }
 

@@ -205,13 +205,14 @@ struct spool_gauges {
     uint64_t messages; /* in the spool, those in flight included */
     uint64_t bytes;
     uint64_t in_flight;
-    uint64_t held;    /* answers held back: nodes wait for the broker */
-    uint64_t spooled; /* since start, as all below */
-    uint64_t hedged;  /* of these taken over because the broker was silent */
-    uint64_t sent;    /* acknowledged by the broker */
-    uint64_t full;    /* refused to nodes: no room */
-    uint64_t away;    /* the same: the connection is away, and the store not usable or QoS 0 */
-    uint64_t refused; /* by the broker */
+    uint64_t held;     /* answers held back: nodes wait for the broker */
+    uint64_t spooled;  /* since start, as all below */
+    uint64_t hedged;   /* of these taken over because the broker was silent */
+    uint64_t sent;     /* acknowledged by the broker */
+    uint64_t full;     /* refused to nodes: no room */
+    uint64_t away;     /* the same, of QoS 0: the connection is away */
+    uint64_t unusable; /* the same, of QoS 1 and 2: the store was not usable */
+    uint64_t refused;  /* by the broker */
     uint64_t expired;
     uint64_t dropped;       /* by drop-oldest */
     uint64_t paced_drops;   /* of QoS 0, for the limits' sake */

@@ -192,10 +192,12 @@ void tell_dropped(struct spool *s, enum drop kind, uint64_t total)
 {
     static const char *const why[] = {[DROP_EXPIRED] = "older_than_max_age",
                                       [DROP_OLDEST] = "spool_full",
-                                      [DROP_NEW] = "spool_full"};
+                                      [DROP_NEW] = "spool_full",
+                                      [DROP_UNUSABLE] = "store_not_usable"};
+    const bool refused = kind == DROP_NEW || kind == DROP_UNUSABLE;
     if (s->told[kind] > 0 && s->now_ms - s->told_ms[kind] < TELL_MS)
         return;
-    if (log_begin(&s->log, LOG_WARN, kind == DROP_NEW ? "spool.refused" : "spool.dropped")) {
+    if (log_begin(&s->log, LOG_WARN, refused ? "spool.refused" : "spool.dropped")) {
         log_int(&s->log, "messages", (int64_t)(total - s->told[kind]));
         log_word(&s->log, "why", why[kind]);
         log_end(&s->log);

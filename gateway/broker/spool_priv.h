@@ -144,7 +144,7 @@ static inline bool is_holdable(const struct arrival *a)
 
 enum fetching { FETCH_NONE, FETCH_CHUNK, FETCH_ONE };
 
-enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_NEW, DROP_KINDS };
+enum drop { DROP_EXPIRED, DROP_OLDEST, DROP_NEW, DROP_UNUSABLE, DROP_KINDS };
 
 static const uint64_t NOT_YET = UINT64_MAX;
 

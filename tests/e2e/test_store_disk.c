@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the daemon writes, and how it starts while its disk is full: files may not grow. */
+/* What the daemon writes, and how it starts while its disk is full (files may not grow), or slow. */
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <check.h>
+
+#include "base/bytes.h"
 
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
@@ -134,6 +139,115 @@ START_TEST(a_start_on_a_full_disk_knows_what_is_stored)
 
 END_TEST
 
+/* PUBLISH of QoS 1 to topic id 0001 with a kibibyte. */
+static void publish_much(struct node *n, unsigned msg_id)
+{
+    uint8_t packet[9 + 1024];
+    struct writer w = wr_to(packet, sizeof packet);
+    wr_u8(&w, 0x01);
+    wr_u16(&w, sizeof packet);
+    wr_u8(&w, 0x0C);
+    wr_u8(&w, 0x20);
+    wr_u16(&w, 1);
+    wr_u16(&w, (uint16_t)msg_id);
+    ck_assert_uint_eq(wr_close(&w), 9);
+    memset(packet + 9, 'x', sizeof packet - 9);
+    ck_assert_int_eq(send(n->fd, packet, sizeof packet, 0), (ssize_t)sizeof packet);
+}
+
+/* Is it accepted? If it is not, the node is told "congestion". */
+static bool publish_is_accepted(struct node *n, unsigned msg_id)
+{
+    char hex[64];
+    char ack[64];
+    publish_much(n, msg_id);
+    ck_assert_msg(node_hear(n, hex, sizeof hex, 5000), "no PUBACK:\n%s", daemon_log_end(&gateway));
+    snprintf(ack, sizeof ack, "07 0D 00 01 %02X %02X ", msg_id >> 8, msg_id & 0xFF);
+    ck_assert_msg(strncmp(hex, ack, strlen(ack)) == 0, "%s", hex);
+    const char *const code = hex + strlen(ack);
+    ck_assert_msg(strcmp(code, "00") == 0 || strcmp(code, "01") == 0, "%s", hex);
+    return strcmp(code, "00") == 0;
+}
+
+START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room)
+{
+    unsigned n_stored = 0;
+    struct node n;
+    broker_start(&broker, NULL);
+    daemon_start(&gateway, broker.port, "[store]\nmax_size = 4MiB\n");
+    daemon_wait_log(&gateway, "broker.connected", 10000);
+    node_open(&n, gateway.port);
+    node_connect(&n, "dev");
+    node_register(&n, "t/a");
+    broker_end(&broker, SIGKILL);
+    daemon_wait_log(&gateway, "broker.lost", 10000);
+    while (publish_is_accepted(&n, 2 + n_stored))
+        n_stored++;
+    ck_assert_uint_gt(n_stored, 1000);
+    daemon_wait_log(&gateway, "store.no_room why=\"nine tenths of max_size", 5000);
+    daemon_wait_log(&gateway, "spool.refused messages=1 why=store_not_usable", 5000);
+    kill(gateway.pid, SIGUSR1);
+    daemon_wait_log(&gateway, " refused_unusable=1", 5000);
+    broker_start_again(&broker);
+    daemon_wait_log(&gateway, "spool.draining", 20000);
+    const int64_t end_ms = test_now_ms() + 20000;
+    while (!publish_is_accepted(&n, 1)) {
+        ck_assert_msg(test_now_ms() < end_ms, "no room:\n%s", daemon_log_end(&gateway));
+        poll(NULL, 0, 100);
+    }
+    node_close(&n);
+    stop_both();
+}
+
+END_TEST
+
+/* ---- slow -------------------------------------------------------------------------------------- */
+
+static char disk_path[] = "/tmp/sennet-disk-XXXXXX";
+
+/* As tests/shim/slow_disk.c reads it. */
+static void disk_is(const char *text)
+{
+    FILE *f = fopen(disk_path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void start_on_slow_disk(void)
+{
+    const char *shim = getenv("SENNET_SLOW_DISK");
+    ck_assert_msg(shim != NULL, "set SENNET_SLOW_DISK to the shim");
+    setenv("SENNET_DISK", disk_path, 1);
+    setenv("LD_PRELOAD", shim, 1);
+    daemon_start(&gateway, broker.port, "");
+    unsetenv("LD_PRELOAD");
+}
+
+static void make_disk(void)
+{
+    const int fd = mkstemp(disk_path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+}
+
+static void remove_disk(void)
+{
+    unlink(disk_path);
+}
+
+START_TEST(a_start_that_waits_for_the_disk_says_for_which_step)
+{
+    broker_start(&broker, NULL);
+    disk_is("2100 1");
+    start_on_slow_disk();
+    ck_assert(daemon_has_logged(&gateway, "gateway.slow_start step=open_store took_ms=2"));
+    ck_assert(!daemon_has_logged(&gateway, "step=load_store took_ms"));
+    stop_both();
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("store: disk");
@@ -145,7 +259,13 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_first_start_on_a_full_disk_serves_nodes_and_stores_them_when_there_is_room);
     tcase_add_test(t, a_start_on_a_full_disk_knows_what_is_stored);
+    tcase_add_test(t, a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room);
     suite_add_tcase(s, t);
+    TCase *slow = tcase_create("slow");
+    tcase_set_timeout(slow, 60);
+    tcase_add_checked_fixture(slow, make_disk, remove_disk);
+    tcase_add_test(slow, a_start_that_waits_for_the_disk_says_for_which_step);
+    suite_add_tcase(s, slow);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
     const int bad = srunner_ntests_failed(r);

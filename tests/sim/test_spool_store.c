@@ -377,7 +377,7 @@ START_TEST(without_a_usable_store_messages_pass_or_are_refused)
     world_usable(w, false);
     const uint32_t away = publish(A, 1);
     ck_assert_int_eq(attempt_at(w, away)->outcome, REFUSED);
-    ck_assert_uint_eq(gauges().away, 1);
+    ck_assert_uint_eq(gauges().unusable, 1);
     ck_assert_uint_eq(gauges().full, 0);
     world_come(w);
     publish(A, 1);

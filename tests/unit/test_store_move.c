@@ -425,6 +425,68 @@ START_TEST(the_log_of_an_older_database_is_not_taken_for_ours)
 
 END_TEST
 
+/* A daemon with an intent log that is killed before anything of it is in the database. */
+static void promise_and_die(void (*put)(void))
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        to.options.intent_bytes = (size_t)1 << 20;
+        to.options.lazy_ms = 1000000;
+        world_open(&to);
+        put();
+        store_flush(to.s);
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    ck_assert_int_eq(status, 0);
+    ck_assert_str_eq(world_sql(&to, "SELECT (SELECT count(*) FROM session) +"
+                                    " (SELECT count(*) FROM sink)"),
+                     "0");
+}
+
+static void put_a_session(void)
+{
+    put_session(&to, 1, "promised");
+}
+
+static void put_a_sink(void)
+{
+    uint64_t number = 0;
+    ck_assert_int_eq(store_sink(to.s, "default", bytes_of(NULL, 0), &number), 0);
+}
+
+START_TEST(what_is_only_promised_is_a_state_and_not_touched)
+{
+    fill(everything);
+    ck_assert_int_eq(export_to(move_file()), EXIT_OK);
+    promise_and_die(put_a_session);
+    ck_assert_int_eq(import_from(move_file()), EXIT_NO_STATE);
+    ck_assert_msg(strstr(said, "holds a state already (1 rows)") != NULL, "%s", said);
+    ck_assert(!exists(&to, "sennet.db-import"));
+    to.options.intent_bytes = (size_t)1 << 20;
+    world_open(&to);
+    ck_assert_ptr_nonnull(strstr(world_load(&to), "id=promised"));
+}
+
+END_TEST
+
+/* It knows its brokers before it knows any node. */
+START_TEST(a_daemon_killed_before_it_had_anything_to_keep_is_no_hindrance)
+{
+    fill(everything);
+    ck_assert_int_eq(export_to(move_file()), EXIT_OK);
+    promise_and_die(put_a_sink);
+    ck_assert_msg(import_from(move_file()) == EXIT_OK, "%s", said);
+    expect_same_tables();
+    ck_assert(!exists(&to, "sennet.db-intent"));
+    to.options.intent_bytes = (size_t)1 << 20;
+    world_open(&to);
+    ck_assert_ptr_null(store_notice(to.s));
+}
+
+END_TEST
+
 START_TEST(without_a_store_nothing_is_imported)
 {
     fill(everything);
@@ -490,6 +552,8 @@ int main(void)
     tcase_add_test(all, a_directory_with_a_state_is_refused_and_not_touched);
     tcase_add_test(all, a_daemon_that_had_nothing_to_keep_is_no_hindrance);
     tcase_add_test(all, the_log_of_an_older_database_is_not_taken_for_ours);
+    tcase_add_test(all, what_is_only_promised_is_a_state_and_not_touched);
+    tcase_add_test(all, a_daemon_killed_before_it_had_anything_to_keep_is_no_hindrance);
     tcase_add_test(all, without_a_store_nothing_is_imported);
     tcase_add_test(all, a_state_larger_than_the_store_may_be_is_refused);
     tcase_add_test(all, links_that_the_configuration_does_not_have_are_told);
