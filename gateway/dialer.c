@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "dialer_priv.h"
+#include "thread.h"
 
 enum {
     EVENTS = 32,
@@ -109,23 +109,6 @@ static void *dial(void *arg)
     return NULL;
 }
 
-static bool start_thread(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t before;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int rc = pthread_create(&thread, &attr, dial, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc == 0;
-}
-
 /* Lock held. The thread stays until the process ends. */
 static bool is_running(void)
 {
@@ -136,7 +119,7 @@ static bool is_running(void)
     poller = epoll_create1(EPOLL_CLOEXEC);
     bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (poller >= 0 && bell >= 0 && epoll_ctl(poller, EPOLL_CTL_ADD, bell, &rings) == 0 &&
-        start_thread())
+        thread_start_detached(dial, NULL, STACK_BYTES))
         return true;
     if (poller >= 0)
         close(poller);

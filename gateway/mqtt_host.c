@@ -5,12 +5,12 @@
  * scan. docs/adr/0004.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 
 #include "mqtt_priv.h"
+#include "thread.h"
 
 enum {
     TICK_MS = 2000, /* heartbeat: a fraction of any watchdog */
@@ -375,18 +375,6 @@ static void init_threading(struct mqtt_host *h)
     pthread_mutex_init(&h->lock, NULL);
 }
 
-/* Signals are the loop thread's affair; Paho's threads inherit the worker's mask. */
-static bool start_worker(struct mqtt_host *h)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int rc = pthread_create(&h->thread, NULL, host_main, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
 struct mqtt_host *mqtt_host_new(const struct mqtt_host_options *options, void (*wake)(void *arg),
                                 void *arg)
 {
@@ -405,7 +393,7 @@ struct mqtt_host *mqtt_host_new(const struct mqtt_host_options *options, void (*
     deadline_init(&h->pace, PACE_DEADLINE);
     init_threading(h);
     atomic_store(&h->heartbeat_ms, mqtt_now_ms());
-    if (!start_worker(h)) {
+    if (!thread_start(host_main, h, &h->thread)) {
         free_host(h);
         return NULL;
     }

@@ -2,11 +2,12 @@
 #include "resolver.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "thread.h"
 
 enum {
     GOOD_MS = 5000,
@@ -112,23 +113,6 @@ static void *look_up(void *arg)
     return NULL;
 }
 
-static bool start_thread(struct name *n)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t before;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int rc = pthread_create(&thread, &attr, look_up, n);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc == 0;
-}
-
 bool resolver_ask(struct resolver_wait *w, const char *host, void (*done)(void *arg), void *arg)
 {
     pthread_mutex_lock(&lock);
@@ -138,7 +122,7 @@ bool resolver_ask(struct resolver_wait *w, const char *host, void (*done)(void *
     const bool is_known = n == NULL || (!n->busy && n->error == 0 && now_ms() < n->good_until_ms);
     bool answers = is_known;
     if (!is_known && !n->busy) {
-        n->busy = start_thread(n);
+        n->busy = thread_start_detached(look_up, n, STACK_BYTES);
         n->error = n->busy ? n->error : EAI_MEMORY;
         answers = !n->busy;
     }
