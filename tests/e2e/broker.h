@@ -31,11 +31,14 @@ void broker_start_with_user(struct broker *b, const char *user, const char *pass
 /* Again on the same port with the same configuration, after broker_end(). */
 void broker_start_again(struct broker *b);
 
+/* Waits until it accepts connections at this port: of another listener of its configuration. */
+void broker_await(const struct broker *b, uint16_t port);
+
 /* SIGSTOP and SIGCONT: the kernel still accepts and acknowledges, mosquitto does not. */
 void broker_pause(struct broker *b);
 void broker_resume(struct broker *b);
 
-/* Sends a signal (SIGTERM, SIGKILL) and waits for the end. */
+/* Sends a signal (SIGTERM, SIGKILL) and waits for the end; 10 s at most. */
 void broker_end(struct broker *b, int signal);
 
 /* Ends it if it runs, and removes the directory. */

@@ -20,6 +20,7 @@
 #include <check.h>
 
 #include "e2e/pinned.h"
+#include "unit/child.h"
 
 enum { ANSWER_MS = 5000, START_MS = 15000, END_MS = 15000, LOG_END = 4000, WORD_ROOM = 64 };
 
@@ -118,16 +119,7 @@ void daemon_wait_log(struct daemon *d, const char *text, int timeout_ms)
 
 static int wait_for_end(pid_t pid)
 {
-    const int64_t end_ms = test_now_ms() + END_MS;
-    int status;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (test_now_ms() > end_ms) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            ck_abort_msg("the daemon did not end");
-        }
-        poll(NULL, 0, 10);
-    }
+    const int status = child_wait(pid, END_MS, "the daemon");
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 

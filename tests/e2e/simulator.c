@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
 
 #include "e2e/daemon.h"
+#include "unit/child.h"
 
 enum { OUTPUT_MAX = 65536, ARGUMENTS_MAX = 60 };
 
@@ -75,9 +75,8 @@ const char *sim_output(void)
 
 int sim_status(void)
 {
-    int status;
     close(sim.fd);
-    ck_assert_int_eq(waitpid(sim.pid, &status, 0), sim.pid);
+    const int status = child_wait(sim.pid, SIMULATOR_LIMIT_MS, "sennet-sim");
     ck_assert_msg(WIFEXITED(status), "it did not exit by itself:\n%s", sim.output);
     return WEXITSTATUS(status);
 }

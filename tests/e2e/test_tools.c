@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -22,6 +21,7 @@
 #include "base/error.h"
 
 #include "mqttsn/packet.h"
+#include "unit/child.h"
 #include "unit/suite.h"
 
 enum { TEXT_MAX = 8192, ARGS_MAX = 24, CODES_MAX = 4, PATIENCE_MS = 30000 };
@@ -242,8 +242,7 @@ static void run(struct play *p, const char *variable, ...)
             kill(p->pid, SIGTERM);
         }
     }
-    int status;
-    ck_assert_int_eq(waitpid(p->pid, &status, 0), p->pid);
+    const int status = child_wait(p->pid, PATIENCE_MS, "the program");
     ck_assert_msg(WIFEXITED(status), "killed by a signal: %s", p->err);
     p->exit_code = WEXITSTATUS(status);
     while (gateway_receive(p)) /* what it sent just before it ended */
