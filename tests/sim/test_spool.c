@@ -2,58 +2,13 @@
 /* The spool's rules, one by one. */
 #include <string.h>
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C };
-
-static struct world *w;
-
-static struct world *begin(struct spool_config config)
-{
-    w = world_new(&config, (struct faults){.crash = false}, 1);
-    w->n_nodes = 3;
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        w->nodes[i].window = OPEN_MAX;
-    return w;
-}
+enum { NODES = 3 };
 
 static void setup(void)
 {
-    begin(spool_defaults());
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static void begin_anew(struct spool_config config)
-{
-    world_free(w);
-    begin(config);
-}
-
-static uint32_t publish(unsigned node, uint8_t qos)
-{
-    const uint32_t i = world_publish(w, node, qos, false);
-    world_carry(w);
-    return i;
-}
-
-static enum outcome outcome(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->outcome;
-}
-
-static unsigned deliveries(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->deliveries;
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
+    open_sound_world(spool_defaults(), NODES);
 }
 
 static unsigned with_connection(void)
@@ -284,7 +239,7 @@ START_TEST(clients_take_turns_within_the_window)
 {
     struct spool_config config = spool_defaults();
     config.window = 6;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 10; i++)
         publish(A, 1);
     publish(B, 1);
@@ -310,7 +265,7 @@ START_TEST(the_window_is_filled_again_when_half_of_it_is_free)
 {
     struct spool_config config = spool_defaults();
     config.window = 6;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 20; i++) {
         publish(i % 3, 1);
         world_commit(w);
@@ -513,10 +468,10 @@ START_TEST(qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request)
 
     struct spool_config config = spool_defaults();
     config.qos_0 = true;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     answer_of_qos_0(false);
     ck_assert_uint_eq(gauges().messages, 1);
-    begin_anew(config);
+    open_sound_world(config, NODES);
     const uint32_t kept = publish(A, 0);
     world_turn(w);
     while (rows_step(w))

@@ -2,58 +2,13 @@
 /* What the spool does not keep: for want of room, when too old, or refused. */
 #include <string.h>
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C };
-
-static struct world *w;
-
-static struct world *begin(struct spool_config config)
-{
-    w = world_new(&config, (struct faults){.crash = false}, 1);
-    w->n_nodes = 3;
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        w->nodes[i].window = OPEN_MAX;
-    return w;
-}
+enum { NODES = 3 };
 
 static void setup(void)
 {
-    begin(spool_defaults());
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static void begin_anew(struct spool_config config)
-{
-    world_free(w);
-    begin(config);
-}
-
-static uint32_t publish(unsigned node, uint8_t qos)
-{
-    const uint32_t i = world_publish(w, node, qos, false);
-    world_carry(w);
-    return i;
-}
-
-static enum outcome outcome(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->outcome;
-}
-
-static unsigned deliveries(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->deliveries;
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
+    open_sound_world(spool_defaults(), NODES);
 }
 
 START_TEST(a_full_spool_refuses_or_drops_the_oldest)
@@ -62,7 +17,7 @@ START_TEST(a_full_spool_refuses_or_drops_the_oldest)
         struct spool_config config = spool_defaults();
         config.max_messages = 10;
         config.full = drop ? SPOOL_DROP_OLDEST : SPOOL_REFUSE;
-        begin_anew(config);
+        open_sound_world(config, NODES);
         uint32_t all[15];
         for (unsigned i = 0; i < 15; i++) {
             all[i] = publish(A, 1);
@@ -86,7 +41,7 @@ START_TEST(a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing)
     struct spool_config config = spool_defaults();
     config.max_bytes = 5 * 19; /* topic "t/1" and 16 octets */
     config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 5; i++)
         publish(A, 1);
     ck_assert_uint_eq(gauges().bytes, config.max_bytes);
@@ -117,7 +72,7 @@ START_TEST(the_oldest_are_dropped_though_they_are_on_disk_only)
     config.max_messages = 100;
     config.max_memory_bytes = 1000;
     config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 400; i++) {
         publish(A, 1);
         world_commit(w);
@@ -138,7 +93,7 @@ START_TEST(qos_2_that_is_with_the_connection_is_not_dropped)
     struct spool_config config = spool_defaults();
     config.max_messages = 2;
     config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     world_come(w);
     publish(A, 2);
     publish(A, 2);
@@ -159,7 +114,7 @@ START_TEST(what_is_too_old_is_dropped_when_its_turn_comes)
 {
     struct spool_config config = spool_defaults();
     config.max_age_ms = 10000;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     const uint32_t old = publish(A, 1);
     world_commit(w);
     world_pass(w, 6000);
@@ -217,7 +172,7 @@ START_TEST(what_is_too_old_gives_way_when_its_room_is_needed)
         config.max_age_ms = 10000;
         config.max_messages = 100;
         config.max_memory_bytes = memories[k];
-        begin_anew(config);
+        open_sound_world(config, NODES);
         for (unsigned i = 0; i < 100; i++) {
             publish(A, 1);
             world_commit(w);

@@ -2,50 +2,22 @@
 /* Limits of what leaves for the broker (pace.h, and spool.h, "Limits"). */
 #include "base/clock.h"
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C, NODES = 3, SECOND = 1000, MINUTE = 60 * SECOND };
+enum { NODES = 3, SECOND = 1000, MINUTE = 60 * SECOND };
 
 /* Octets that a message of this world is charged with: topic and payload. */
 enum { BYTES = 3 + 16 };
-
-static struct world *w;
-
-static void begin(struct spool_config config)
-{
-    if (w != NULL)
-        world_free(w);
-    w = world_new(&config, (struct faults){.crash = false}, 1);
-    w->n_nodes = NODES;
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        w->nodes[i].window = OPEN_MAX;
-}
 
 static void limit(struct pace_config pace)
 {
     struct spool_config config = spool_defaults();
     config.pace = pace;
-    begin(config);
-}
-
-static void setup(void)
-{
-    w = NULL;
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
+    open_sound_world(config, NODES);
 }
 
 /* Taken over, which its node hears at once. */
-static uint32_t publish(unsigned node, uint8_t qos)
+static uint32_t take_over(unsigned node, uint8_t qos)
 {
     const uint32_t i = world_publish(w, node, qos, false);
     world_commit(w);
@@ -57,12 +29,7 @@ static uint32_t publish(unsigned node, uint8_t qos)
 static void publish_many(unsigned node, uint8_t qos, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        publish(node, qos);
-}
-
-static unsigned deliveries(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->deliveries;
+        take_over(node, qos);
 }
 
 /* Time passes, and the broker acknowledges everything at once. */
@@ -132,8 +99,8 @@ START_TEST(clients_take_turns_at_a_slow_pace)
     world_come(w);
     publish_many(A, 1, 1000);
     pass(0);
-    const uint32_t b = publish(B, 1);
-    const uint32_t c = publish(C, 2);
+    const uint32_t b = take_over(B, 1);
+    const uint32_t c = take_over(C, 2);
     pass(2 * SECOND);
     ck_assert_uint_eq(deliveries(b), 1);
     ck_assert_uint_eq(deliveries(c), 1);
@@ -172,7 +139,7 @@ START_TEST(a_will_keeps_the_pace)
 {
     limit((struct pace_config){.messages = 1});
     world_come(w);
-    publish(A, 1);
+    take_over(A, 1);
     pass(0);
     const uint32_t will = world_publish(w, B, 0, true);
     pass(SECOND - 1);
@@ -190,22 +157,22 @@ START_TEST(qos_0_has_what_the_others_leave)
 {
     limit((struct pace_config){.messages = 2});
     world_come(w);
-    const uint32_t first = publish(A, 0);
-    const uint32_t second = publish(A, 0);
-    const uint32_t third = publish(A, 0);
+    const uint32_t first = take_over(A, 0);
+    const uint32_t second = take_over(A, 0);
+    const uint32_t third = take_over(A, 0);
     pass(0);
     ck_assert_uint_eq(deliveries(first) + deliveries(second), 2);
     ck_assert_uint_eq(gauges().paced_drops, 1);
     publish_many(B, 1, 4); /* which will take what the next two seconds bring */
     for (unsigned i = 0; i < 8; i++) {
-        publish(A, 0);
+        take_over(A, 0);
         pass(SECOND / 4);
     }
     ck_assert_uint_eq(gauges().messages, 0);
     ck_assert_uint_eq(gauges().paced_drops, 9);
     ck_assert_uint_eq(deliveries(third), 0);
     pass(SECOND);
-    const uint32_t later = publish(A, 0);
+    const uint32_t later = take_over(A, 0);
     pass(0);
     ck_assert_uint_eq(deliveries(later), 1);
     world_end(w);
@@ -221,7 +188,7 @@ START_TEST(qos_0_does_not_overtake_who_waits_for_a_turn)
     publish_many(A, 1, 3);
     pass(0);
     w->now_ms += SECOND;
-    const uint32_t ahead = publish(B, 0);
+    const uint32_t ahead = take_over(B, 0);
     world_settle(w);
     ck_assert_uint_eq(deliveries(ahead), 0);
     ck_assert_uint_eq(w->delivered, 2);
@@ -249,7 +216,7 @@ START_TEST(qos_0_is_spooled_if_that_is_wanted)
     struct spool_config config = spool_defaults();
     config.pace.messages = 1;
     config.qos_0 = true;
-    begin(config);
+    open_sound_world(config, NODES);
     world_come(w);
     publish_many(A, 0, 20);
     pass(0);
@@ -354,7 +321,7 @@ START_TEST(a_window_is_for_all_ten_thousand_that_waited)
     struct spool_config config = spool_defaults();
     config.max_memory_bytes = 60000;
     config.pace.collect_ms = 10 * MINUTE;
-    begin(config);
+    open_sound_world(config, NODES);
     world_come(w);
     publish_many(A, 1, N / 2);
     publish_many(B, 2, N / 2);
@@ -362,7 +329,7 @@ START_TEST(a_window_is_for_all_ten_thousand_that_waited)
     pass_to_window();
     for (unsigned i = 0; deliveries(last) == 0 || deliveries(N / 2 - 1) == 0; i++) {
         ck_assert_uint_lt(i, N);
-        publish(C, 1);
+        take_over(C, 1);
         world_settle(w);
         world_pass(w, 10);
     }
@@ -383,7 +350,7 @@ START_TEST(a_window_outlasts_an_outage)
     collect(MINUTE);
     struct spool_config config = w->config;
     config.window = 2;
-    begin(config);
+    open_sound_world(config, NODES);
     world_come(w);
     publish_many(A, 1, 10);
     pass_to_window();
@@ -398,7 +365,7 @@ START_TEST(a_window_outlasts_an_outage)
     for (uint32_t i = 0; i < 10; i++)
         ck_assert_uint_eq(deliveries(i), 1);
     ck_assert_int_ne(spool_next_deadline(w->s), TIME_NEVER); /* it has closed */
-    const uint32_t next = publish(C, 1);
+    const uint32_t next = take_over(C, 1);
     pass(SECOND);
     ck_assert_uint_eq(deliveries(next), 0);
     pass(MINUTE);
@@ -434,7 +401,7 @@ START_TEST(a_window_for_which_nothing_waits_is_over_at_once)
     collect(MINUTE);
     world_come(w);
     pass_to_window();
-    const uint32_t a = publish(A, 1);
+    const uint32_t a = take_over(A, 1);
     world_settle(w);
     ck_assert_uint_eq(deliveries(a), 0);
     ck_assert_int_eq(spool_next_deadline(w->s), w->now_ms + MINUTE);
@@ -448,7 +415,7 @@ START_TEST(what_is_dropped_in_a_window_does_not_keep_it_open)
     struct spool_config config = spool_defaults();
     config.pace.collect_ms = MINUTE;
     config.max_age_ms = 2 * SECOND;
-    begin(config);
+    open_sound_world(config, NODES);
     publish_many(A, 1, 10);
     world_come(w);
     pass(MINUTE + 1);
@@ -473,7 +440,7 @@ START_TEST(in_quiet_hours_nothing_leaves_and_all_is_taken)
     world_come(w);
     publish_many(A, 1, 100);
     publish_many(B, 2, 100);
-    publish(C, 0);
+    take_over(C, 0);
     pass(7 * 60 * MINUTE);
     ck_assert_uint_eq(w->delivered, 0);
     ck_assert_uint_eq(gauges().paced_drops, 1);
@@ -518,7 +485,7 @@ START_TEST(a_window_that_quiet_hours_closed_stays_closed)
         .collect_ms = 60 * MINUTE, .quiet = {{12 * 60 + 10, 12 * 60}}, .n_quiet = 1});
     world_wall(w, 12 * 60);
     world_come(w);
-    publish(A, 1);
+    take_over(A, 1);
     pass_to_window();
     ck_assert_uint_eq(gauges().in_flight, 1);
     world_wall(w, 12 * 60 + 10);
@@ -538,7 +505,7 @@ int main(void)
 {
     Suite *suite = suite_create("spool_meter");
     TCase *meter = tcase_create("meter");
-    tcase_add_checked_fixture(meter, setup, teardown);
+    tcase_add_checked_fixture(meter, NULL, teardown);
     tcase_set_timeout(meter, 60);
     tcase_add_test(meter, nodes_are_answered_at_once_whatever_the_rate);
     tcase_add_test(meter, no_more_leave_than_the_rate_allows);

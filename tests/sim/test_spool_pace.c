@@ -2,12 +2,9 @@
 /* While the connection is there, nodes keep the broker's pace (spool.h). */
 #include "base/clock.h"
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C, NODES = CLIENTS_MAX, WINDOW = 2, BACKLOG = 2 * WINDOW, HOLD_MS = 5000 };
-
-static struct world *w;
+enum { NODES = CLIENTS_MAX, WINDOW = 2, BACKLOG = 2 * WINDOW, HOLD_MS = 5000 };
 
 static struct spool_config narrow(void)
 {
@@ -18,45 +15,9 @@ static struct spool_config narrow(void)
     return config;
 }
 
-static void begin(struct spool_config config)
-{
-    w = world_new(&config, (struct faults){.crash = false}, 1);
-    w->n_nodes = NODES;
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        w->nodes[i].window = OPEN_MAX;
-}
-
 static void setup(void)
 {
-    begin(narrow());
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static void begin_anew(struct spool_config config)
-{
-    world_free(w);
-    begin(config);
-}
-
-static uint32_t publish(unsigned node, uint8_t qos)
-{
-    const uint32_t i = world_publish(w, node, qos, false);
-    world_carry(w);
-    return i;
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
-}
-
-static enum outcome outcome(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->outcome;
+    open_sound_world(narrow(), NODES);
 }
 
 static unsigned answered(void)
@@ -200,7 +161,7 @@ START_TEST(a_backlog_becomes_less_however_much_nodes_send)
     enum { OUTAGE = 200 };
 
     for (uint8_t qos = 1; qos <= 2; qos++) {
-        begin_anew(narrow());
+        open_sound_world(narrow(), NODES);
         for (unsigned i = 0; i < OUTAGE / NODES; i++)
             everybody_publishes(qos);
         ck_assert_uint_eq(answered(), OUTAGE);
@@ -260,7 +221,7 @@ START_TEST(hold_ms_0_holds_nothing)
 {
     struct spool_config config = narrow();
     config.hold_ms = 0;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     world_come(w);
     everybody_publishes(2);
     ck_assert_uint_eq(answered(), NODES);
@@ -273,7 +234,7 @@ START_TEST(who_has_no_backlog_is_not_behind_those_who_have)
 {
     struct spool_config config = spool_defaults();
     config.max_memory_bytes = 60000;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 2000; i++) {
         publish(A, 1);
         world_commit(w);
@@ -310,7 +271,7 @@ START_TEST(the_oldest_are_dropped_before_what_has_overtaken_them)
     config.max_messages = 100;
     config.window = WINDOW;
     config.full = SPOOL_DROP_OLDEST;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     for (unsigned i = 0; i < 98; i++) {
         publish(A, 1);
         world_commit(w);

@@ -2,58 +2,19 @@
 /* What becomes of messages of QoS 1 while the broker is silent (spool.h, "Silence"). */
 #include "base/clock.h"
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C, SILENCE_MS = 25, LOOK_AGAIN_MS = 2, SILENT_HOLD_MS = 20, PATIENCE_MAX_MS = 2000 };
-
-static struct world *w;
+enum { SILENCE_MS = 25, LOOK_AGAIN_MS = 2, SILENT_HOLD_MS = 20, PATIENCE_MAX_MS = 2000 };
 
 static void begin(struct spool_config config, struct faults faults)
 {
-    w = world_new(&config, faults, 1);
-    w->n_nodes = CLIENTS_MAX;
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        w->nodes[i].window = OPEN_MAX;
+    open_world(config, faults, CLIENTS_MAX);
     world_come(w);
 }
 
 static void setup(void)
 {
     begin(spool_defaults(), (struct faults){.crash = false});
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static void begin_anew(struct spool_config config, struct faults faults)
-{
-    world_free(w);
-    begin(config, faults);
-}
-
-static uint32_t publish(unsigned node, uint8_t qos)
-{
-    const uint32_t i = world_publish(w, node, qos, false);
-    world_carry(w);
-    return i;
-}
-
-static enum outcome outcome(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->outcome;
-}
-
-static unsigned deliveries(uint32_t attempt)
-{
-    return attempt_at(w, attempt)->deliveries;
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
 }
 
 /* The broker says nothing for so long. */
@@ -183,7 +144,7 @@ END_TEST
 
 START_TEST(a_refusal_that_comes_too_late_is_counted)
 {
-    begin_anew(spool_defaults(), (struct faults){.refuse = true});
+    begin(spool_defaults(), (struct faults){.refuse = true});
     const uint32_t a = publish(A, 1); /* the first is refused */
     fall_silent(SILENCE_MS);
     ck_assert_int_eq(outcome(a), ACKED);
@@ -245,7 +206,7 @@ START_TEST(no_answer_is_held_for_long_while_it_lasts)
 {
     struct spool_config config = spool_defaults();
     config.window = 1;
-    begin_anew(config, (struct faults){.crash = false});
+    begin(config, (struct faults){.crash = false});
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         publish(i, 2);
     world_commit(w);
@@ -343,7 +304,7 @@ START_TEST(without_room_the_broker_is_waited_for)
 {
     struct spool_config config = spool_defaults();
     config.max_messages = 1;
-    begin_anew(config, (struct faults){.crash = false});
+    begin(config, (struct faults){.crash = false});
     const uint32_t a = publish(A, 1);
     const uint32_t b = publish(B, 1);
     fall_silent(SILENCE_MS);
@@ -362,7 +323,7 @@ START_TEST(it_can_be_left_out)
 {
     struct spool_config config = spool_defaults();
     config.silence_ms = 0;
-    begin_anew(config, (struct faults){.crash = false});
+    begin(config, (struct faults){.crash = false});
     const uint32_t a = publish(A, 1);
     fall_silent(1000000);
     ck_assert_int_eq(outcome(a), OPEN);

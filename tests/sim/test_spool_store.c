@@ -2,12 +2,9 @@
 /* The spool and its store: backlogs larger than the memory, restarts, a store that fails. */
 #include <time.h>
 
-#include "sim/spool_world.h"
-#include "unit/suite.h"
+#include "sim/spool_suite.h"
 
-enum { A, B, C, SMALL = 2000 };
-
-static struct world *w;
+enum { SMALL = 2000 };
 
 static void begin(size_t memory)
 {
@@ -20,23 +17,6 @@ static void begin(size_t memory)
 static void setup(void)
 {
     begin(SMALL);
-}
-
-static void teardown(void)
-{
-    world_free(w);
-}
-
-static struct spool_gauges gauges(void)
-{
-    return spool_gauges(w->s);
-}
-
-static uint32_t publish(unsigned node, uint8_t qos)
-{
-    const uint32_t i = world_publish(w, node, qos, false);
-    world_carry(w);
-    return i;
 }
 
 static void publish_many(unsigned n, uint8_t qos)
