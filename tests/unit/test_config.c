@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 
-#include "config_priv.h"
 #include "mqtt.h"
 #include "seed.h"
+#include "unit/config_text.h"
 #include "unit/suite.h"
 
 enum { PATH_ROOM = 512 };
@@ -80,20 +80,6 @@ static struct config *load_golden(const char *name)
     char path[PATH_ROOM];
     snprintf(path, sizeof path, "%s/%s", GOLDEN_DIR, name);
     return load(path);
-}
-
-/* Loads text that must be good, and quiet. */
-static struct config *parse(const char *text)
-{
-    char *said = NULL;
-    size_t len = 0;
-    FILE *errors = open_memstream(&said, &len);
-    struct config *c = NULL;
-    const int rc = config_parse("text", bytes_str(text), errors, &c);
-    fclose(errors);
-    ck_assert_msg(rc == 0 && len == 0, "code %d: %s", rc, said);
-    free(said);
-    return c;
 }
 
 static char *print(const struct config *c)

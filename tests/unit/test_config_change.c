@@ -6,25 +6,12 @@
 #include <check.h>
 
 #include "config_change.h"
-#include "config_priv.h"
+#include "unit/config_text.h"
 #include "unit/suite.h"
 
 #define GATEWAY "[gateway]\nname = g\n"
 #define BROKER  "[broker]\naddress = 127.0.0.1\n"
 #define LINK    "[link a]\ndriver = udp\nlisten = 127.0.0.1:1884\n"
-
-static struct config *parse(const char *text)
-{
-    char *said = NULL;
-    size_t len = 0;
-    FILE *errors = open_memstream(&said, &len);
-    struct config *c = NULL;
-    const int rc = config_parse("text", bytes_str(text), errors, &c);
-    fclose(errors);
-    ck_assert_msg(rc == 0, "code %d: %s", rc, said);
-    free(said);
-    return c;
-}
 
 /* One process: what it was started with, and what runs. */
 struct process {

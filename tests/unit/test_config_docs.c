@@ -5,25 +5,11 @@
 
 #include <check.h>
 
-#include "config_priv.h"
+#include "unit/config_text.h"
 #include "unit/suite.h"
 
 static const char minimal[] = "[broker]\naddress = 127.0.0.1\n"
                               "[link a]\ndriver = udp\nlisten = 127.0.0.1:1884\n";
-
-/* Loads text that must be good, and quiet. */
-static struct config *parse(const char *text)
-{
-    char *said = NULL;
-    size_t len = 0;
-    FILE *errors = open_memstream(&said, &len);
-    struct config *c = NULL;
-    const int rc = config_parse("text", bytes_str(text), errors, &c);
-    fclose(errors);
-    ck_assert_msg(rc == 0 && len == 0, "code %d: %s", rc, said);
-    free(said);
-    return c;
-}
 
 /* A document of the source tree. */
 static char *document(const char *path)
@@ -151,21 +137,29 @@ START_TEST(the_example_shows_every_key_with_its_default)
 
 END_TEST
 
+/* Where the manual page describes this key; up to the next empty line. */
+static const char *manual_entry(const char *manual, const struct config_key *key)
+{
+    char header[CONFIG_TEXT_ROOM];
+    char entry[CONFIG_TEXT_ROOM];
+    snprintf(header, sizeof header, "\n## [%s", config_section_name(key->section));
+    snprintf(entry, sizeof entry, "\n*%s* ", key->name);
+    const char *const part = strstr(manual, header);
+    ck_assert_msg(part != NULL, "no part on %s", header + 1);
+    const char *const at = strstr(part, entry);
+    const char *const end = strstr(part + 1, "\n## [");
+    ck_assert_msg(at != NULL && (end == NULL || at < end), "no %s in %s", key->name, header);
+    return at;
+}
+
 START_TEST(the_manual_page_describes_every_key)
 {
     char *text = document(MANUAL);
     for (size_t i = 0; i < config_n_keys; i++) {
         const struct config_key *key = &config_keys[i];
-        char header[CONFIG_TEXT_ROOM];
-        char entry[CONFIG_TEXT_ROOM];
+        const char *const at = manual_entry(text, key);
+        char fallback[CONFIG_TEXT_ROOM];
         char range[CONFIG_TEXT_ROOM];
-        snprintf(header, sizeof header, "\n## [%s", config_section_name(key->section));
-        snprintf(entry, sizeof entry, "\n*%s* ", key->name);
-        const char *part = strstr(text, header);
-        ck_assert_msg(part != NULL, "no part on %s", header + 1);
-        const char *at = strstr(part, entry);
-        const char *end = strstr(part + 1, "\n## [");
-        ck_assert_msg(at != NULL && (end == NULL || at < end), "no %s in %s", key->name, header);
         if (key->type != TYPE_NUMBER && key->type != TYPE_DURATION && key->type != TYPE_SIZE)
             continue;
         config_range_print(key, range, sizeof range);
@@ -174,9 +168,9 @@ START_TEST(the_manual_page_describes_every_key)
         ck_assert_msg(told != NULL && told < next, "%s: the range is %s", key->name, range);
         if (key->fallback == NULL)
             continue;
-        snprintf(entry, sizeof entry, "Default: %s.", key->fallback);
-        told = strstr(at, entry);
-        ck_assert_msg(told != NULL && told < next, "%s: %s", key->name, entry);
+        snprintf(fallback, sizeof fallback, "Default: %s.", key->fallback);
+        told = strstr(at, fallback);
+        ck_assert_msg(told != NULL && told < next, "%s: %s", key->name, fallback);
     }
     free(text);
 }
@@ -241,12 +235,7 @@ START_TEST(the_manual_page_says_what_needs_a_restart)
     char *text = document(MANUAL);
     for (size_t i = 0; i < config_n_keys; i++) {
         const struct config_key *key = &config_keys[i];
-        char header[CONFIG_TEXT_ROOM];
-        char entry[CONFIG_TEXT_ROOM];
-        snprintf(header, sizeof header, "\n## [%s", config_section_name(key->section));
-        snprintf(entry, sizeof entry, "\n*%s* ", key->name);
-        const char *at = strstr(strstr(text, header), entry);
-        ck_assert_ptr_nonnull(at);
+        const char *const at = manual_entry(text, key);
         ck_assert_msg(stands_between(at, strstr(at + 1, "\n\n"), restart) ==
                           (key->effect == CONFIG_NEEDS_RESTART),
                       "gateway.conf(5), in [%s]: does %s need a restart?",

@@ -6,20 +6,11 @@
 
 #include "base/hindex.h"
 
+#include "unit/no_memory.h"
 #include "unit/seed.h"
 #include "unit/suite.h"
 
 enum { NUMBERS = 500, STEPS = 60000 };
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-static bool no_memory;
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return no_memory ? NULL : __real_calloc(n, size);
-}
 
 /* How often the pair is found. */
 static unsigned found(const struct hindex *x, uint64_t hash, uint32_t number)

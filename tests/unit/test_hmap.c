@@ -7,20 +7,11 @@
 #include "base/hmap.h"
 #include "base/list.h"
 
+#include "unit/no_memory.h"
 #include "unit/seed.h"
 #include "unit/suite.h"
 
 enum { ITEMS = 400, STEPS = 100000 };
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-static bool no_memory;
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return no_memory ? NULL : __real_calloc(n, size);
-}
 
 struct item {
     struct hmap_node node;

@@ -216,23 +216,33 @@ START_TEST(a_day_has_its_quiet_hours)
 
 END_TEST
 
-START_TEST(gateways_do_not_come_together_when_quiet_hours_end)
+/* For many seeds: a draw is at least 0 and below `range_ms`, and each tenth of that has its share. */
+static void expect_spread(struct pace_config config, int64_t range_ms, int64_t (*draw)(void))
 {
     unsigned tenths[10] = {0};
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct pace_config config = nights;
         config.seed = seed;
         begin(config);
-        pace_wall(&p, now_ms, AT(5, 59));
-        pass(MINUTE);
-        pace_wall(&p, now_ms, AT(6, 0));
-        const int64_t wait_ms = pace_when(&p, 0) - now_ms;
-        ck_assert_int_ge(wait_ms, 0);
-        ck_assert_int_lt(wait_ms, MINUTE);
-        tenths[wait_ms * 10 / MINUTE]++;
+        const int64_t drawn_ms = draw();
+        ck_assert_int_ge(drawn_ms, 0);
+        ck_assert_int_lt(drawn_ms, range_ms);
+        tenths[drawn_ms * 10 / range_ms]++;
     }
     for (unsigned i = 0; i < 10; i++)
         ck_assert_uint_gt(tenths[i], SEEDS / 30);
+}
+
+static int64_t wait_behind_quiet_hours(void)
+{
+    pace_wall(&p, now_ms, AT(5, 59));
+    pass(MINUTE);
+    pace_wall(&p, now_ms, AT(6, 0));
+    return pace_when(&p, 0) - now_ms;
+}
+
+START_TEST(gateways_do_not_come_together_when_quiet_hours_end)
+{
+    expect_spread(nights, MINUTE, wait_behind_quiet_hours);
 }
 
 END_TEST
@@ -266,21 +276,17 @@ END_TEST
 
 static const struct pace_config quarters = {.collect_ms = 15 * MINUTE};
 
+/* Which is 1 ms at least: more than that. */
+static int64_t wait_for_first_window(void)
+{
+    const int64_t wait_ms = pace_next_deadline(&p) - now_ms;
+    ck_assert_int_eq(pace_when(&p, 0), now_ms + wait_ms);
+    return wait_ms - 1;
+}
+
 START_TEST(the_first_window_opens_when_chance_says)
 {
-    unsigned tenths[10] = {0};
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct pace_config config = quarters;
-        config.seed = seed;
-        begin(config);
-        const int64_t wait_ms = pace_next_deadline(&p) - now_ms;
-        ck_assert_int_gt(wait_ms, 0);
-        ck_assert_int_le(wait_ms, config.collect_ms);
-        ck_assert_int_eq(pace_when(&p, 0), now_ms + wait_ms);
-        tenths[(wait_ms - 1) * 10 / config.collect_ms]++;
-    }
-    for (unsigned i = 0; i < 10; i++)
-        ck_assert_uint_gt(tenths[i], SEEDS / 30);
+    expect_spread(quarters, quarters.collect_ms, wait_for_first_window);
 }
 
 END_TEST

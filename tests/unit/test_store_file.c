@@ -236,6 +236,15 @@ static void without_expiry(void)
     world_sql(&w, "ALTER TABLE spool DROP COLUMN origin");
 }
 
+static void open_as_version(unsigned version)
+{
+    char pragma[40];
+    snprintf(pragma, sizeof pragma, "PRAGMA user_version = %u", version);
+    world_sql(&w, pragma);
+    world_open(&w);
+    ck_assert_ptr_null(store_notice(w.s));
+}
+
 /* In version 3 nothing expired. */
 START_TEST(a_database_of_version_3_is_brought_to_this_one)
 {
@@ -247,9 +256,7 @@ START_TEST(a_database_of_version_3_is_brought_to_this_one)
     world_message(&w, "down", "not routed");
     world_close(&w);
     without_expiry();
-    world_sql(&w, "PRAGMA user_version = 3");
-    world_open(&w);
-    ck_assert_ptr_null(store_notice(w.s));
+    open_as_version(3);
     ck_assert_str_eq(world_load(&w),
                      "session 1 id=stored active ka=60 sleep=0 next=0 peer=-1/-\n"
                      "  delivery 1 journal=0 topic=down body=own qos=1 waiting id=0\n"
@@ -282,9 +289,7 @@ START_TEST(a_database_of_version_1_is_brought_to_this_one)
     world_sql(&w, "ALTER TABLE message DROP COLUMN sink");
     world_sql(&w, "DROP TABLE sink");
     without_expiry();
-    world_sql(&w, "PRAGMA user_version = 1");
-    world_open(&w);
-    ck_assert_ptr_null(store_notice(w.s));
+    open_as_version(1);
     ck_assert_str_eq(world_load(&w),
                      "session 1 id=stored active ka=60 sleep=0 next=0 peer=-1/- connection=1\n"
                      "  topic 1 name=lent alias=0 kind=0\n"
