@@ -5,13 +5,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <check.h>
 
-enum { TICK_MS = 5, PACKET_MAX = 70000 };
+enum { PACKET_MAX = 70000 };
 
 enum {
     CONNECT = 1,
@@ -38,16 +39,21 @@ static struct fake_behaviour behaviour(struct fake_broker *f)
     return b;
 }
 
+/* Until that descriptor is ready, or has an end. False: the test is over. */
+static bool wait_for(const struct fake_broker *f, int fd, short events)
+{
+    struct pollfd p[] = {
+        {.fd = f->stop, .events = POLLIN},
+        {.fd = fd,      .events = events}
+    };
+    return poll(p, 2, -1) > 0 && p[0].revents == 0;
+}
+
 /* Exactly `len` octets; false at the end of the connection or of the test. */
-static bool read_exactly(struct fake_broker *f, int fd, uint8_t *data, size_t len)
+static bool read_exactly(const struct fake_broker *f, int fd, uint8_t *data, size_t len)
 {
     while (len > 0) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (atomic_load(&f->stop))
-            return false;
-        if (poll(&p, 1, TICK_MS) <= 0)
-            continue;
-        const ssize_t n = recv(fd, data, len, 0);
+        const ssize_t n = wait_for(f, fd, POLLIN) ? recv(fd, data, len, 0) : 0;
         if (n <= 0)
             return false;
         data += n;
@@ -77,24 +83,20 @@ static void say(int fd, const uint8_t *packet, size_t len)
     (void)!send(fd, packet, len, MSG_NOSIGNAL);
 }
 
-static void pause_ms(struct fake_broker *f, int ms)
+/* A broker that is slow to answer is what some tests are about; none waits for that when it is over. */
+static void pause_ms(const struct fake_broker *f, int ms)
 {
-    for (const int64_t until_ms = now_ms() + ms; now_ms() < until_ms && !atomic_load(&f->stop);)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    struct pollfd over = {.fd = f->stop, .events = POLLIN};
+    poll(&over, 1, ms);
 }
 
 /* Until the client goes, or the test ends. */
-static void ignore(struct fake_broker *f, int fd, bool read_too)
+static void ignore(const struct fake_broker *f, int fd, bool read_too)
 {
     uint8_t octets[512];
-    while (!atomic_load(&f->stop)) {
-        struct pollfd p = {.fd = fd, .events = (short)(read_too ? POLLIN : 0)};
-        if (poll(&p, 1, TICK_MS) <= 0)
-            continue;
-        if ((p.revents & (POLLHUP | POLLERR)) != 0 || !read_too ||
-            recv(fd, octets, sizeof octets, 0) <= 0)
-            return;
-    }
+    while (wait_for(f, fd, read_too ? POLLIN : 0) && read_too &&
+           recv(fd, octets, sizeof octets, 0) > 0)
+        ;
 }
 
 static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len, int64_t at_ms)
@@ -238,10 +240,7 @@ static void converse(struct fake_broker *f, int fd)
 static void *fake_main(void *arg)
 {
     struct fake_broker *const f = arg;
-    while (!atomic_load(&f->stop)) {
-        struct pollfd p = {.fd = f->listener, .events = POLLIN};
-        if (poll(&p, 1, TICK_MS) <= 0)
-            continue;
+    while (wait_for(f, f->listener, POLLIN)) {
         const int fd = accept(f->listener, NULL, NULL);
         if (fd < 0)
             continue;
@@ -264,6 +263,8 @@ void fake_start(struct fake_broker *f, struct fake_behaviour b)
     memset(f, 0, sizeof *f);
     f->behaviour = b;
     pthread_mutex_init(&f->lock, NULL);
+    f->stop = eventfd(0, EFD_CLOEXEC);
+    ck_assert_int_ge(f->stop, 0);
     f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(f->listener, 0);
     setsockopt(f->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -283,9 +284,10 @@ void fake_set(struct fake_broker *f, struct fake_behaviour b)
 
 void fake_stop(struct fake_broker *f)
 {
-    atomic_store(&f->stop, true);
+    ck_assert_int_eq(eventfd_write(f->stop, 1), 0);
     pthread_join(f->thread, NULL);
     close(f->listener);
+    close(f->stop);
     pthread_mutex_destroy(&f->lock);
 }
 

@@ -7,7 +7,6 @@
 #define SENNET_TESTS_E2E_FAKE_BROKER_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +33,7 @@ struct fake_broker {
     uint16_t port;
     int listener;
     pthread_t thread;
-    atomic_bool stop;
+    int stop;   /* an eventfd: the test is over */
     bool is_v5; /* the connection of now; of its thread only */
     pthread_mutex_t lock;
     /* under `lock` */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
-enum { LOOK_MS = 20, CHUNK = 16384 };
+enum { DRIP_MS = 1, CHUNK = 16384 };
 
 struct visit {
     struct fake_web *web;
@@ -62,21 +63,21 @@ static void answer(const struct visit *v, const void *octets, size_t len)
         say(v, octets, len);
         return;
     }
+    struct pollfd over = {.fd = v->web->stop, .events = POLLIN};
     for (size_t i = 0; i < len && say(v, all + i, 1); i++)
-        usleep(1000);
+        poll(&over, 1, DRIP_MS); /* else the reader would find several at once */
 }
 
-/* False: the end. */
-static bool wait_for(struct fake_web *w, int fd, const SSL *ssl)
+/* False: the test is over. */
+static bool wait_for(const struct fake_web *w, int fd, const SSL *ssl)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct pollfd p[] = {
+        {.fd = w->stop, .events = POLLIN},
+        {.fd = fd,      .events = POLLIN}
+    };
     if (ssl != NULL && SSL_pending(ssl) > 0)
         return true;
-    while (!atomic_load(&w->stop)) {
-        if (poll(&p, 1, LOOK_MS) > 0)
-            return true;
-    }
-    return false;
+    return poll(p, 2, -1) > 0 && p[0].revents == 0;
 }
 
 /* Up to the empty line. */
@@ -109,16 +110,16 @@ static bool relay_once(int from, int to, atomic_size_t *count)
 static void relay(struct fake_web *w, int client, int server)
 {
     bool on = true;
-    while (on && !atomic_load(&w->stop)) {
+    while (on) {
         struct pollfd p[] = {
-            {.fd = client, .events = POLLIN},
-            {.fd = server, .events = POLLIN}
+            {.fd = w->stop, .events = POLLIN},
+            {.fd = client,  .events = POLLIN},
+            {.fd = server,  .events = POLLIN}
         };
-        if (poll(p, 2, LOOK_MS) <= 0)
-            continue;
-        if (p[0].revents != 0)
-            on = relay_once(client, server, &w->upward);
+        on = poll(p, 3, -1) > 0 && p[0].revents == 0;
         if (on && p[1].revents != 0)
+            on = relay_once(client, server, &w->upward);
+        if (on && p[2].revents != 0)
             on = relay_once(server, client, NULL);
     }
 }
@@ -213,10 +214,11 @@ static void receive_visit(struct visit *v)
     struct fake_web *const w = v->web;
     char request[4096] = "";
 
-    while (w->mode == WEB_HANGS && !atomic_load(&w->stop))
-        usleep(LOOK_MS * 1000);
-    if (w->mode == WEB_HANGS || (w->certificate != NULL && !encrypt(v)) ||
-        !read_request(v, request))
+    if (w->mode == WEB_HANGS) {
+        wait_for(w, -1, NULL);
+        return;
+    }
+    if ((w->certificate != NULL && !encrypt(v)) || !read_request(v, request))
         return;
     if (w->mode == WEB_PROXY)
         be_proxy(v, request);
@@ -224,6 +226,14 @@ static void receive_visit(struct visit *v)
         be_server(v, request);
     else
         answer(v, w->text, strlen(w->text));
+}
+
+static void count_open(struct fake_web *w, int change)
+{
+    pthread_mutex_lock(&w->lock);
+    w->open += change;
+    pthread_cond_signal(&w->closed);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void *visit(void *arg)
@@ -235,7 +245,7 @@ static void *visit(void *arg)
     SSL_free(v->ssl);
     close(v->fd);
     free(v);
-    atomic_fetch_sub(&w->open, 1);
+    count_open(w, -1);
     return NULL;
 }
 
@@ -253,7 +263,7 @@ static void *serve(void *arg)
             continue;
         }
         (void)setsockopt(v->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        atomic_fetch_add(&w->open, 1);
+        count_open(w, 1);
         if (pthread_create(&thread, NULL, visit, v) == 0)
             pthread_detach(thread);
     }
@@ -265,7 +275,10 @@ void fake_web_start(struct fake_web *w)
     struct sockaddr_in a = loopback(0);
     socklen_t len = sizeof a;
 
-    atomic_store(&w->stop, false);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->closed, NULL);
+    w->stop = eventfd(0, EFD_CLOEXEC);
+    ck_assert_int_ge(w->stop, 0);
     w->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(w->listener, (struct sockaddr *)&a, sizeof a), 0);
     ck_assert_int_eq(listen(w->listener, 128), 0);
@@ -276,9 +289,14 @@ void fake_web_start(struct fake_web *w)
 
 void fake_web_stop(struct fake_web *w)
 {
-    atomic_store(&w->stop, true);
+    ck_assert_int_eq(eventfd_write(w->stop, 1), 0);
     pthread_join(w->thread, NULL);
-    while (atomic_load(&w->open) > 0)
-        usleep(1000);
+    pthread_mutex_lock(&w->lock);
+    while (w->open > 0)
+        pthread_cond_wait(&w->closed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    pthread_cond_destroy(&w->closed);
+    pthread_mutex_destroy(&w->lock);
     close(w->listener);
+    close(w->stop);
 }

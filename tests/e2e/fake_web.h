@@ -37,8 +37,10 @@ struct fake_web {
 
     int listener;
     pthread_t thread;
-    atomic_bool stop;
-    atomic_uint open;
+    int stop; /* an eventfd: the test is over */
+    pthread_mutex_t lock;
+    pthread_cond_t closed;
+    int open; /* connections; under `lock` */
 };
 
 /* All but what begins with `port` is set before. */

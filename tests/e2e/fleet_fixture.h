@@ -25,16 +25,6 @@ static void turn_for(int ms)
         fleet_turn(&fleet, 20);
 }
 
-/* One case per test, so that CK_RUN_CASE=name runs one alone. */
-static void add(Suite *s, const char *name, const TTest *test, int times)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_loop_test(t, test, 0, times);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test)         add(s, #test, test, 1)
-#define LOOP(s, test, times) add(s, #test, test, times)
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, NULL};
 
 #endif

@@ -3,10 +3,9 @@
 #ifndef SENNET_TESTS_E2E_MQTT_FIXTURE_H
 #define SENNET_TESTS_E2E_MQTT_FIXTURE_H
 
-#include <stdlib.h>
-
 #include "e2e/broker.h"
 #include "e2e/mqtt_probe.h"
+#include "unit/suite.h"
 
 enum { SOON_MS = 10000, TEST_TIMEOUT_S = 60 };
 
@@ -32,25 +31,6 @@ static void connect_probe(struct probe *p, const char *client_id)
     PROBE_UNTIL(p, p->connected == 1, SOON_MS);
 }
 
-/* One case per test, so that CK_RUN_CASE=name runs one alone. */
-static void add_case(Suite *s, const char *name, const TTest *test)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, start_broker, stop_broker);
-    tcase_add_test(t, test);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test) add_case(s, #test, test)
-
-static int run_all(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, start_broker, stop_broker};
 
 #endif

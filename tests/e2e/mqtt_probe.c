@@ -2,6 +2,7 @@
 #include "e2e/mqtt_probe.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,16 @@ void probe_turn(struct probe *p, int ms)
         take(p, &e);
 }
 
+void probe_publish_body(struct probe *p, uint64_t token, const char *topic, uint8_t qos,
+                        struct body *body)
+{
+    mqtt_submit(p->m, &(struct up_request){.type = UP_PUBLISH,
+                                           .token = token,
+                                           .topic = bytes_str(topic),
+                                           .body = body,
+                                           .qos = qos});
+}
+
 void probe_publish(struct probe *p, uint64_t token, const char *topic, uint8_t qos, size_t len)
 {
     char text[512];
@@ -179,11 +190,7 @@ void probe_publish(struct probe *p, uint64_t token, const char *topic, uint8_t q
     text[digits] = ' ';
     struct body *body = body_new(bytes_of(text, len > (size_t)digits ? len : (size_t)digits));
     ck_assert_ptr_nonnull(body);
-    mqtt_submit(p->m, &(struct up_request){.type = UP_PUBLISH,
-                                           .token = token,
-                                           .topic = bytes_str(topic),
-                                           .body = body,
-                                           .qos = qos});
+    probe_publish_body(p, token, topic, qos, body);
     body_unref(body);
 }
 
@@ -200,4 +207,31 @@ void probe_unsubscribe(struct probe *p, uint64_t token, const char *filter)
     mqtt_submit(p->m, &(struct up_request){
                           .type = UP_UNSUBSCRIBE, .token = token, .topic = bytes_str(filter)});
     mqtt_flush(p->m);
+}
+
+void probe_outlives_brokers(struct probe *p, struct broker *b, struct mqtt_options o)
+{
+    enum { ROUNDS = 4, EACH = 1500, SOON_MS = 15000 };
+
+    o.keepalive_s = 5;
+    probe_start(p, &o);
+    PROBE_UNTIL(p, p->connected == 1, SOON_MS);
+    uint64_t token = 1;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        const unsigned connected = p->connected;
+        for (unsigned i = 0; i < EACH; i++, token++)
+            probe_publish(p, token, "t/load", (uint8_t)(1 + token % 2), 300);
+        mqtt_flush(p->m);
+        probe_turn(p, 5);
+        broker_end(b, SIGKILL);
+        broker_start_again(b);
+        PROBE_UNTIL(p, p->connected > connected, SOON_MS);
+        PROBE_UNTIL(p, p->ok + p->busy + p->refused >= token - 1, SOON_MS);
+    }
+    for (uint64_t t = 1; t < token; t++) {
+        const struct probe_answers *const a = &p->answers[t];
+        ck_assert_msg(a->ok + a->busy + a->refused == 1, "token %d: %u %u %u", (int)t, a->ok,
+                      a->busy, a->refused);
+    }
+    probe_stop(p, 100);
 }

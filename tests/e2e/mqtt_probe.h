@@ -12,6 +12,7 @@
 
 #include <check.h>
 
+#include "e2e/broker.h"
 #include "mqtt.h"
 
 enum { PROBE_TOKENS = 120000 };
@@ -72,8 +73,14 @@ void probe_turn(struct probe *p, int ms);
 
 /* A PUBLISH whose payload is the decimal token, filled up to `len` octets with one letter. */
 void probe_publish(struct probe *p, uint64_t token, const char *topic, uint8_t qos, size_t len);
+void probe_publish_body(struct probe *p, uint64_t token, const char *topic, uint8_t qos,
+                        struct body *body);
 void probe_subscribe(struct probe *p, uint64_t token, const char *filter, uint8_t qos);
 void probe_unsubscribe(struct probe *p, uint64_t token, const char *filter);
+
+/* Starts it with these options, and ends it. In between its broker is killed again and again while requests
+ * are under way, so that a write may meet the dead connection first; each is answered once. */
+void probe_outlives_brokers(struct probe *p, struct broker *b, struct mqtt_options o);
 
 #define PROBE_UNTIL(p, condition, ms)                                                              \
     do {                                                                                           \

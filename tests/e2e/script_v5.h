@@ -4,11 +4,10 @@
 #ifndef SENNET_TESTS_E2E_SCRIPT_V5_H
 #define SENNET_TESTS_E2E_SCRIPT_V5_H
 
-#include <stdlib.h>
-
 #include "e2e/mqtt_probe.h"
 #include "e2e/script_broker.h"
 #include "store.h"
+#include "unit/suite.h"
 
 enum { V5 = 5, V3_1_1 = 4 };
 
@@ -104,27 +103,6 @@ static inline void resume(void)
     SAY(0x20, 3, 1, 0, 0);
 }
 
-/* ---- the suite ------------------------------------------------------------------------------ */
-
-static inline void add_loop(Suite *s, const char *name, const TTest *test, int n)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, set_up, tear_down);
-    tcase_add_loop_test(t, test, 0, n);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test)     add_loop(s, #test, test, 1)
-#define LOOP(s, test, n) add_loop(s, #test, test, n)
-
-static int run_v5(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, set_up, tear_down};
 
 #endif

@@ -302,15 +302,7 @@ START_TEST(a_wrong_clock_costs_nothing)
 
 END_TEST
 
-static void add_case(Suite *s, const char *name, const TTest *test)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_test(t, test);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test) add_case(s, #test, test)
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, NULL};
 
 int main(void)
 {

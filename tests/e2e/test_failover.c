@@ -12,6 +12,7 @@
 #include "e2e/broker.h"
 #include "e2e/mqtt_probe.h"
 #include "store.h"
+#include "unit/suite.h"
 
 enum { SOON_MS = 15000, TEST_TIMEOUT_S = 60 };
 
@@ -261,17 +262,7 @@ START_TEST(a_restart_knows_at_which_address_its_session_is)
 
 END_TEST
 
-static void add_loop(Suite *s, const char *name, const TTest *test, int n)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, set_up, tear_down);
-    tcase_add_loop_test(t, test, 0, n);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test)     add_loop(s, #test, test, 1)
-#define LOOP(s, test, n) add_loop(s, #test, test, n)
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, set_up, tear_down};
 
 int main(void)
 {
@@ -284,9 +275,5 @@ int main(void)
     ADD(s, what_is_under_way_comes_back_and_is_not_mixed_up);
     LOOP(s, a_session_is_known_again_however_long_its_name_is, 2);
     ADD(s, a_restart_knows_at_which_address_its_session_is);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

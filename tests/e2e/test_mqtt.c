@@ -498,5 +498,5 @@ int main(void)
     ADD(s, qos2_in_doubt_is_settled_after_the_reconnect_exactly_once);
     ADD(s, qos1_open_at_a_loss_is_answered_busy_once_and_never_again);
     ADD(s, a_flapping_cable_under_load_confuses_no_answer);
-    return run_all(s);
+    return run_suite(s);
 }

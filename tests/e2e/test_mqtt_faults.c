@@ -469,15 +469,7 @@ START_TEST(stranded_subscriptions_are_purged_when_they_become_many)
 
 END_TEST
 
-static void add(Suite *s, const char *name, const TTest *test)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_test(t, test);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test) add(s, #test, test)
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, NULL};
 
 int main(void)
 {

@@ -307,5 +307,5 @@ int main(void)
     LOOP(s, a_pubrec_that_comes_twice_is_answered_twice, VERSIONS);
     LOOP(s, a_packet_against_the_rules_ends_the_connection, N_BAD);
     LOOP(s, a_first_packet_that_is_no_connack_refuses_the_connection, VERSIONS * 4);
-    return run_v5(s);
+    return run_suite(s);
 }

@@ -10,6 +10,7 @@
 #include "e2e/mqtt_probe.h"
 #include "e2e/script_broker.h"
 #include "store.h"
+#include "unit/suite.h"
 
 static struct store *store;
 static struct probe probe;
@@ -381,25 +382,7 @@ START_TEST(a_stream_of_qos_0_alone_does_not_make_a_silent_broker_count_as_away)
 
 END_TEST
 
-static void add_case(Suite *s, const char *name, const TTest *test)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, open_store, close_store);
-    tcase_add_test(t, test);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test) add_case(s, #test, test)
-
-static void add_variants(Suite *s, const TTest *test, int n)
-{
-    TCase *t = tcase_create("variants");
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, open_store, close_store);
-    tcase_add_loop_test(t, test, 0, n);
-    suite_add_tcase(s, t);
-}
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, open_store, close_store};
 
 int main(void)
 {
@@ -407,7 +390,7 @@ int main(void)
     ADD(s, a_session_of_ours_is_not_wiped_by_the_next_process);
     ADD(s, another_client_id_means_another_session_which_is_wiped);
     ADD(s, what_was_under_way_in_another_session_comes_back_to_the_spool);
-    add_variants(s, what_was_under_way_comes_back_when_the_broker_has_lost_its_session, 4);
+    LOOP(s, what_was_under_way_comes_back_when_the_broker_has_lost_its_session, 4);
     ADD(s, a_publish_without_pubrec_is_repeated_by_the_next_process_under_its_packet_id);
     ADD(s, after_pubrec_the_next_process_sends_pubrel_and_never_the_message);
     ADD(s, what_the_next_process_sends_does_not_take_the_packet_id_of_a_resumed_message);
@@ -416,9 +399,5 @@ int main(void)
     ADD(s, a_message_is_stored_before_it_is_acknowledged);
     ADD(s, a_received_qos_2_message_is_delivered_once_when_pubrel_comes_to_the_next_process);
     ADD(s, a_stream_of_qos_0_alone_does_not_make_a_silent_broker_count_as_away);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

@@ -452,5 +452,5 @@ int main(void)
     ADD(s, a_session_that_is_taken_over_is_called_that);
     ADD(s, refusals_of_connect_have_words);
     ADD(s, the_expiry_of_a_message_comes_with_it);
-    return run_v5(s);
+    return run_suite(s);
 }

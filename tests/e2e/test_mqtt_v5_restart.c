@@ -161,5 +161,5 @@ int main(void)
     ADD(s, a_spooled_message_that_the_broker_has_no_room_for_stays_in_the_spool);
     ADD(s, a_message_of_qos_2_is_passed_on_once_though_it_is_repeated_to_the_next_process);
     LOOP(s, what_3_1_1_left_behind_goes_on_in_3_1_1, 2);
-    return run_v5(s);
+    return run_suite(s);
 }

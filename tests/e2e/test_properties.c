@@ -9,13 +9,13 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/origin.h"
 
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/script_v5.h"
+#include "unit/child.h"
 
 enum { ALL = (1 << ORIGIN_FIELDS) - 1, LINE = 1024 };
 
@@ -156,6 +156,13 @@ static void subscribe(void)
     poll(NULL, 0, 500); /* until it has subscribed */
 }
 
+static void unsubscribe(void)
+{
+    kill(subscriber, SIGTERM);
+    child_wait(subscriber, SOON_MS, "mosquitto_sub");
+    close(output);
+}
+
 static const char *line(void)
 {
     static char text[LINE];
@@ -188,9 +195,7 @@ static void stop_all(void)
     const int status = daemon_end(&gateway, SIGTERM);
     ck_assert_msg(status == 0, "exit status %d:\n%s", status, gateway.log);
     ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", gateway.log);
-    kill(subscriber, SIGTERM);
-    waitpid(subscriber, NULL, 0);
-    close(output);
+    unsubscribe();
     node_close(&dev);
     broker_stop(&broker);
 }
@@ -244,9 +249,7 @@ START_TEST(what_waits_in_the_store_keeps_its_origin_over_a_restart)
     node_publish(&dev, 0x20, 1, 'x');
     node_expect_puback(&dev, 1);
     snprintf(first, sizeof first, "%s", strstr(line(), "time:"));
-    kill(subscriber, SIGTERM);
-    waitpid(subscriber, NULL, 0);
-    close(output);
+    unsubscribe();
     broker_end(&broker, SIGKILL);
     daemon_wait_log(&gateway, "broker.lost", 10000);
     node_publish(&dev, 0x20, 2, 'y');
@@ -285,5 +288,5 @@ int main(void)
     ADD(s, a_message_tells_where_it_came_from);
     ADD(s, what_waits_in_the_store_keeps_its_origin_over_a_restart);
     ADD(s, without_the_keys_nothing_is_added);
-    return run_v5(s);
+    return run_suite(s);
 }

@@ -259,5 +259,5 @@ int main(void)
     ADD(s, the_environment_names_no_proxy);
     LOOP(s, own_sessions_share_nothing_but_the_thread, 2);
     ADD(s, a_proxy_that_hangs_delays_nobody);
-    return run_all(s);
+    return run_suite_with_pki(s);
 }

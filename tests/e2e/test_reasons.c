@@ -112,18 +112,24 @@ static void settle(uint8_t code)
         poll(NULL, 0, PAUSE_MS);
 }
 
+/* What the node is told of its message. */
+static void expect_puback(int i)
+{
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "07 0D 00 01 00 %02X %02X", i + 1, of_publish[i].code);
+    node_expect(&dev, wanted);
+    settle(of_publish[i].code);
+}
+
 START_TEST(of_a_puback)
 {
     uint8_t id[2];
-    char wanted[32];
     start_all();
     for (int i = 0; i < COUNT(of_publish); i++) {
         node_publish(&dev, 0x20, (unsigned)i + 1, 'x');
         hear_request(3, id);
         SAY(0x40, 3, id[0], id[1], of_publish[i].reason);
-        snprintf(wanted, sizeof wanted, "07 0D 00 01 00 %02X %02X", i + 1, of_publish[i].code);
-        node_expect(&dev, wanted);
-        settle(of_publish[i].code);
+        expect_puback(i);
     }
     stop_all();
 }
@@ -151,9 +157,7 @@ START_TEST(of_a_pubrec)
             node_expect(&dev, wanted);
             continue;
         }
-        snprintf(wanted, sizeof wanted, "07 0D 00 01 00 %02X %02X", i + 1, of_publish[i].code);
-        node_expect(&dev, wanted);
-        settle(of_publish[i].code);
+        expect_puback(i);
     }
     stop_all();
 }
@@ -192,5 +196,5 @@ int main(void)
     tcase_add_test(t, of_a_pubrec);
     tcase_add_test(t, of_a_suback);
     suite_add_tcase(s, t);
-    return run_v5(s);
+    return run_suite(s);
 }

@@ -17,10 +17,11 @@
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
 #include "e2e/pinned.h"
+#include "e2e/pki.h"
 #include "unit/seed.h"
 #include "unit/suite.h"
 
-enum { SOON_MS = 10000, PATH_ROOM = 128, CONFIG_ROOM = 2048 };
+enum { SOON_MS = 10000, CONFIG_ROOM = 2048 };
 
 static struct broker broker;
 static struct daemon gateway;
@@ -208,35 +209,18 @@ END_TEST
 
 /* ---- brokers ----------------------------------------------------------------------------------- */
 
-static char pki[] = "/tmp/sennet-pki-XXXXXX";
-
-static void make_pki(void)
+/* A gateway whose default broker is nowhere: the one in `more` is what matters. */
+static void start_beside(const char *more, const char *until)
 {
-    char command[2 * PATH_ROOM];
-    ck_assert_ptr_nonnull(mkdtemp(pki));
-    snprintf(command, sizeof command, "'%s' %s", PKI_SCRIPT, pki);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static void remove_pki(void)
-{
-    char command[2 * PATH_ROOM];
-    snprintf(command, sizeof command, "rm -rf %s", pki);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static void copy_file(const char *from, const char *to)
-{
-    char command[3 * PATH_ROOM];
-    snprintf(command, sizeof command, "cp %s/%s %s/%s", pki, from, pki, to);
-    ck_assert_int_eq(system(command), 0);
+    daemon_start(&gateway, free_tcp_port(), more);
+    daemon_wait_log(&gateway, until, SOON_MS);
+    node_open(&node, gateway.port);
 }
 
 /* TLS, with what stands in these files; it tries only now and then by itself. */
 static void start_encrypted(void)
 {
     char config[CONFIG_ROOM];
-    make_pki();
     copy_file("ca.pem", "trusted.pem");
     copy_file("server.pem", "broker.pem");
     copy_file("server.key", "broker.key");
@@ -246,9 +230,7 @@ static void start_encrypted(void)
              "[broker tls]\naddress = mqtts://127.0.0.1:%u\nca_file = %s/trusted.pem\n"
              "reconnect_min = 10m\nreconnect_max = 10m\n%s[route all]\nto = tls\n",
              broker.port, pki, pinned_line());
-    daemon_start(&gateway, free_tcp_port(), config);
-    daemon_wait_log(&gateway, "broker.connected broker=tls", SOON_MS);
-    node_open(&node, gateway.port);
+    start_beside(config, "broker.connected broker=tls");
 }
 
 START_TEST(a_broker_with_a_new_authority_is_reached_when_its_certificate_is_there)
@@ -267,7 +249,6 @@ START_TEST(a_broker_with_a_new_authority_is_reached_when_its_certificate_is_ther
     node_publish(&node, 0x20, 2, 'x');
     node_expect_puback(&node, 2);
     stop();
-    remove_pki();
 }
 
 END_TEST
@@ -289,7 +270,6 @@ START_TEST(a_connection_is_made_anew_only_for_other_files_and_in_the_same_sessio
     node_say(&node, "02 16");
     node_expect(&node, "02 17");
     stop();
-    remove_pki();
 }
 
 END_TEST
@@ -326,9 +306,7 @@ START_TEST(another_password_is_used_at_once)
              "[broker b]\naddress = 127.0.0.1:%u\nusername = sennet\npassword_file = %s\n"
              "reconnect_min = 10m\nreconnect_max = 10m\n%s",
              broker.port, password, pinned_line());
-    daemon_start(&gateway, free_tcp_port(), more);
-    daemon_wait_log(&gateway, "broker.attempt_failed broker=b", SOON_MS);
-    node_open(&node, gateway.port);
+    start_beside(more, "broker.attempt_failed broker=b");
     ck_assert_int_eq(pwrite(fd, "right\n", 6, 0), 6);
     close(fd);
     hang_up("broker.connected broker=b");
@@ -552,5 +530,5 @@ int main(void)
     suite_add_tcase(suite, values);
     suite_add_tcase(suite, brokers);
     suite_add_tcase(suite, often);
-    return run_suite(suite);
+    return run_suite_with_pki(suite);
 }

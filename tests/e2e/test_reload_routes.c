@@ -3,62 +3,8 @@
  * Routes and prefixes that change, while the gateway runs or while it does not: topics and filters follow,
  * and brokers are left with nothing of the old ones.
  */
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <check.h>
-
-#include "e2e/broker.h"
-#include "e2e/daemon.h"
-#include "e2e/observer.h"
-#include "e2e/pinned.h"
+#include "e2e/two_brokers.h"
 #include "unit/suite.h"
-
-enum { CONFIG_ROOM = 4096, SOON_MS = 10000 };
-
-static struct broker home, cloud;
-static struct daemon gateway;
-static struct observer *at_home, *at_cloud;
-static struct node node;
-
-static const char *with_cloud(const char *more)
-{
-    static char config[CONFIG_ROOM];
-    snprintf(config, sizeof config,
-             "[broker cloud]\naddress = 127.0.0.1:%u\nreconnect_max = 1s\n%s%s\n", cloud.port,
-             pinned_line(), more);
-    return config;
-}
-
-static void wait_for_brokers(void)
-{
-    daemon_wait_log(&gateway, "broker.connected broker=default", SOON_MS);
-    daemon_wait_log(&gateway, "broker.connected broker=cloud", SOON_MS);
-}
-
-static void start(const char *more)
-{
-    broker_start(&home, NULL);
-    broker_start(&cloud, NULL);
-    daemon_start(&gateway, home.port, with_cloud(more));
-    wait_for_brokers();
-    at_home = observer_start(home.port, "#");
-    at_cloud = observer_start(cloud.port, "#");
-    node_open(&node, gateway.port);
-}
-
-static void stop(void)
-{
-    node_close(&node);
-    observer_stop(at_home);
-    observer_stop(at_cloud);
-    const int status = daemon_end(&gateway, SIGTERM);
-    ck_assert_msg(status == 0, "exit status %d:\n%s", status, daemon_log_end(&gateway));
-    ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", daemon_log_end(&gateway));
-    broker_stop(&home);
-    broker_stop(&cloud);
-}
 
 static void configure(const char *more)
 {
@@ -72,6 +18,14 @@ static void reload_with(const char *more)
     kill(gateway.pid, SIGHUP);
     daemon_wait_log(&gateway, "gateway.reloaded", SOON_MS);
     ck_assert_msg(strstr(gateway.log, "need_restart=0") != NULL, "%s", daemon_log_end(&gateway));
+}
+
+static void restart_with(const char *more)
+{
+    daemon_crash(&gateway);
+    configure(more);
+    daemon_again(&gateway);
+    wait_for_brokers();
 }
 
 /* A message of that letter; of QoS 1 it is answered. */
@@ -183,10 +137,7 @@ START_TEST(a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_
     node_subscribe(&node, 1);
     node_say(&node, "08 12 20 00 06 78 2F 31");
     node_expect(&node, "08 13 20 00 02 00 06 00");
-    daemon_crash(&gateway);
-    configure("[gateway]\nprefix = new/\n");
-    daemon_again(&gateway);
-    wait_for_brokers();
+    restart_with("[gateway]\nprefix = new/\n");
     ck_assert(daemon_has_logged(&gateway, "gateway.routes_changed"));
     ck_assert(daemon_has_logged(&gateway, "session=kept"));
     wait_for_filter(at_home, "new/x/1");
@@ -215,10 +166,7 @@ START_TEST(a_restart_without_any_routes_takes_those_of_before_back)
     start("[gateway]\nprefix = old/\n");
     node_connect_with(&node, 0);
     node_subscribe(&node, 1);
-    daemon_crash(&gateway);
-    configure("");
-    daemon_again(&gateway);
-    wait_for_brokers();
+    restart_with("");
     wait_for_filter(at_home, "c/1");
     observer_publish(at_home, "old/c/1", "a", 1, false);
     observer_publish(at_home, "c/1", "b", 1, false);

@@ -3,53 +3,8 @@
  * Two brokers behind one gateway: which of them gets what, under which name, and what a node is told
  * while one of them is away. `home` is the first [broker], `cloud` the one that routes name.
  */
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <check.h>
-
-#include "e2e/broker.h"
-#include "e2e/daemon.h"
-#include "e2e/observer.h"
-#include "e2e/pinned.h"
+#include "e2e/two_brokers.h"
 #include "unit/suite.h"
-
-enum { CONFIG_ROOM = 4096 };
-
-static struct broker home, cloud;
-static struct daemon gateway;
-static struct observer *at_home, *at_cloud;
-static struct node node;
-
-static void start(const char *more)
-{
-    char config[CONFIG_ROOM];
-    broker_start(&home, NULL);
-    broker_start(&cloud, NULL);
-    snprintf(config, sizeof config,
-             "[broker cloud]\naddress = 127.0.0.1:%u\nreconnect_max = 1s\n%s%s\n", cloud.port,
-             pinned_line(), more);
-    daemon_start(&gateway, home.port, config);
-    daemon_wait_log(&gateway, "broker.connected broker=default", 10000);
-    daemon_wait_log(&gateway, "broker.connected broker=cloud", 10000);
-    at_home = observer_start(home.port, "#");
-    at_cloud = observer_start(cloud.port, "#");
-    node_open(&node, gateway.port);
-}
-
-static void stop(void)
-{
-    node_close(&node);
-    observer_stop(at_home);
-    if (at_cloud != NULL)
-        observer_stop(at_cloud);
-    const int status = daemon_end(&gateway, SIGTERM);
-    ck_assert_msg(status == 0, "exit status %d:\n%s", status, daemon_log_end(&gateway));
-    ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", daemon_log_end(&gateway));
-    broker_stop(&home);
-    broker_stop(&cloud);
-}
 
 static void publish_on(const char *topic, char letter)
 {
@@ -64,7 +19,7 @@ static void lose_cloud(void)
     observer_stop(at_cloud);
     at_cloud = NULL;
     broker_end(&cloud, SIGKILL);
-    daemon_wait_log(&gateway, "broker.lost broker=cloud", 10000);
+    daemon_wait_log(&gateway, "broker.lost broker=cloud", SOON_MS);
 }
 
 /* ---- from nodes -------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "unit/suite.h"
 
 enum { PUBLISH_ROOM = 64 };
 
@@ -531,15 +532,7 @@ START_TEST(a_disk_that_takes_no_more_is_said_and_the_gateway_goes_on_until_it_do
 
 END_TEST
 
-static void add_case(Suite *s, const char *name, const TTest *test)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, 60);
-    tcase_add_test(t, test);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test) add_case(s, #test, test)
+static const struct suite_scenery scenery = {60, NULL, NULL};
 
 int main(void)
 {
@@ -562,9 +555,5 @@ int main(void)
     ADD(s, a_second_daemon_on_one_state_dir_names_the_first);
     ADD(s, a_damaged_store_is_moved_aside_and_said);
     ADD(s, a_disk_that_takes_no_more_is_said_and_the_gateway_goes_on_until_it_does);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

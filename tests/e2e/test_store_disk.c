@@ -16,6 +16,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/observer.h"
+#include "unit/suite.h"
 
 enum { FULL = 4096 };
 
@@ -266,9 +267,5 @@ int main(void)
     tcase_add_checked_fixture(slow, make_disk, remove_disk);
     tcase_add_test(slow, a_start_that_waits_for_the_disk_says_for_which_step);
     suite_add_tcase(s, slow);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(s);
 }

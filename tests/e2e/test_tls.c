@@ -19,41 +19,14 @@
 #include "e2e/broker.h"
 #include "e2e/cable.h"
 #include "e2e/mqtt_probe.h"
+#include "e2e/pki.h"
 
-enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128, CONFIG_ROOM = 900 };
+enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, CONFIG_ROOM = 900 };
 
-static char pki[] = "/tmp/sennet-pki-XXXXXX";
 static struct broker broker;
 static struct probe probe;
 
 /* ---- scenery --------------------------------------------------------------------------------- */
-
-/* Outside of any test. */
-static bool make_pki(void)
-{
-    char command[2 * PATH_ROOM];
-    if (mkdtemp(pki) == NULL)
-        return false;
-    snprintf(command, sizeof command, "'%s' %s", PKI_SCRIPT, pki);
-    return system(command) == 0;
-}
-
-static void remove_pki(void)
-{
-    char command[2 * PATH_ROOM];
-    snprintf(command, sizeof command, "rm -rf %s", pki);
-    if (system(command) != 0)
-        fprintf(stderr, "%s is left behind\n", pki);
-}
-
-static const char *file(const char *name)
-{
-    static char rooms[8][PATH_ROOM];
-    static unsigned next;
-    char *const path = rooms[next++ % 8];
-    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
-    return path;
-}
 
 static void write_file(const char *name, const char *text)
 {
@@ -347,13 +320,6 @@ END_TEST
 
 /* ---- change ---------------------------------------------------------------------------------- */
 
-static void copy_file(const char *from, const char *to)
-{
-    char command[3 * PATH_ROOM];
-    snprintf(command, sizeof command, "cp %s/%s %s/%s", pki, from, pki, to);
-    ck_assert_int_eq(system(command), 0);
-}
-
 START_TEST(a_renewed_certificate_is_used_by_the_next_connection)
 {
     start_broker("server", wants_certificates());
@@ -377,35 +343,11 @@ START_TEST(a_renewed_certificate_is_used_by_the_next_connection)
 
 END_TEST
 
-/* A write meets the dead connection first, again and again: each request is answered once, and
- * nothing that was freed is sent. */
+/* And nothing that was freed is sent. */
 START_TEST(a_broker_that_dies_under_load_costs_nothing_but_time)
 {
-    enum { TOKENS = 6000, ROUNDS = 4 };
-
     start_broker("server", "");
-    struct mqtt_options o = tls_options("localhost");
-    o.keepalive_s = 5;
-    probe_start(&probe, &o);
-    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
-    uint64_t token = 1;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        const unsigned connected = probe.connected;
-        for (unsigned i = 0; i < TOKENS / ROUNDS; i++, token++)
-            probe_publish(&probe, token, "t/load", (uint8_t)(1 + token % 2), 300);
-        mqtt_flush(probe.m);
-        probe_turn(&probe, 5);
-        broker_end(&broker, SIGKILL);
-        broker_start_again(&broker);
-        PROBE_UNTIL(&probe, probe.connected > connected, SOON_MS);
-        PROBE_UNTIL(&probe, probe.ok + probe.busy + probe.refused >= token - 1, SOON_MS);
-    }
-    for (uint64_t t = 1; t < token; t++) {
-        const struct probe_answers *const a = &probe.answers[t];
-        ck_assert_msg(a->ok + a->busy + a->refused == 1, "token %d: %u %u %u", (int)t, a->ok,
-                      a->busy, a->refused);
-    }
-    probe_stop(&probe, 100);
+    probe_outlives_brokers(&probe, &broker, tls_options("localhost"));
 }
 
 END_TEST
@@ -425,11 +367,7 @@ START_TEST(large_messages_pass_a_broker_that_pauses)
     struct body *const body = body_new(bytes_of(octets, OCTETS));
     free(octets);
     for (uint64_t token = 1; token <= MESSAGES; token++)
-        mqtt_submit(probe.m, &(struct up_request){.type = UP_PUBLISH,
-                                                  .token = token,
-                                                  .topic = bytes_str("t/large"),
-                                                  .body = body,
-                                                  .qos = 1});
+        probe_publish_body(&probe, token, "t/large", 1, body);
     body_unref(body);
     mqtt_flush(probe.m);
     probe_turn(&probe, 300);
@@ -496,19 +434,7 @@ START_TEST(nothing_is_ever_said_in_plain_text)
 
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------- */
-
-static void add_loop(Suite *s, const char *name, const TTest *test, int n)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, NULL, stop_broker);
-    tcase_add_loop_test(t, test, 0, n);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test)     add_loop(s, #test, test, 1)
-#define LOOP(s, test, n) add_loop(s, #test, test, (int)(n))
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, stop_broker};
 
 int main(void)
 {
@@ -531,14 +457,5 @@ int main(void)
     ADD(s, large_messages_pass_a_broker_that_pauses);
     ADD(s, nothing_is_ever_said_in_plain_text);
 
-    SRunner *r = srunner_create(s);
-    if (!make_pki()) {
-        fprintf(stderr, "no certificates in %s: is openssl installed?\n", pki);
-        return EXIT_FAILURE;
-    }
-    srunner_run_all(r, CK_ENV);
-    remove_pki();
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite_with_pki(s);
 }

@@ -1,49 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contexts of TLS that connections share, and what ends that. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "e2e/broker.h"
 #include "e2e/mqtt_probe.h"
+#include "e2e/pki.h"
 #include "tls_cache.h"
-#include "unit/suite.h"
 
-enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128 };
-
-static char pki[] = "/tmp/sennet-pki-XXXXXX";
-
-static void run(const char *program, const char *a, const char *b)
-{
-    char command[4 * PATH_ROOM];
-    snprintf(command, sizeof command, "%s %s %s", program, a, b);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static const char *file(const char *name)
-{
-    static char rooms[8][PATH_ROOM];
-    static unsigned next;
-    char *const path = rooms[next++ % 8];
-    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
-    return path;
-}
-
-static void copy_file(const char *from, const char *to)
-{
-    run("cp", file(from), file(to));
-}
-
-static void set_up(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(pki));
-    run(PKI_SCRIPT, pki, "");
-}
-
-static void tear_down(void)
-{
-    run("rm -rf", pki, "");
-}
+enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90 };
 
 START_TEST(an_authority_that_is_taken_away_counts_from_the_next_connection)
 {
@@ -125,7 +91,7 @@ END_TEST
 /* In a directory OpenSSL looks when it needs something, and keeps what it has found. */
 START_TEST(a_directory_counts_with_what_is_in_its_files)
 {
-    run("mkdir", file("authorities"), "");
+    ck_assert_int_eq(mkdir(file("authorities"), 0700), 0);
     copy_file("ca.pem", "authorities/one.pem");
     const struct tls_options o = {.ca_path = file("authorities")};
     const unsigned before = tls_contexts_made();
@@ -142,15 +108,13 @@ START_TEST(a_directory_counts_with_what_is_in_its_files)
 
 END_TEST
 
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, NULL};
+
 int main(void)
 {
     Suite *s = suite_create("tls_cache");
-    TCase *t = tcase_create("tls_cache");
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, set_up, tear_down);
-    tcase_add_test(t, an_authority_that_is_taken_away_counts_from_the_next_connection);
-    tcase_add_test(t, connections_share_what_they_are_made_from);
-    tcase_add_test(t, a_directory_counts_with_what_is_in_its_files);
-    suite_add_tcase(s, t);
-    return run_suite(s);
+    ADD(s, an_authority_that_is_taken_away_counts_from_the_next_connection);
+    ADD(s, connections_share_what_they_are_made_from);
+    ADD(s, a_directory_counts_with_what_is_in_its_files);
+    return run_suite_with_pki(s);
 }

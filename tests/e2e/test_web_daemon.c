@@ -97,5 +97,5 @@ int main(void)
 {
     Suite *s = suite_create("web_daemon");
     ADD(s, nodes_reach_the_broker_through_proxy_and_websocket);
-    return run_all(s);
+    return run_suite_with_pki(s);
 }

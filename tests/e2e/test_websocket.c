@@ -20,11 +20,7 @@ static uint32_t publish_octets(struct probe *p, uint64_t token, const char *topi
     const uint32_t sum = probe_sum(octets, len);
     struct body *const body = body_new(bytes_of(octets, len));
     free(octets);
-    mqtt_submit(p->m, &(struct up_request){.type = UP_PUBLISH,
-                                           .token = token,
-                                           .topic = bytes_str(topic),
-                                           .body = body,
-                                           .qos = qos});
+    probe_publish_body(p, token, topic, qos, body);
     body_unref(body);
     return sum;
 }
@@ -116,34 +112,10 @@ START_TEST(large_messages_pass_a_broker_that_pauses)
 
 END_TEST
 
-/* A write meets the dead connection first, again and again: each request is answered once. */
 START_TEST(a_broker_that_dies_under_load_costs_nothing_but_time)
 {
-    enum { TOKENS = 6000, ROUNDS = 4 };
-
     start_broker(_i == 1 ? "server" : NULL);
-    struct mqtt_options o = web_options(_i == 1);
-    o.keepalive_s = 5;
-    probe_start(&probe, &o);
-    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
-    uint64_t token = 1;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        const unsigned connected = probe.connected;
-        for (unsigned i = 0; i < TOKENS / ROUNDS; i++, token++)
-            probe_publish(&probe, token, "t/load", (uint8_t)(1 + token % 2), 300);
-        mqtt_flush(probe.m);
-        probe_turn(&probe, 5);
-        broker_end(&broker, SIGKILL);
-        broker_start_again(&broker);
-        PROBE_UNTIL(&probe, probe.connected > connected, SOON_MS);
-        PROBE_UNTIL(&probe, probe.ok + probe.busy + probe.refused >= token - 1, SOON_MS);
-    }
-    for (uint64_t t = 1; t < token; t++) {
-        const struct probe_answers *const a = &probe.answers[t];
-        ck_assert_msg(a->ok + a->busy + a->refused == 1, "token %d: %u %u %u", (int)t, a->ok,
-                      a->busy, a->refused);
-    }
-    probe_stop(&probe, 100);
+    probe_outlives_brokers(&probe, &broker, web_options(_i == 1));
 }
 
 END_TEST
@@ -429,5 +401,5 @@ int main(void)
     ADD(s, a_fault_behind_good_payload_is_noticed);
     ADD(s, a_large_record_is_read_to_its_end);
     ADD(s, a_silent_server_is_given_up);
-    return run_all(s);
+    return run_suite_with_pki(s);
 }

@@ -4,63 +4,22 @@
 #ifndef SENNET_TESTS_E2E_WEB_FIXTURE_H
 #define SENNET_TESTS_E2E_WEB_FIXTURE_H
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "e2e/broker.h"
 #include "e2e/fake_web.h"
 #include "e2e/mqtt_probe.h"
+#include "e2e/pki.h"
 
-enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, PATH_ROOM = 128, CONFIG_ROOM = 2000 };
+enum { SOON_MS = 15000, TEST_TIMEOUT_S = 90, CONFIG_ROOM = 2000 };
 
-static char pki[] = "/tmp/sennet-ws-XXXXXX";
 static struct broker broker;
 static uint16_t web_port; /* of mosquitto's second listener */
 static struct fake_web web;
 static struct probe probe;
 
 /* ---- scenery --------------------------------------------------------------------------------- */
-
-static inline bool make_pki(void)
-{
-    char command[2 * PATH_ROOM];
-    if (mkdtemp(pki) == NULL)
-        return false;
-    snprintf(command, sizeof command, "'%s' %s", PKI_SCRIPT, pki);
-    return system(command) == 0;
-}
-
-static inline void remove_pki(void)
-{
-    char command[2 * PATH_ROOM];
-    snprintf(command, sizeof command, "rm -rf %s", pki);
-    if (system(command) != 0)
-        fprintf(stderr, "%s is left behind\n", pki);
-}
-
-static inline const char *file(const char *name)
-{
-    static char rooms[8][PATH_ROOM];
-    static unsigned next;
-    char *const path = rooms[next++ % 8];
-    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
-    return path;
-}
-
-static inline bool accepts(uint16_t port)
-{
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const bool ok = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    close(fd);
-    return ok;
-}
 
 /* A listener for TCP and one for WebSockets, with this certificate if there is one. */
 static inline void start_broker_with(const char *certificate, const char *more)
@@ -75,8 +34,7 @@ static inline void start_broker_with(const char *certificate, const char *more)
              "%s%smax_inflight_messages 100\nlistener %u 127.0.0.1\nprotocol websockets\n%s%s", tls,
              more, web_port, tls, more);
     broker_start(&broker, config);
-    for (const int64_t until_ms = probe_now_ms() + SOON_MS; !accepts(web_port); usleep(10000))
-        ck_assert_int_lt(probe_now_ms(), until_ms);
+    broker_await(&broker, web_port);
 }
 
 static inline void start_broker(const char *certificate)
@@ -147,33 +105,8 @@ static inline void expect_refused(const struct mqtt_options *o, const char *why)
     probe_stop(&probe, 0);
 }
 
-/* ---------------------------------------------------------------------------------------------- */
+static const struct suite_scenery scenery = {TEST_TIMEOUT_S, NULL, stop_all};
 
-static inline void add_loop(Suite *s, const char *name, const TTest *test, int n)
-{
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, TEST_TIMEOUT_S);
-    tcase_add_checked_fixture(t, NULL, stop_all);
-    tcase_add_loop_test(t, test, 0, n);
-    suite_add_tcase(s, t);
-}
-
-#define ADD(s, test)     add_loop(s, #test, test, 1)
-#define LOOP(s, test, n) add_loop(s, #test, test, (int)(n))
-#define COUNT(table)     (sizeof(table) / sizeof(table)[0])
-
-static inline int run_all(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    if (!make_pki()) {
-        fprintf(stderr, "no certificates in %s: is openssl installed?\n", pki);
-        return EXIT_FAILURE;
-    }
-    srunner_run_all(r, CK_ENV);
-    remove_pki();
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
 #endif

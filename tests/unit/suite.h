@@ -27,8 +27,8 @@ static inline void suite_add(Suite *suite, const struct suite_scenery *scenery, 
 }
 
 /* With what the file calls `scenery`. */
-#define ADD_TEST(suite, test)    ADD_LOOP(suite, test, 1)
-#define ADD_LOOP(suite, test, n) suite_add(suite, &scenery, #test, test, (int)(n))
+#define ADD(suite, test)     LOOP(suite, test, 1)
+#define LOOP(suite, test, n) suite_add(suite, &scenery, #test, test, (int)(n))
 
 static inline int run_suite(Suite *suite)
 {
