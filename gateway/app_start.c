@@ -305,6 +305,7 @@ struct mqtt_options app_mqtt_options(const struct app *a, const struct config_br
     options.keepalive_s = b->keepalive_s;
     options.window = b->window;
     options.window_qos2 = b->window_qos2;
+    options.window_qos2_v5 = b->window_qos2_v5;
     options.max_qos = b->max_qos;
     options.max_queued = b->max_queued;
     options.max_queued_bytes = b->max_queued_bytes;

@@ -42,8 +42,9 @@ struct config_broker {
     char *password; /* content of password_file without its line end; NULL = none */
     unsigned keepalive_s;
     unsigned window;
-    unsigned window_qos2; /* not above window */
-    uint8_t max_qos;      /* 1 + QoS */
+    unsigned window_qos2;    /* not above window */
+    unsigned window_qos2_v5; /* 0: as the broker says */
+    uint8_t max_qos;         /* 1 + QoS */
     unsigned max_queued;
     uint64_t max_queued_bytes;
     int64_t reconnect_min_ms;

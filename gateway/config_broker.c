@@ -85,9 +85,11 @@ static void check_reconnect(struct config_builder *b, size_t i)
 static void check_window(struct config_builder *b, size_t i)
 {
     struct config_broker *broker = &b->config->brokers[i];
+    const bool is_set = config_is_set(&b->brokers[i], SECTION_BROKER, "window_qos2");
+    broker->window_qos2_v5 = is_set ? broker->window_qos2 : 0;
     if (broker->window_qos2 <= broker->window)
         return;
-    if (config_is_set(&b->brokers[i], SECTION_BROKER, "window_qos2")) {
+    if (is_set) {
         char part[CONFIG_TEXT_ROOM / 4];
         char whole[CONFIG_TEXT_ROOM / 4];
         config_number_print(config_key_find(SECTION_BROKER, "window_qos2"), broker->window_qos2,

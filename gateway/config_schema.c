@@ -94,7 +94,7 @@ const struct config_key config_keys[] = {
     {BROKER(window), "window", TYPE_NUMBER, 1, 1000, "200", "",
      "messages sent to the broker before the first acknowledgement is due", ANEW},
     {BROKER(window_qos2), "window_qos2", TYPE_NUMBER, 1, 1000, "16", "",
-     "messages of QoS 2 among them", ANEW},
+     "messages of QoS 2 among them; with MQTT 5 by default as many as the broker allows", ANEW},
     {BROKER(max_qos), "max_qos", TYPE_QOS, 0, 0, "2", "",
      "highest QoS of messages to the broker", ANEW},
     {BROKER(max_queued), "max_queued", TYPE_NUMBER, 1, 16777216, "65536", "",

@@ -33,28 +33,36 @@ static uint32_t number(const MQTTProperties *p, enum MQTTPropertyCodes code)
     return (uint32_t)MQTTProperties_getNumericValue((MQTTProperties *)(uintptr_t)p, code);
 }
 
-/* QoS 1 must find room besides exchanges of QoS 2, which take twice as long. */
-static unsigned share_of_qos2(unsigned receive_maximum)
+static unsigned receive_maximum(const MQTTProperties *connack)
 {
-    return receive_maximum > 1 ? receive_maximum - (receive_maximum + 3) / 4 : 1;
+    const uint32_t most = has(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
+                              ? number(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
+                              : 0;
+    return most > 0 ? most : UINT16_MAX;
+}
+
+/* QoS 1 must find room besides exchanges of QoS 2, which take twice as long. */
+static unsigned share_of_qos2(unsigned window)
+{
+    return window > 1 ? window - (window + 3) / 4 : 1;
 }
 
 void v5_take_limits(struct mqtt *m, const MQTTProperties *connack)
 {
     struct limits *const l = &m->limits;
     *l = limits_of(m);
-    if (has(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)) {
-        const unsigned most = number(connack, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
-        if (most > 0 && most < l->window)
-            l->window = most;
-        if (most > 0 && share_of_qos2(most) < l->window_qos2)
-            l->window_qos2 = share_of_qos2(most);
-    }
+    const unsigned most = receive_maximum(connack);
+    if (most < l->window)
+        l->window = most;
+    const unsigned chosen = m->options.window_qos2_v5;
+    l->window_qos2 = chosen > 0 ? chosen : share_of_qos2(l->window);
+    if (share_of_qos2(most) < l->window_qos2)
+        l->window_qos2 = share_of_qos2(most);
     if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE))
         l->max_packet_bytes = number(connack, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
     if (has(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS)) {
-        const uint8_t most = number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1;
-        l->max_qos = most < l->max_qos ? most : l->max_qos;
+        const uint8_t highest = number(connack, MQTTPROPERTY_CODE_MAXIMUM_QOS) & 1;
+        l->max_qos = highest < l->max_qos ? highest : l->max_qos;
     }
     l->no_identifiers = has(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) &&
                         number(connack, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE) == 0;

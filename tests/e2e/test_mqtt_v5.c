@@ -186,6 +186,27 @@ START_TEST(the_receive_maximum_bounds_what_is_under_way)
 
 END_TEST
 
+/* Three quarters of the default window of 200. */
+START_TEST(without_a_receive_maximum_the_window_bounds_qos_2)
+{
+    enum { QOS2 = 150 };
+
+    start(MQTT_5);
+    WELCOME();
+    for (uint64_t token = 1; token <= QOS2 + 1; token++)
+        submit(token, 2, false, 1);
+    for (uint8_t id = 1; id <= QOS2; id++)
+        EXPECT(0x34, 7, 0, 1, 't', 0, id, 0, 'x');
+    ck_assert(is_silent(200));
+    submit(QOS2 + 2, 1, false, 1); /* finds room besides */
+    EXPECT(0x32, 7, 0, 1, 't', 0, QOS2 + 1, 0, 'x');
+    SAY(0x50, 2, 0, 1);
+    EXPECT(0x62, 2, 0, 1);
+    stop();
+}
+
+END_TEST
+
 enum { FLIGHT_MS = 1, PACED = 2000 };
 
 /* Acknowledges each PUBLISH of QoS 1 a round trip after it came; all are of one size. */
@@ -442,6 +463,7 @@ int main(void)
     ADD(s, what_is_under_way_comes_back_when_the_version_changes);
     ADD(s, session_and_keep_alive_are_asked_for);
     ADD(s, the_receive_maximum_bounds_what_is_under_way);
+    ADD(s, without_a_receive_maximum_the_window_bounds_qos_2);
     LOOP(s, a_small_receive_maximum_costs_round_trips_and_no_more, 3);
     ADD(s, qos_retain_and_size_go_as_far_as_the_broker_goes);
     ADD(s, a_lowered_qos_counts_at_a_loss);

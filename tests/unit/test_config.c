@@ -352,6 +352,20 @@ START_TEST(the_default_of_window_qos2_follows_a_small_window)
 
 END_TEST
 
+START_TEST(window_qos2_counts_for_mqtt_5_only_where_it_is_written)
+{
+    struct config *c = parse(minimal);
+    ck_assert_uint_eq(c->brokers[0].window_qos2_v5, 0);
+    config_free(c);
+    c = parse("[broker]\naddress = h\nwindow_qos2 = 5\n"
+              "[link u]\ndriver = udp\nlisten = 127.0.0.1:1884\n");
+    ck_assert_uint_eq(c->brokers[0].window_qos2, 5);
+    ck_assert_uint_eq(c->brokers[0].window_qos2_v5, 5);
+    config_free(c);
+}
+
+END_TEST
+
 START_TEST(defaults_are_those_of_the_broker_connection)
 {
     const struct mqtt_options m = mqtt_defaults();
@@ -553,6 +567,7 @@ int main(void)
     tcase_add_test(values, keys_that_have_no_effect_are_printed_as_what_is_in_effect);
     tcase_add_test(values, defaults_are_those_of_the_broker_connection);
     tcase_add_test(values, the_default_of_window_qos2_follows_a_small_window);
+    tcase_add_test(values, window_qos2_counts_for_mqtt_5_only_where_it_is_written);
     tcase_add_test(values, names_that_are_not_given_come_from_the_host);
     tcase_add_test(values, drop_ins_override_in_order_of_their_names);
     tcase_add_test(values, paths_start_where_their_file_is);
