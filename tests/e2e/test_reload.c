@@ -253,6 +253,13 @@ START_TEST(a_broker_with_a_new_authority_is_reached_when_its_certificate_is_ther
 
 END_TEST
 
+static void trust_another_authority(void)
+{
+    char command[2 * PATH_ROOM];
+    snprintf(command, sizeof command, "cat %s/other-ca.pem >>%s/trusted.pem", pki, pki);
+    ck_assert_int_eq(system(command), 0);
+}
+
 START_TEST(a_connection_is_made_anew_only_for_other_files_and_in_the_same_session)
 {
     start_encrypted();
@@ -261,9 +268,7 @@ START_TEST(a_connection_is_made_anew_only_for_other_files_and_in_the_same_sessio
     ck_assert(daemon_has_logged(&gateway, "other_certificates=0"));
     node_subscribe(&node, 1);
     ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
-    char command[2 * PATH_ROOM];
-    snprintf(command, sizeof command, "cat %s/other-ca.pem >>%s/trusted.pem", pki, pki);
-    ck_assert_int_eq(system(command), 0);
+    trust_another_authority();
     hang_up("broker.connected broker=tls");
     assert_logged("broker.lost broker=tls");
     assert_logged("session=kept");
@@ -282,13 +287,10 @@ START_TEST(brokers_are_told_apart_by_name_wherever_they_stand_in_the_file)
     assert_logged("gateway.needs_restart what=\"[broker new]\" how=added");
     assert_logged("other_certificates=0");
     ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
-    char command[2 * PATH_ROOM];
-    snprintf(command, sizeof command, "cat %s/other-ca.pem >>%s/trusted.pem", pki, pki);
-    ck_assert_int_eq(system(command), 0);
+    trust_another_authority();
     hang_up("broker.connected broker=tls");
     assert_logged("other_certificates=1");
     stop();
-    remove_pki();
 }
 
 END_TEST
