@@ -114,7 +114,8 @@ static bool makes_row(const struct store_op *op)
     return memchr(kinds, op->kind, sizeof kinds) != NULL;
 }
 
-/* What a daemon that was killed has promised, and the next one would take over. */
+/* What a daemon that was killed has promised, and the next one would take over: only spooled messages
+ * where there is no database (`sql` NULL). */
 static int count_promised(const char *log, sqlite3 *sql, int64_t *n)
 {
     struct store_db db = {.sql = sql};
@@ -123,13 +124,13 @@ static int count_promised(const char *log, sqlite3 *sql, int64_t *n)
     struct intent_names names = {.n = 0};
     struct store_ops ops = {.first = NULL};
     bool marked = false;
-    int rc = store_db_mark(&db, &mark, &marked);
+    int rc = sql != NULL ? store_db_mark(&db, &mark, &marked) : SQLITE_OK;
     if (rc == SQLITE_OK && intent_read(log, marked ? &mark : NULL, &names, &ops, &left) != 0)
         rc = SQLITE_NOMEM;
     if (rc == SQLITE_OK && left.state == INTENT_UNREADABLE)
         rc = SQLITE_CANTOPEN;
     for (const struct store_op *op = ops.first; op != NULL; op = op->next)
-        *n += makes_row(op);
+        *n += left.state == INTENT_OURS ? makes_row(op) : sql == NULL && op->kind == SN_REC_SPOOL;
     store_ops_free(&ops);
     intent_names_free(&names);
     return rc;
@@ -138,7 +139,9 @@ static int count_promised(const char *log, sqlite3 *sql, int64_t *n)
 static int count_all(const struct import_place *p, sqlite3 *sql, int64_t *n)
 {
     char *const log = sqlite3_mprintf("%s-intent", p->path);
-    int rc = log != NULL ? count_rows(sql, n) : SQLITE_NOMEM;
+    int rc = log != NULL ? SQLITE_OK : SQLITE_NOMEM;
+    if (rc == SQLITE_OK && sql != NULL)
+        rc = count_rows(sql, n);
     if (rc == SQLITE_OK)
         rc = count_promised(log, sql, n);
     sqlite3_free(log);
@@ -150,11 +153,12 @@ static int check_vacant(const struct import_place *p)
     struct stat st;
     sqlite3 *sql = NULL;
     int64_t n = 0;
-    if (stat(p->path, &st) != 0)
-        return errno == ENOENT ? EXIT_OK : import_not_usable(p->say, p->path, strerror(errno));
-    if (st.st_size == 0)
-        return EXIT_OK;
-    int rc = sqlite3_open_v2(p->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = SQLITE_OK;
+    const bool is_there = stat(p->path, &st) == 0;
+    if (!is_there && errno != ENOENT)
+        return import_not_usable(p->say, p->path, strerror(errno));
+    if (is_there && st.st_size > 0)
+        rc = sqlite3_open_v2(p->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = count_all(p, sql, &n);
     const char *const why = sqlite3_errstr(rc);

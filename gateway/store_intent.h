@@ -99,7 +99,7 @@ size_t intent_room(const struct intent *log);
 /* ---- what is there when the store is opened --------------------------------------------------- */
 
 enum intent_state {
-    INTENT_NONE,    /* no file */
+    INTENT_NONE,    /* no file, or one of which nothing had begun */
     INTENT_FOREIGN, /* not a log, or one of another version */
     INTENT_STALE,   /* of another start of the machine */
     INTENT_OTHER,   /* of another database, or of a later state of it than this one is */
@@ -110,6 +110,7 @@ enum intent_state {
 struct intent_left {
     enum intent_state state;
     int error;        /* errno */
+    bool missing;     /* of NONE: not even a file, or an empty one */
     uint64_t entries; /* that the database does not have; not of FOREIGN and UNREADABLE */
     uint64_t first;   /* number of the first one of them, */
     uint64_t last;    /* and of the last */
@@ -118,8 +119,9 @@ struct intent_left {
 };
 
 /* Reads the file. With INTENT_OURS the operations that the database does not have are added to `out`,
- * in order; their peers have links by number in `names`. `mark`: the database's, NULL if it has none.
- * 0 or -ENOMEM. */
+ * in order; their peers have links by number in `names`. `mark`: the database's, NULL if it has none:
+ * then with INTENT_OTHER all operations of which the log itself does not know that they are in the
+ * database that it belonged to. 0 or -ENOMEM. */
 int intent_read(const char *path, const struct intent_mark *mark, struct intent_names *names,
                 struct store_ops *out, struct intent_left *left);
 void intent_names_free(struct intent_names *names);

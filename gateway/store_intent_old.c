@@ -185,14 +185,15 @@ static int take(struct bytes file, const struct intent_mark *mark, struct intent
     if (left->state == INTENT_FOREIGN || left->state == INTENT_NONE)
         return 0;
     /* A database that has seen less than it had said is an older one, put back. */
-    const bool ours = mark != NULL && intent_same_log(mark, &h.last) && mark->seq >= h.last.seq;
-    if (left->state == INTENT_OURS && !ours)
+    if (left->state == INTENT_OURS &&
+        (mark == NULL || !intent_same_log(mark, &h.last) || mark->seq < h.last.seq))
         left->state = INTENT_OTHER;
+    const bool ours = left->state == INTENT_OURS;
     struct reader r = rd_of(file);
     rd_bytes(&r, h.tail >= INTENT_START && h.tail % 8 == 0 ? (size_t)h.tail : SIZE_MAX);
-    const bool wanted = left->state == INTENT_OURS;
-    left->clock_ms = wanted ? h.clock_ms : 0;
-    return read_entries(&r, &h, wanted ? mark->seq : h.last.seq, names, wanted ? out : NULL, left);
+    const bool wanted = ours || (left->state == INTENT_OTHER && mark == NULL);
+    left->clock_ms = ours ? h.clock_ms : 0;
+    return read_entries(&r, &h, ours ? mark->seq : h.last.seq, names, wanted ? out : NULL, left);
 }
 
 int intent_read(const char *path, const struct intent_mark *mark, struct intent_names *names,
@@ -203,6 +204,7 @@ int intent_read(const char *path, const struct intent_mark *mark, struct intent_
 
     *left = (struct intent_left){.state = INTENT_NONE};
     int rc = read_file(path, &data, &len);
+    left->missing = rc == -ENOENT || (rc == 0 && len == 0);
     if (rc == 0 && len > 0) {
         rc = take(bytes_of(data, len), mark, names, out, left);
     } else if (rc != 0 && rc != -ENOENT && rc != -ENOMEM) {

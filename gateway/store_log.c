@@ -98,10 +98,22 @@ __attribute__((format(printf, 2, 3))) static void notice(struct store *s, const 
     va_end(args);
 }
 
-static void say_left(struct store *s, const char *path, const struct intent_left *left)
+/* Its database was moved aside, or somebody has removed it. */
+static bool is_orphan(const struct store *s, const struct intent_left *left)
+{
+    return left->state == INTENT_OTHER && s->db.created;
+}
+
+static void say_left(struct store *s, const char *path, const struct intent_left *left, bool marked)
 {
     const unsigned long long n = left->entries;
-    if (left->state == INTENT_UNREADABLE)
+    if (left->missing && marked)
+        notice(
+            s,
+            "%s is gone, or empty: if the gateway was killed before, what it had promised in the "
+            "last half a second is lost",
+            path);
+    else if (left->state == INTENT_UNREADABLE)
         notice(s, "%s can't be read (%s): what was promised last may be lost", path,
                strerror(left->error));
     else if (left->state == INTENT_FOREIGN)
@@ -111,6 +123,12 @@ static void say_left(struct store *s, const char *path, const struct intent_left
                "the machine was restarted before the last %llu batches were in the database: they "
                "are lost (durability = power keeps them)",
                n);
+    else if (left->state == INTENT_OTHER && n > 0 && is_orphan(s, left))
+        notice(
+            s,
+            "the database of %s is gone: spooled messages were taken over from its %llu batches, "
+            "what else they promised is lost",
+            path, n);
     else if (left->state == INTENT_OTHER && n > 0)
         notice(s,
                "%s belongs to another database, or to a later state of it: its %llu batches are "
@@ -176,6 +194,20 @@ static int take_over(struct store *s, struct store_ops *ops, struct intent_names
     return vital ? rc : SQLITE_OK;
 }
 
+/* As out of a damaged database (store_salvage.c): what nodes were told is safe is not lost with their
+ * sessions. A row that was salvaged before is written again. */
+static void keep_spooled(struct store_ops *ops)
+{
+    struct store_ops kept = {.first = NULL};
+    for (struct store_op *op; (op = store_ops_pop(ops)) != NULL;) {
+        if (op->kind == SN_REC_SPOOL || op->kind == SN_REC_SPOOL_GONE || op->kind == OP_SINK)
+            store_ops_add(&kept, op);
+        else
+            store_op_free(op);
+    }
+    *ops = kept;
+}
+
 static int replay(struct store *s, const char *path, size_t size)
 {
     struct intent_mark mark;
@@ -188,7 +220,11 @@ static int replay(struct store *s, const char *path, size_t size)
         return rc;
     rc = intent_read(path, marked ? &mark : NULL, &names, &ops, &left);
     if (rc == 0) {
-        say_left(s, path, &left);
+        say_left(s, path, &left, marked);
+        if (is_orphan(s, &left))
+            keep_spooled(&ops);
+        else if (left.state != INTENT_OURS)
+            store_ops_free(&ops);
         store_db_clock_was(&s->db, left.clock_ms);
         s->clock_base_ms = s->db.clock_base_ms;
         make(s, path, size);
@@ -217,7 +253,7 @@ static int preview(struct store *s, const char *path)
                                                                             : SQLITE_NOMEM;
     if (rc == SQLITE_OK && left.state == INTENT_UNREADABLE)
         rc = SQLITE_IOERR;
-    if (rc == SQLITE_OK && ops.first != NULL) {
+    if (rc == SQLITE_OK && left.state == INTENT_OURS && ops.first != NULL) {
         const struct intent_links links = swap_links(s, &names);
         rc = store_db_preview(&s->db, &ops);
         restore_links(s, links);
