@@ -63,9 +63,8 @@ struct mqtt_options {
     unsigned window_qos2;    /* PUBLISHes of QoS 2 among them; default 16. While its
                                 max_inflight_messages (20) of QoS 2 are open, mosquitto acknowledges
                                 and drops every further QoS 1 and 2 message of a 3.1.1 client */
-    unsigned
-        window_qos2_v5; /* the same with MQTT 5, where the broker tells its limit, of which three
-                                quarters are never exceeded; default: three quarters of `window` */
+    unsigned window_qos2_v5; /* the same with MQTT 5; default: three quarters of `window`, and never
+                                more than those of what the broker says */
     uint8_t max_qos; /* 1 + the highest QoS of a PUBLISH; what has a higher one goes with this one.
                           Default 3. RabbitMQ 3.10 answers QoS 2 with PUBACK, which ends the
                           connection */
