@@ -52,10 +52,12 @@ trap 'rm -rf "$scratch"' EXIT
 
 # ---- what exists ----------------------------------------------------------------------------------
 
-# "RING.SUITE FILE" for each source of each sennet_suite(SUITE RING SOURCES FILE... LINKS ...).
+# "RING.SUITE FILE" for each source of each sennet_suite(SUITE RING SOURCES FILE... LINKS ...), and of each
+# sennet_daemon_suite(SUITE SOURCES ...), whose ring is e2e.
 suites() {
     for lists in "$tree"/tests/*/CMakeLists.txt; do
-        sed 's/#.*//' "$lists" | tr '\n' ' ' | grep -o 'sennet_suite([^)]*)' |
+        sed 's/#.*//; s/sennet_daemon_suite(\([a-z0-9_]*\)/sennet_suite(\1 e2e/' "$lists" |
+            tr '\n' ' ' | grep -o 'sennet_suite([^)]*)' |
             awk -v folder="$(dirname "$lists")" '{
                 sub(/^sennet_suite\(/, "")
                 sub(/\)$/, "")

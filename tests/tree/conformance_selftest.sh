@@ -8,6 +8,7 @@ script=$(cd "$(dirname "$0")/../.." && pwd)/scripts/conformance.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/docs" "$work/tests/sim/scenarios" "$work/tests/unit"
+mkdir -p "$work/tests/e2e"
 page=$work/docs/conformance.md
 echo '## Keep alive (6.11, 7.2)' >"$work/docs/spec-notes.md"
 : >"$work/tests/sim/scenarios/sleep.sn"
@@ -17,6 +18,9 @@ printf '%s\n' 'sennet_suite(test_codec unit SOURCES test_codec.c' '    LINKS sen
 printf '%s\n' 'START_TEST(reads)' 'START_TEST(idle)' 'START_TEST(loops)' \
     '    tcase_add_test(tc, reads);' '    tcase_add_loop_test(tc,' '        loops, 0, 3);' \
     >"$work/tests/unit/test_codec.c"
+
+echo 'sennet_daemon_suite(test_run SOURCES test_run.c PROGRAMS other)' >"$work/tests/e2e/CMakeLists.txt"
+printf '%s\n' 'START_TEST(runs)' '    ADD(s, runs);' >"$work/tests/e2e/test_run.c"
 
 # 150 good rows, and those given: a page that is good, but for what the test wants.
 page_with() {
@@ -48,15 +52,16 @@ must() {
 # shellcheck disable=SC2016 # the backquotes are Markdown's
 {
     fillers=150
-    page_with '| 2-1 | 2 | one |  | `unit.test_codec:reads`, `unit.test_codec:loops` |' \
+    page_with '| 2-1 | 2 | one |  | `unit.test_codec:reads`, `unit.test_codec:loops`, `e2e.test_run:runs` |' \
         '| 2-2 | 2 | two | **Deviates**: a bit. [notes](spec-notes.md#keep-alive-611-72) | `sim.chaos` |' \
         '| 2-3 | 2 | three | **n/a**: a duty of clients. |  |'
-    must 0 '153 rows: 151 proved, 1 deviations (tested as well), 1 not applicable; 4 tests named, 1 of them'
+    must 0 '153 rows: 151 proved, 1 deviations (tested as well), 1 not applicable; 5 tests named, 1 of them'
     # ctest prints, and keeps
     {
-        echo ' 1/3 Test  #1: sim.story.sleep ........   Passed    0.01 sec'
-        echo ' 2/3 Test  #2: unit.test_codec .......   Passed    0.01 sec'
-        echo ' 3/3 Test  #3: sim.chaos .............   Passed    0.01 sec'
+        echo ' 1/4 Test  #1: sim.story.sleep ........   Passed    0.01 sec'
+        echo ' 2/4 Test  #2: unit.test_codec .......   Passed    0.01 sec'
+        echo ' 3/4 Test  #3: sim.chaos .............   Passed    0.01 sec'
+        echo ' 4/4 Test  #4: e2e.test_run ..........   Passed    0.01 sec'
     } >"$work/log"
     must 0 'all of them ran and passed' "$work/log"
     sed 's/sim.chaos ..*/sim.chaos .............***Failed    0.01 sec/' "$work/log" >"$work/failed"
