@@ -312,6 +312,7 @@ static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client
 {
     const bool stored = a->pump.store != NULL;
     const struct own_config config = {.log_level = a->config->gateway.log_level,
+                                      .seed = a->own_seed.k0,
                                       .journal = stored && a->pump.router == NULL};
     struct own_sink *o = calloc(1, sizeof *o);
     if (o == NULL)

@@ -9,7 +9,6 @@
 enum {
     PACKET_MAX = 268435460, /* of any MQTT packet */
     FIRST_ERROR = 0x80,
-    IDENTIFIER_MAX = 268435455,
 };
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -103,7 +102,7 @@ void v5_identify(const struct mqtt *m, uint32_t id, MQTTProperties *properties)
 {
     MQTTProperty one = {.identifier = MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER};
     if (m->dial.version != MQTTVERSION_5 || m->limits.no_identifiers || id == 0 ||
-        id > IDENTIFIER_MAX)
+        id > UP_SUBSCRIPTION_ID_MAX)
         return;
     one.value.integer4 = id;
     MQTTProperties_add(properties, &one);

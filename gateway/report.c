@@ -235,6 +235,8 @@ static void put_own(struct log_ring *lg, const struct pump *p)
     uint64_t connected = 0;
     uint64_t filters = 0;
     uint64_t spooled = 0;
+    uint64_t unasked = 0;
+    uint64_t copies = 0;
     list_foreach (at, &p->sinks) {
         const struct sink *s = container_of(at, struct sink, all);
         if (s->own == NULL)
@@ -243,6 +245,8 @@ static void put_own(struct log_ring *lg, const struct pump *p)
         n++;
         connected += g.connected;
         filters += g.filters;
+        unasked += g.unasked;
+        copies += g.copies;
         spooled += s->spool != NULL ? spool_gauges(s->spool).messages : 0;
     }
     if (n == 0)
@@ -252,6 +256,8 @@ static void put_own(struct log_ring *lg, const struct pump *p)
     page_put(&page, "connected", connected);
     page_put(&page, "filters", filters);
     page_put(&page, "spooled", spooled);
+    page_put(&page, "unasked", unasked);
+    page_put(&page, "copies", copies);
     page_end(&page);
 }
 

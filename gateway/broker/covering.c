@@ -249,6 +249,7 @@ static void send_unsubscribe(struct shared *s, struct filter *f)
     }
     f->leaving = true;
     f->held = HELD_MAYBE;
+    copies_forget(&s->copies, f->subscription);
 }
 
 void cover_tell(struct shared *s, struct filter *f)
@@ -293,7 +294,10 @@ void resubscribe(struct shared *s, bool session_present)
 {
     list_foreach (link, &s->filters) {
         struct filter *f = container_of(link, struct filter, all);
-        f->held = session_present ? f->held : (uint8_t)HELD_NO;
+        if (!session_present) {
+            f->held = HELD_NO;
+            copies_forget(&s->copies, f->subscription);
+        }
         f->leaving = false;
         f->refused = false;
     }

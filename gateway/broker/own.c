@@ -295,7 +295,7 @@ static void on_message(struct own *o, const struct up_event *event)
         o->unasked++;
         return;
     }
-    if (event->n_subscriptions > 0 && !up_is_first_copy(event, own_first_match(o, event->topic)))
+    if (!own_is_wanted_copy(o, event))
         return;
     o->recipient =
         (struct sn_recipient){.client = o->client, .qos = event->qos, .retain = event->retain};
@@ -322,6 +322,7 @@ struct own *own_new(const struct own_config *config, uint64_t client, int64_t no
     o->client = client;
     o->now_ms = now_ms;
     o->max_filters = UINT32_MAX;
+    o->last_id = copies_seed_id(config->seed);
     o->trouble_ms = INT64_MIN;
     list_init(&o->filters);
     list_init(&o->calls);
@@ -498,6 +499,7 @@ struct own_gauges own_gauges(const struct own *o)
         .connected = o->link == LINK_ON,
         .filters = o->n_filters,
         .unasked = o->unasked,
+        .copies = o->copies.left_out,
         .memory_bytes = sizeof *o + o->memory_bytes,
     };
 }

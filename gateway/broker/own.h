@@ -57,6 +57,7 @@
 
 struct own_config {
     enum log_level log_level;
+    uint64_t seed;        /* of subscription identifiers: another one in each process (copies.h) */
     bool journal;         /* emit SUBSCRIPTION records */
     uint32_t max_filters; /* beside what its OPEN says; 0: no limit */
 };
@@ -122,6 +123,7 @@ struct own_gauges {
     bool connected;
     uint32_t filters;
     uint64_t unasked; /* messages from the broker for which nobody has asked, since start */
+    uint64_t copies;  /* for another subscription, of messages that one copy is enough of, since start */
     uint64_t memory_bytes;
 };
 

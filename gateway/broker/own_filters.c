@@ -36,7 +36,6 @@ static struct own_filter *filter_new(struct own *o, struct bytes text)
         memcpy(f->text, text.data, text.len);
     f->replay_ms = INT64_MIN;
     list_init(&f->link);
-    f->id = ++o->next_filter;
     list_push_back(&o->filters, &f->link);
     o->n_filters++;
     return f;
@@ -97,6 +96,25 @@ static void answer(struct own *o, uint16_t token, enum sn_outcome outcome, uint8
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+/* The broker has it no more, or not as before. */
+static void forget_id(struct own *o, struct own_filter *f)
+{
+    copies_forget(&o->copies, f->id);
+    f->id = 0;
+}
+
+/* Another one each time: what still waits for an earlier one proves nothing (copies.h). */
+static uint32_t id_of(struct own *o, struct own_filter *f)
+{
+    if (f->held && f->id != 0)
+        return f->id;
+    forget_id(o, f);
+    o->last_id = copies_next_id(o->last_id);
+    f->id = o->last_id;
+    f->proven = false;
+    return f->id;
+}
+
 /* False: out of memory. */
 static bool call_new(struct own *o, struct own_filter *f, enum own_call_type type, uint16_t token,
                      uint8_t qos)
@@ -106,13 +124,16 @@ static bool call_new(struct own *o, struct own_filter *f, enum own_call_type typ
         return false;
     *call = (struct own_call){
         .filter = f, .type = type, .id = ++o->next_call, .token = token, .qos = qos};
+    const bool ends = type == CALL_UNSUBSCRIBE;
     const struct up_request request = {
-        .type = type == CALL_UNSUBSCRIBE ? UP_UNSUBSCRIBE : UP_SUBSCRIBE,
+        .type = ends ? UP_UNSUBSCRIBE : UP_SUBSCRIBE,
         .token = call->id,
         .topic = own_filter_text(f),
         .qos = qos,
-        .subscription = f->id,
+        .subscription = ends ? 0 : id_of(o, f),
     };
+    if (ends)
+        forget_id(o, f);
     if (!own_ask(o, &request)) {
         own_release(o, call, sizeof *call);
         return false;
@@ -351,16 +372,17 @@ void own_filters_clear(struct own *o, bool session_stays)
     }
 }
 
-uint32_t own_first_match(const struct own *o, struct bytes topic)
+bool own_is_wanted_copy(struct own *o, const struct up_event *message)
 {
-    uint32_t first = 0;
+    struct copy copy = copies_begin(&o->copies, message);
+    if (message->n_subscriptions == 0)
+        return true;
     list_foreach (link, &o->filters) {
-        const struct own_filter *f = filter_at(link);
-        if (f->held && !f->leaving && (first == 0 || f->id < first) &&
-            topics_match(own_filter_text(f), topic))
-            first = f->id;
+        struct own_filter *f = filter_at(link);
+        if (f->held && f->id != 0 && topics_match(own_filter_text(f), message->topic))
+            copy_consider(&copy, f->id, f->granted, &f->proven);
     }
-    return first;
+    return copy_passes(&copy);
 }
 
 bool own_wants_retained(struct own *o, struct bytes topic)

@@ -15,6 +15,7 @@
 #include "base/deadline.h"
 #include "base/list.h"
 
+#include "broker/copies.h"
 #include "broker/own.h"
 #include "broker/will.h"
 
@@ -78,9 +79,10 @@ struct own_filter {
     bool owed;    /* granted while the broker was away: its retained messages are wanted */
     bool refused; /* by the broker, in this connection */
     bool asked;   /* the node has unsubscribed, and waits for the answer */
+    bool proven;  /* copies.h */
     uint8_t granted;
     uint16_t token; /* of that */
-    uint32_t id;    /* subscription identifier */
+    uint32_t id;    /* subscription identifier at the broker; 0: it is not to have it */
     uint32_t n_calls;
     int64_t replay_ms; /* retained messages are for the node until then ... */
     int64_t opened_ms; /* ... as it has asked then */
@@ -117,8 +119,8 @@ void own_filters_clear(struct own *o, bool session_stays);
 void own_filters_left(struct own *o);
 /* Calls that will not be answered. */
 void own_calls_over(struct own *o);
-/* Of the filters that match, the lowest id that the broker has; 0: none. */
-uint32_t own_first_match(const struct own *o, struct bytes topic);
+/* Is that the copy of the message that counts? */
+bool own_is_wanted_copy(struct own *o, const struct up_event *message);
 /* Has the node asked for retained messages that this is one of? */
 bool own_wants_retained(struct own *o, struct bytes topic);
 
@@ -203,7 +205,7 @@ struct own {
     struct list publishes; /* struct own_publish */
     struct list wills;     /* struct own_due_will */
     uint32_t next_call;
-    uint32_t next_filter;
+    uint32_t last_id; /* of filters */
     uint16_t next_will_token;
     struct list *told; /* of filters recorded whole: the next one, or NULL */
 
@@ -218,6 +220,7 @@ struct own {
     struct deadlines deadlines;
     struct deadline timers[DL_KINDS];
     struct log_ring log;
+    struct copies copies;
     uint64_t unasked;
     uint64_t memory_bytes;
 };
@@ -235,10 +238,10 @@ void own_refuse(struct own *o, enum sn_outcome outcome);
 /* PUBLISHes that will not be answered are refused. */
 void own_publishes_over(struct own *o);
 
-/* For the client the broker is there. */
 /* Whose its messages are (order.h). */
 uint64_t own_order(const struct own *o);
 
+/* For the client the broker is there. */
 static inline bool own_is_reachable(const struct own *o)
 {
     return o->link == LINK_ON || o->accepting;

@@ -212,6 +212,7 @@ struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
         return NULL;
     s->config = *config;
     s->now_ms = now_ms;
+    s->last_subscription = copies_seed_id(config->hash_seed.k0);
     list_init(&s->filters);
     list_init(&s->wills);
     deadlines_init(&s->deadlines);
@@ -353,11 +354,8 @@ static void on_published(struct shared *s, const struct up_event *event)
 static void on_message(struct shared *s, const struct up_event *event)
 {
     assert(!s->has_message); /* the previous one must have been taken */
-    collect_recipients(s, event->topic, event->qos, event->retain);
-    if (!up_is_first_copy(event, s->match_first)) {
-        s->copies++;
+    if (!collect_recipients(s, event))
         return;
-    }
     if (s->n_recipients == 0) {
         s->unmatched++;
         return;
@@ -413,7 +411,7 @@ struct shared_gauges shared_gauges(const struct shared *s)
         .filters = s->n_filters,
         .covered = s->n_covered,
         .unmatched = s->unmatched,
-        .copies = s->copies,
+        .copies = s->copies.left_out,
         .wills = s->wills_published,
         .wills_refused = s->wills_refused,
         .wills_dropped = s->wills_dropped,

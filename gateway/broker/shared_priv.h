@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/parcels.h"
 
+#include "broker/copies.h"
 #include "broker/shared.h"
 #include "broker/will.h"
 
@@ -58,6 +59,7 @@ struct filter {
     struct ring wards;    /* struct filter */
     struct visit *visit;  /* the broker has it, though covered, for its retained messages */
     uint32_t id;          /* comes back in tokens */
+    uint32_t subscription; /* identifier of the one that the broker has: copies.h */
     uint16_t len;
     uint8_t held;       /* enum held */
     uint8_t granted;    /* QoS, by the latest SUBACK */
@@ -66,6 +68,7 @@ struct filter {
     bool again : 1;     /* somebody asked meanwhile: another SUBSCRIBE must follow */
     bool refused : 1;   /* by the broker; not asked again in this connection unless a node asks */
     bool survey : 1;    /* filters may have been subscribed that it covers */
+    bool proven : 1;    /* copies.h */
     bool owed : 1;      /* SUBSCRIBE once more, for the retained messages that somebody waits for */
     uint8_t text[];
 };
@@ -167,8 +170,8 @@ bool sub_restore(struct shared *s, struct session *n, struct bytes text, uint8_t
 void on_subscribed(struct shared *s, const struct up_event *event);
 /* Sends SUBSCRIBE for everybody who waits. False: out of memory. */
 bool send_subscribe(struct shared *s, struct filter *f);
-/* Builds s->recipients for a message. */
-void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained);
+/* Builds s->recipients for a message. False: it is a copy that is not to be passed on. */
+bool collect_recipients(struct shared *s, const struct up_event *message);
 void subscriptions_deinit(struct shared *s);
 
 /* ---- covering.c ------------------------------------------------------------------------------ */
@@ -278,6 +281,7 @@ struct shared {
     uint32_t n_filters;
     uint32_t n_covered; /* of these, with a guard */
     uint32_t next_filter_id;
+    uint32_t last_subscription;
     struct session *
         *blocks; /* by sn_client_slot() >> SESSIONS_BITS; NULL where there never was one */
     uint32_t n_blocks;
@@ -288,9 +292,10 @@ struct shared {
     size_t n_recipients, cap_recipients;
     uint32_t match; /* number of the message being matched, never 0 */
     uint8_t match_qos;
-    uint32_t match_first; /* the lowest id of the filters that matched and that the broker has */
     bool match_retained;
     uint64_t match_hash;
+    struct copy match_copy;
+    struct copies copies;
     bool has_message; /* `message` is waiting to be taken */
     struct sn_event message;
     struct event_queue events;
@@ -305,7 +310,6 @@ struct shared {
     bool accepting; /* what is published is taken without it */
     uint64_t memory_bytes;
     uint64_t unmatched;
-    uint64_t copies;
     uint64_t wills_published;
     uint64_t wills_refused;
     uint64_t wills_dropped;

@@ -86,13 +86,23 @@ static void reckon_qos(struct sub *sub)
     }
 }
 
+/* Another one each time: what still waits for an earlier one proves nothing. */
+static void identify(struct shared *s, struct filter *f)
+{
+    s->last_subscription = copies_next_id(s->last_subscription);
+    f->subscription = s->last_subscription;
+    f->proven = false;
+}
+
 bool send_subscribe(struct shared *s, struct filter *f)
 {
+    if (f->held != HELD_YES)
+        identify(s, f);
     const struct up_request request = {.type = UP_SUBSCRIBE,
                                        .token = f->id,
                                        .topic = filter_text(f),
                                        .qos = UPSTREAM_QOS,
-                                       .subscription = f->id};
+                                       .subscription = f->subscription};
     if (!ask_upstream(s, &request))
         return false;
     f->in_flight = true;
@@ -371,8 +381,11 @@ static struct sn_recipient *recipient_of(struct shared *s, struct session *n)
  * gets one copy at the highest QoS that its matching filters were granted. */
 static void match_filter(struct shared *s, struct filter *f)
 {
-    if (f->held == HELD_YES && (s->match_first == 0 || f->id < s->match_first))
-        s->match_first = f->id;
+    if (f->held == HELD_YES) {
+        bool proven = f->proven;
+        copy_consider(&s->match_copy, f->subscription, UPSTREAM_QOS, &proven);
+        f->proven = proven;
+    }
     ring_foreach(link, &f->subs)
     {
         struct sub *sub = sub_at_filter(link);
@@ -385,16 +398,17 @@ static void match_filter(struct shared *s, struct filter *f)
     }
 }
 
-void collect_recipients(struct shared *s, struct bytes topic, uint8_t qos, bool retained)
+bool collect_recipients(struct shared *s, const struct up_event *message)
 {
     s->n_recipients = 0;
     if (++s->match == 0)
         s->match = 1;
-    s->match_first = 0;
-    s->match_qos = qos;
-    s->match_retained = retained;
-    s->match_hash = retained ? hash_bytes(&s->config.hash_seed, topic) : 0;
-    tree_match(s, topic, match_filter);
+    s->match_copy = copies_begin(&s->copies, message);
+    s->match_qos = message->qos;
+    s->match_retained = message->retain;
+    s->match_hash = message->retain ? hash_bytes(&s->config.hash_seed, message->topic) : 0;
+    tree_match(s, message->topic, match_filter);
+    return copy_passes(&s->match_copy);
 }
 
 void subscriptions_deinit(struct shared *s)

@@ -21,8 +21,9 @@
  * (token 0) or wills. */
 enum { UP_TOKEN_BITS = 16 };
 
-/* Of one copy of a message; one with more counts as one without. */
-enum { UP_SUBSCRIPTIONS_MAX = 8 };
+/* Of one copy of a message; one with more counts as one without (copies.h). Identifiers are 1 to
+ * 268435455. */
+enum { UP_SUBSCRIPTIONS_MAX = 8, UP_SUBSCRIPTION_ID_MAX = 0x0FFFFFFF };
 
 /* ---- session -> connection ------------------------------------------------------------------- */
 
@@ -87,16 +88,5 @@ struct up_event {
     const char *address; /* the same, and CONNECTED: of which of the broker's addresses; or NULL */
     uint8_t version;     /* CONNECTED: 5, or 4 for MQTT 3.1.1 */
 };
-
-/* Several subscriptions of one session that match a topic may bring a copy each (brokers of MQTT 5 do
- * that). Does this one stand for all? `first`: the identifier of one of them that the broker is known to
- * have, chosen in the same way each time; 0: there is none. */
-static inline bool up_is_first_copy(const struct up_event *message, uint32_t first)
-{
-    bool is_first = message->n_subscriptions == 0 || message->retain || first == 0;
-    for (unsigned i = 0; i < message->n_subscriptions; i++)
-        is_first |= message->subscriptions[i] == first;
-    return is_first;
-}
 
 #endif

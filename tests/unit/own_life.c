@@ -118,14 +118,18 @@ static void take(struct own_life *l)
     ck_assert_int_gt(own_next_deadline(l->o), l->now_ms);
 }
 
-struct own_life own_begin(void)
+struct own_life own_begin_with(struct own_config config)
 {
-    static const struct own_config config = {
-        .log_level = LOG_INFO, .journal = true, .max_filters = 8};
     struct own_life l = {.now_ms = 100000};
     l.o = own_new(&config, OWN_KEY, l.now_ms);
     ck_assert_ptr_nonnull(l.o);
     return l;
+}
+
+struct own_life own_begin(void)
+{
+    return own_begin_with(
+        (struct own_config){.log_level = LOG_INFO, .journal = true, .max_filters = 8});
 }
 
 void own_end(struct own_life *l)

@@ -23,6 +23,7 @@ struct own_life {
 };
 
 struct own_life own_begin(void);
+struct own_life own_begin_with(struct own_config config);
 void own_end(struct own_life *l);
 /* What it has said since the last time. */
 const char *own_said(struct own_life *l);
