@@ -198,11 +198,17 @@ static int64_t patience(const struct spool *s)
     return time_min(ms, PATIENCE_MAX_MS);
 }
 
+/* Of QoS 0 the connection tells that it has got rid of it. */
+static bool is_by_broker(const struct up_event *event)
+{
+    const bool is_last_word = event->result == UP_OK || event->result == UP_REFUSED;
+    return event->type == UP_PUBLISHED && event->qos > 0 && is_last_word;
+}
+
 /* One long wait alone does not make us much more patient. */
 void hear(struct spool *s, int64_t now_ms, const struct up_event *event)
 {
-    const bool by_broker = event->result == UP_OK || event->result == UP_REFUSED;
-    if (event->type != UP_PUBLISHED || !by_broker || !is_owed(s))
+    if (!is_by_broker(event) || !is_owed(s))
         return;
     if (now_ms > s->now_ms)
         s->now_ms = now_ms;

@@ -202,6 +202,27 @@ START_TEST(new_messages_are_spooled_while_it_lasts_and_pass_again_behind_it)
 
 END_TEST
 
+/* Written is not heard: of QoS 0 there is no answer. */
+START_TEST(what_the_connection_has_got_rid_of_is_no_word_of_the_broker)
+{
+    const uint32_t a = publish(A, 1);
+    fall_silent(SILENCE_MS);
+    publish(A, 0); /* has its place behind the other */
+    world_commit(w);
+    wire_reach(w, SENT);
+    while (wire_hear(w))
+        ;
+    const uint32_t b = publish(B, 1);
+    world_commit(w);
+    ck_assert_int_eq(outcome(b), ACKED);
+    ck_assert_uint_eq(gauges().spooled, 3);
+    world_settle(w);
+    ck_assert_uint_eq(deliveries(a), 1);
+    world_end(w);
+}
+
+END_TEST
+
 START_TEST(no_answer_is_held_for_long_while_it_lasts)
 {
     struct spool_config config = spool_defaults();
@@ -353,6 +374,7 @@ int main(void)
     TCase *lasting = tcase_create("while_it_lasts");
     tcase_add_checked_fixture(lasting, setup, teardown);
     tcase_add_test(lasting, new_messages_are_spooled_while_it_lasts_and_pass_again_behind_it);
+    tcase_add_test(lasting, what_the_connection_has_got_rid_of_is_no_word_of_the_broker);
     tcase_add_test(lasting, no_answer_is_held_for_long_while_it_lasts);
     tcase_add_test(lasting, while_answers_come_nobody_is_taken_over_however_long_the_line);
     suite_add_tcase(suite, lasting);
