@@ -79,11 +79,12 @@ static void give_to_paho(struct mqtt *m, struct item *it)
         not_taken(m, it, ours ? UP_REFUSED : UP_BUSY, rc == MQTTASYNC_DISCONNECTED);
 }
 
-/* Lock held. */
+/* Lock held. A refusal that the worker has not read yet is one: who was told of it may have sent the message
+ * again already. */
 static bool can_hand_over(const struct mqtt *m, enum lane lane)
 {
-    return !m->worker.hold && m->worker.busy_until_ms == 0 && !list_empty(&m->queue[lane]) &&
-           mqtt_window_room(m, lane) > 0;
+    return !m->worker.hold && m->worker.busy_until_ms == 0 && !m->notes.busy &&
+           !list_empty(&m->queue[lane]) && mqtt_window_room(m, lane) > 0;
 }
 
 /* Fixed header, topic, packet id, properties; a subscription also has options and an identifier. */
