@@ -84,10 +84,11 @@ static pid_t spawn(const struct broker *b, const char *const arguments[])
     _exit(127);
 }
 
-static void run_to_end(const struct broker *b, const char *const arguments[])
+void broker_run(const struct broker *b, const char *const arguments[])
 {
     const int status = child_wait(spawn(b, arguments), END_MS, arguments[0]);
-    ck_assert_msg(status == 0, "%s failed with status %d", arguments[0], status);
+    ck_assert_msg(status == 0, "%s failed with status %d: see %s/log", arguments[0], status,
+                  b->directory);
 }
 
 static void make_directory(struct broker *b)
@@ -149,7 +150,7 @@ void broker_start_with_user(struct broker *b, const char *user, const char *pass
     file_path(b, "users", users);
     const char *const arguments[] = {
         program("mosquitto_passwd"), "-b", "-c", users, user, password, NULL};
-    run_to_end(b, arguments);
+    broker_run(b, arguments);
     snprintf(config, sizeof config, "allow_anonymous false\npassword_file %s\n", users);
     write_config(b, config);
     broker_start_again(b);

@@ -34,6 +34,10 @@ void broker_start_again(struct broker *b);
 /* Waits until it accepts connections at this port: of another listener of its configuration. */
 void broker_await(const struct broker *b, uint16_t port);
 
+/* Runs one of mosquitto's other programs to its end, which must be a good one. What it prints goes to the
+ * broker's log. The arguments begin with its name, and end with NULL. */
+void broker_run(const struct broker *b, const char *const arguments[]);
+
 /* SIGSTOP and SIGCONT: the kernel still accepts and acknowledges, mosquitto does not. */
 void broker_pause(struct broker *b);
 void broker_resume(struct broker *b);

@@ -13,7 +13,7 @@
 #include "e2e/daemon.h"
 #include "mqtt.h"
 
-enum { ARRIVALS = 4096, TEXT = 128, WAIT_MS = 10000 };
+enum { ARRIVALS = 4096, TEXT = 128, WAIT_MS = 10000, BEHIND_MS = 200 };
 
 struct arrival {
     char topic[TEXT];
@@ -132,11 +132,16 @@ void observer_expect(struct observer *o, const char *topic, const char *payload,
     ck_assert_int_eq(a->qos, qos);
 }
 
-void observer_quiet(struct observer *o, int for_ms)
+static void drain_for(struct observer *o, int for_ms)
 {
     const int64_t end_ms = test_now_ms() + for_ms;
     for (int64_t left_ms = for_ms; left_ms > 0; left_ms = end_ms - test_now_ms())
         drain(o, (int)left_ms);
+}
+
+void observer_quiet(struct observer *o, int for_ms)
+{
+    drain_for(o, for_ms);
     ck_assert_msg(o->expected == o->n, "unexpected: %s \"%s\"", o->arrivals[o->expected].topic,
                   o->arrivals[o->expected].payload);
 }
@@ -148,6 +153,18 @@ size_t observer_count(struct observer *o, const char *topic)
     for (size_t i = 0; i < o->n; i++)
         count += strcmp(o->arrivals[i].topic, topic) == 0;
     return count;
+}
+
+void observer_expect_count(struct observer *o, const char *topic, size_t n)
+{
+    const int64_t end_ms = test_now_ms() + WAIT_MS;
+    while (observer_count(o, topic) < n) {
+        ck_assert_msg(test_now_ms() < end_ms, "%zu of %zu of %s arrived", observer_count(o, topic),
+                      n, topic);
+        drain(o, 50);
+    }
+    drain_for(o, BEHIND_MS);
+    ck_assert_uint_eq(observer_count(o, topic), n);
 }
 
 void observer_publish(struct observer *o, const char *topic, const char *payload, int qos,

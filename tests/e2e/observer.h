@@ -22,6 +22,9 @@ void observer_quiet(struct observer *o, int for_ms);
 /* Messages that arrived so far with this topic (those expected included). */
 size_t observer_count(struct observer *o, const char *topic);
 
+/* Waits until there are so many with this topic; no more must come in 200 ms behind them. */
+void observer_expect_count(struct observer *o, const char *topic, size_t n);
+
 /* Publishes; QoS 1 and 2 wait for the broker's acknowledgement. */
 void observer_publish(struct observer *o, const char *topic, const char *payload, int qos,
                       bool retain);

@@ -272,7 +272,7 @@ START_TEST(without_a_store_nodes_hear_congestion_beyond_the_rate)
     }
     ck_assert_uint_ge(accepted, 3);
     ck_assert_uint_lt(accepted, 6);
-    poll(NULL, 0, 1100);
+    poll(NULL, 0, 1100); /* in a second there is room for three more */
     publish(6);
     expect(6);
     stop();

@@ -135,34 +135,6 @@ static struct node dev;
 static pid_t subscriber;
 static int output;
 
-/* Prints topic, payload, expiry and user properties of each message, a line each. */
-static void subscribe(void)
-{
-    char text[8];
-    int ends[2];
-    posix_spawn_file_actions_t actions;
-    const char *const words[] = {"mosquitto_sub", "-V", "5", "-p", text, "-t", "#", "-q", "2", "-F",
-                                 "%t %p [%E] %P", NULL};
-    snprintf(text, sizeof text, "%u", broker.port);
-    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    ck_assert_int_eq(posix_spawnp(&subscriber, words[0], &actions, NULL,
-                                  (char *const *)(uintptr_t)words, environ),
-                     0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    output = ends[0];
-    poll(NULL, 0, 500); /* until it has subscribed */
-}
-
-static void unsubscribe(void)
-{
-    kill(subscriber, SIGTERM);
-    child_wait(subscriber, SOON_MS, "mosquitto_sub");
-    close(output);
-}
-
 static const char *line(void)
 {
     static char text[LINE];
@@ -177,6 +149,38 @@ static const char *line(void)
     }
     text[n] = '\0';
     return text;
+}
+
+/* Prints topic, payload, expiry and user properties of each message, a line each. The first is one that waits
+ * at the broker, and comes when it has subscribed. */
+static void subscribe(void)
+{
+    char text[8];
+    int ends[2];
+    posix_spawn_file_actions_t actions;
+    const char *const waiting[] = {
+        "mosquitto_pub", "-p", text, "-t", "waiting", "-m", "x", "-r", NULL};
+    const char *const words[] = {"mosquitto_sub", "-V", "5", "-p", text, "-t", "#", "-q", "2", "-F",
+                                 "%t %p [%E] %P", NULL};
+    snprintf(text, sizeof text, "%u", broker.port);
+    broker_run(&broker, waiting);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    ck_assert_int_eq(posix_spawnp(&subscriber, words[0], &actions, NULL,
+                                  (char *const *)(uintptr_t)words, environ),
+                     0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    output = ends[0];
+    ck_assert_int_eq(strncmp(line(), "waiting x ", 10), 0);
+}
+
+static void unsubscribe(void)
+{
+    kill(subscriber, SIGTERM);
+    child_wait(subscriber, SOON_MS, "mosquitto_sub");
+    close(output);
 }
 
 static void start_all(const char *more)
