@@ -259,8 +259,12 @@ static int connects(const struct addrinfo *to)
     return error;
 }
 
-static void examine_address(struct doctor *d, const char *address)
+static void examine_address(struct doctor *d, const char *address, bool proxy)
 {
+    const char *const question =
+        proxy ? "Is proxy right?"
+              : "Is the broker running, and does it listen on more than its own machine "
+                "(mosquitto: listener, allow_anonymous)?";
     char host[256];
     char port[8];
     if (!split(address, host, port))
@@ -279,27 +283,25 @@ static void examine_address(struct doctor *d, const char *address)
     if (error == 0)
         doctor_good(d, "%s accepts connections.", address);
     else if (error == ECONNREFUSED)
-        doctor_bad(d,
-                   "%s: nobody listens there. Is the broker running, and does it listen on more "
-                   "than its own machine (mosquitto: listener, allow_anonymous)?",
-                   address);
+        doctor_bad(d, "%s: nobody listens there. %s", address, question);
     else
         doctor_bad(d, "%s: %s.", address, strerror(error));
 }
 
 /* Each of a list: the second is of no use if it is not there when the first is gone. */
-static void examine_broker(struct doctor *d)
+static void examine_broker(struct doctor *d, const struct config_broker *broker)
 {
-    fprintf(d->out, "[broker]\n");
-    if (d->config->brokers[0].proxy != NULL) { /* who knows whether there is another way */
-        examine_address(d, d->config->brokers[0].proxy);
+    fprintf(d->out, "[broker%s%s]\n", broker->name != NULL ? " " : "",
+            broker->name != NULL ? broker->name : "");
+    if (broker->proxy != NULL) { /* who knows whether there is another way */
+        examine_address(d, broker->proxy, true);
         return;
     }
-    char *const list = strdup(d->config->brokers[0].address);
+    char *const list = strdup(broker->address);
     char *rest = NULL;
     for (char *one = list != NULL ? strtok_r(list, ", ", &rest) : NULL; one != NULL;
          one = strtok_r(NULL, ", ", &rest))
-        examine_address(d, one);
+        examine_address(d, one, false);
     free(list);
 }
 
@@ -329,7 +331,8 @@ int doctor(const struct config *config, const char *root, FILE *out)
     }
     if (has_stick)
         doctor_disturbers(&d);
-    examine_broker(&d);
+    for (size_t i = 0; i < config->n_brokers; i++)
+        examine_broker(&d, &config->brokers[i]);
     free(d.trial);
     fprintf(out, "%u wrong, %u to think about.\n", d.failures, d.warnings);
     return d.failures == 0 ? EXIT_OK : EXIT_UNAVAILABLE;

@@ -192,7 +192,8 @@ bool primary_is_back(struct mqtt *m, int64_t now_ms)
         pthread_mutex_unlock(&m->lock);
         if (!idle && now_ms < p->until_ms)
             return false;
-        p->every_ms = time_min(p->every_ms * 2, LONGEST_MS);
+        if (p->every_ms < LONGEST_MS)
+            p->every_ms = time_min(p->every_ms * 2, LONGEST_MS);
         return true;
     }
     if (p->fd > 0 || p->job != NULL)

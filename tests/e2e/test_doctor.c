@@ -31,22 +31,29 @@ static void teardown(void)
     ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c): the test's own directory */
 }
 
-/* Examines one stick behind the link in the test's directory. */
-static int examine(const char *driver, const char *more)
+static int examine_all(const char *link, const char *more)
 {
     snprintf(config_path, sizeof config_path, "%s/gateway.conf", directory);
     FILE *f = fopen(config_path, "w");
     ck_assert_ptr_nonnull(f);
     fprintf(f,
             "[gateway]\nname = patient\nstate_dir = %s/state\n[broker]\naddress = "
-            "mqtt://127.0.0.1:1\n[link stick]\ndriver = %s\ndevice = %s/stick\n%s",
-            directory, driver, directory, more);
+            "mqtt://127.0.0.1:1\n[link stick]\n%s\n%s",
+            directory, link, more);
     fclose(f);
     char program[] = "sennetd";
     char doctor[] = "--doctor";
     char option[] = "-c";
     return daemon_run((char *[]){program, doctor, option, config_path, NULL}, output,
                       sizeof output);
+}
+
+/* One stick behind the link in the test's directory. */
+static int examine(const char *driver, const char *more)
+{
+    char link[128];
+    snprintf(link, sizeof link, "driver = %s\ndevice = %s/stick", driver, directory);
+    return examine_all(link, more);
 }
 
 static void plug(const char *options)
@@ -139,6 +146,21 @@ START_TEST(a_stick_without_network_is_left_without)
 
 END_TEST
 
+START_TEST(each_broker_is_examined_or_the_proxy_before_it)
+{
+    char link[64];
+    snprintf(link, sizeof link, "driver = udp\nlisten = 127.0.0.1:%u", free_udp_port());
+    ck_assert_int_eq(examine_all(link, "[broker cloud]\naddress = ws://cloud.example/mqtt\n"
+                                       "proxy = http://me:secret@127.0.0.1:2\n"),
+                     69);
+    expect("[broker]\n  FAIL  mqtt://127.0.0.1:1: nobody listens there. Is the broker running");
+    expect("[broker cloud]\n  FAIL  http://***:***@127.0.0.1:2: nobody listens there. Is proxy "
+           "right?");
+    expect("2 wrong");
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("doctor");
@@ -150,6 +172,7 @@ int main(void)
     tcase_add_test(tc, a_wrong_driver_is_found_out);
     tcase_add_test(tc, a_stick_that_another_program_has_is_not_blamed);
     tcase_add_test(tc, a_stick_without_network_is_left_without);
+    tcase_add_test(tc, each_broker_is_examined_or_the_proxy_before_it);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
