@@ -348,8 +348,10 @@ struct sink *app_own(void *owner, unsigned broker, uint64_t client, struct bytes
     if (o != NULL)
         return &o->sink;
     char *id = expand(a, policy.mqtt_client_id, client_id, false);
-    o = id != NULL ? new_sink(a, broker, client, client_id) : NULL;
-    if (id == NULL)
+    /* Nodes choose their names; with the gateway's they would throw it out at the broker. */
+    const bool sound = id != NULL && strcmp(id, a->config->brokers[broker].client_id) != 0;
+    o = sound ? new_sink(a, broker, client, client_id) : NULL;
+    if (!sound)
         say_unusable(a, client_id, "mqtt_client_id");
     free(id);
     *refused = o == NULL;

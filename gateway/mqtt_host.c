@@ -456,7 +456,9 @@ void mqtt_close(struct mqtt *m, bool abort)
 {
     struct mqtt_host *const h = m->host;
 
+    pthread_mutex_lock(&m->lock);
     m->unwatched = true;
+    pthread_mutex_unlock(&m->lock);
     mqtt_begin_stop(m, abort ? 0 : CLOSE_DRAIN_MS, abort);
     pthread_mutex_lock(&h->lock);
     forsake(m);

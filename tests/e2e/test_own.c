@@ -331,6 +331,20 @@ START_TEST(a_login_that_cannot_be_had_is_refused)
 
 END_TEST
 
+START_TEST(a_node_with_the_name_of_the_gateway_does_not_throw_it_out)
+{
+    start("[client *]\nsessions = own\n");
+    daemon_forget_log(&gateway);
+    node_say(&node, "10 04 04 01 00 3C 73 65 6E 6E 65 74 2D 65 32 65");
+    node_expect(&node, "03 05 03");
+    daemon_wait_log(&gateway, "session.unusable client=sennet-e2e what=mqtt_client_id", 3000);
+    node_connect(&node, "dev");
+    ck_assert(!daemon_has_logged(&gateway, "broker.lost"));
+    stop();
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("own sessions");
@@ -351,6 +365,7 @@ int main(void)
     tcase_add_test(all, messages_of_a_session_that_is_no_more_still_go_out);
     tcase_add_test(all, a_client_that_somebody_else_speaks_for_is_let_go);
     tcase_add_test(all, a_login_that_cannot_be_had_is_refused);
+    tcase_add_test(all, a_node_with_the_name_of_the_gateway_does_not_throw_it_out);
     suite_add_tcase(suite, all);
     return run_suite(suite);
 }
