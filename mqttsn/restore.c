@@ -191,7 +191,7 @@ static int restore_topic(struct sn_engine *e, struct sn_client *c, const struct 
     const uint16_t id = row->topic.topic_id;
     const uint8_t kind = row->topic.kind;
     const bool is_lent = !row->topic.given && kind == SN_TOPIC_NORMAL;
-    if (id < SN_TOPIC_ID_MIN || id > SN_TOPIC_ID_MAX || !sn_topic_name_ok(row->topic.name) ||
+    if (id < SN_TOPIC_ID_MIN || id > SN_TOPIC_ID_MAX || !sn_topic_name_legal(row->topic.name) ||
         row->topic.name.len > SN_PACKET_MAX || kind > SN_TOPIC_SHORT)
         return leave_out(e, row, "contents");
     const struct sn_name *known = sn_name_find(e, row->topic.name);
@@ -232,7 +232,7 @@ static bool delivery_ok(const struct sn_client *c, const struct sn_record *row)
     const uint8_t qos = row->delivery.qos;
     const bool first = c->down == NULL || c->down->n_queued == 0;
     if (number == 0 || number > INT64_MAX || (qos != SN_QOS_1 && qos != SN_QOS_2) ||
-        !sn_topic_name_ok(row->delivery.topic) || row->delivery.topic.len > SN_PACKET_MAX ||
+        !sn_topic_name_legal(row->delivery.topic) || row->delivery.topic.len > SN_PACKET_MAX ||
         body_bytes(row->delivery.body).len > SN_PACKET_MAX)
         return false;
     if (!first && sn_queue_at(c->down->queue.prev)->number >= number)

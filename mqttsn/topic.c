@@ -54,6 +54,12 @@ bool sn_topic_name_ok(struct bytes name)
     return text_ok(name) && !sn_topic_has_wildcard(name);
 }
 
+bool sn_topic_name_legal(struct bytes name)
+{
+    return name.len > 0 && name.len <= SN_TOPIC_MAX && memchr(name.data, '\0', name.len) == NULL &&
+           !sn_topic_has_wildcard(name) && bytes_is_utf8(name);
+}
+
 /* `+` must fill its level, `#` its level and be the last. */
 static bool wildcards_ok(struct bytes filter)
 {

@@ -21,6 +21,9 @@ enum {
 /* A name to publish to. O(len). */
 bool sn_topic_name_ok(struct bytes name);
 
+/* A name that brokers may deliver to: whatever MQTT has not forbidden, prudent or not. O(len). */
+bool sn_topic_name_legal(struct bytes name);
+
 /* A filter to subscribe to: `+` and `#` where they may stand; shared subscriptions ($share/...) are
  * not accepted. O(len). */
 bool sn_topic_filter_ok(struct bytes filter);

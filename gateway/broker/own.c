@@ -6,6 +6,7 @@
 
 #include "broker/order.h"
 #include "broker/own_priv.h"
+#include "mqttsn/topic.h"
 
 enum { LOG_RECORDS = 8, MISSED_MS = 1000, PATIENCE_MS = 20000 };
 
@@ -291,7 +292,8 @@ static void on_published(struct own *o, const struct up_event *event)
 static void on_message(struct own *o, const struct up_event *event)
 {
     assert(!o->has_message); /* the previous one must have been taken */
-    if (!o->session || (event->retain && !own_wants_retained(o, event->topic))) {
+    if (!o->session || (event->retain && !own_wants_retained(o, event->topic)) ||
+        !sn_topic_name_legal(event->topic)) {
         o->unasked++;
         return;
     }

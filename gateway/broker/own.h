@@ -122,7 +122,8 @@ struct log_ring *own_log(struct own *o);
 struct own_gauges {
     bool connected;
     uint32_t filters;
-    uint64_t unasked; /* messages from the broker for which nobody has asked, since start */
+    uint64_t unasked; /* messages from the broker for which nobody has asked, or under a name that
+                        MQTT forbids, since start */
     uint64_t copies;  /* for another subscription, of messages that one copy is enough of, since start */
     uint64_t memory_bytes;
 };

@@ -6,6 +6,7 @@
 
 #include "broker/order.h"
 #include "broker/shared_priv.h"
+#include "mqttsn/topic.h"
 
 enum { LOG_RECORDS = 64, MISSED_MS = 1000 };
 
@@ -356,7 +357,7 @@ static void on_message(struct shared *s, const struct up_event *event)
     assert(!s->has_message); /* the previous one must have been taken */
     if (!collect_recipients(s, event))
         return;
-    if (s->n_recipients == 0) {
+    if (s->n_recipients == 0 || !sn_topic_name_legal(event->topic)) {
         s->unmatched++;
         return;
     }

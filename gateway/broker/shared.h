@@ -82,7 +82,8 @@ struct shared_gauges {
     uint32_t sessions;      /* virtual sessions, present and stored */
     uint32_t filters;       /* distinct filters of all sessions */
     uint32_t covered;       /* of these, the ones that the broker need not have */
-    uint64_t unmatched;     /* messages from the broker that nobody wanted, since start */
+    uint64_t unmatched;     /* messages from the broker that nobody wanted, or under a name that
+                               MQTT forbids, since start */
     uint64_t copies;        /* for another subscription, of messages that one copy is enough of */
     uint64_t wills;         /* published for lost nodes, since start */
     uint64_t wills_refused; /* by the broker */

@@ -234,6 +234,21 @@ START_TEST(retained_messages_are_for_those_who_have_asked)
 
 END_TEST
 
+START_TEST(what_mqtt_forbids_as_a_name_goes_to_nobody)
+{
+    static const char *const names[] = {"", "a/+", "#", "a\xFF", "a/\xED\xA0\x80"};
+    struct own_life l = subscribed(true, "#", 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        own_tells(&l, names[i], 1, false, 0);
+    ck_assert_str_eq(own_said(&l), "");
+    ck_assert_uint_eq(own_gauges(l.o).unasked, sizeof names / sizeof names[0]);
+    own_tells(&l, "a\x01", 1, false, 0); /* imprudent, but no more than that */
+    ck_assert_str_eq(own_said(&l), "message a\x01 q1");
+    own_end(&l);
+}
+
+END_TEST
+
 START_TEST(messages_of_a_stored_session_reach_its_client_while_it_is_away)
 {
     struct own_life l = subscribed(false, "a", 1);
@@ -351,6 +366,7 @@ int main(void)
     suite_add_tcase(suite, filters);
     TCase *messages = tcase_create("messages");
     tcase_add_test(messages, retained_messages_are_for_those_who_have_asked);
+    tcase_add_test(messages, what_mqtt_forbids_as_a_name_goes_to_nobody);
     tcase_add_test(messages, messages_of_a_stored_session_reach_its_client_while_it_is_away);
     suite_add_tcase(suite, messages);
     TCase *restarts = tcase_create("restarts");

@@ -92,6 +92,26 @@ START_TEST(a_known_subscription_is_granted_without_the_broker_a_new_one_is_not)
 
 END_TEST
 
+/* A broker that lets such names pass is not ours to mend. */
+START_TEST(what_mqtt_forbids_as_a_name_goes_to_nobody)
+{
+    struct life l = life_begin();
+    life_connect_broker(&l, false);
+    life_open_node(&l, NODE, false);
+    life_subscribe(&l, NODE, "#", 1);
+    life_grant(&l);
+    life_message(&l, "a/#", 1, false, 0);
+    life_message(&l, "a\xFF", 1, false, 0);
+    life_hear(&l, &(struct up_event){.type = UP_MESSAGE, .topic = bytes_of("a\0b", 3)});
+    ck_assert_uint_eq(l.n_recipients, 0);
+    ck_assert_uint_eq(shared_gauges(l.s).unmatched, 3);
+    life_message(&l, "a\x01", 1, false, 0);
+    ck_assert_uint_eq(l.n_recipients, 1);
+    shared_free(l.s);
+}
+
+END_TEST
+
 /* Also when the broker has it all the time, and would not be asked again. */
 START_TEST(retained_messages_follow_a_subscription_that_was_renewed_in_an_outage)
 {
@@ -162,6 +182,7 @@ int main(void)
     tcase_add_test(away,
                    with_a_spool_sessions_and_publications_are_taken_though_the_broker_is_away);
     tcase_add_test(away, a_known_subscription_is_granted_without_the_broker_a_new_one_is_not);
+    tcase_add_test(away, what_mqtt_forbids_as_a_name_goes_to_nobody);
     tcase_add_test(away, retained_messages_follow_a_subscription_that_was_renewed_in_an_outage);
     tcase_add_test(away, a_will_goes_to_the_spool_at_once_as_its_nodes_message);
     suite_add_tcase(suite, away);
