@@ -13,13 +13,12 @@
 #include "base/error.h"
 
 #include "app_priv.h"
+#include "config_priv.h"
 #include "mqttsn/topic.h"
 #include "system.h"
 
 enum {
     ID_MAX = 65535,
-    PATH_ROOM = 4096,
-    PASSWORD_MAX = 4096,
     OWN_QUEUED = 1000, /* requests of one client that wait for its connection */
     OWN_MEMORY = 64 * 1024,
 };
@@ -119,16 +118,15 @@ static char *expand(const struct app *a, const char *template, struct bytes clie
 /* The only line of the file, or NULL. */
 static char *read_password(const char *path)
 {
-    char *line = calloc(1, PASSWORD_MAX + 2);
-    FILE *f = line != NULL ? fopen(path, "re") : NULL;
-    const bool got = f != NULL && fgets(line, PASSWORD_MAX + 2, f) != NULL;
-    if (f != NULL)
-        fclose(f);
-    if (got)
-        line[strcspn(line, "\r\n")] = '\0';
-    if (got && line[0] != '\0')
-        return line;
-    free(line);
+    char *text = NULL;
+    size_t len = 0;
+    unsigned mode;
+    const int rc = config_read_file(path, CONFIG_PASSWORD_MAX, true, &text, &len, &mode);
+    if (rc == 0 && config_one_line(text, len))
+        return text;
+    if (text != NULL)
+        explicit_bzero(text, len);
+    free(text);
     return NULL;
 }
 

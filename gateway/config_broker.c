@@ -102,18 +102,14 @@ static void check_window(struct config_builder *b, size_t i)
     broker->window_qos2 = broker->window;
 }
 
-/* Takes the one line that a password file holds; its content is never shown. */
-static bool take_password(struct config_broker *broker, char *text, size_t len)
+bool config_one_line(char *text, size_t len)
 {
     if (len > 0 && text[len - 1] == '\n')
         len--;
     if (len > 0 && text[len - 1] == '\r')
         len--;
     text[len] = '\0';
-    if (len == 0 || strlen(text) != len || strpbrk(text, "\r\n") != NULL)
-        return false;
-    broker->password = text;
-    return true;
+    return len > 0 && strlen(text) == len && strpbrk(text, "\r\n") == NULL;
 }
 
 static void check_password(struct config_builder *b, size_t i)
@@ -141,7 +137,9 @@ static void check_password(struct config_builder *b, size_t i)
                     rc == -EINVAL ? "not a regular file" : strerror(-rc));
         return;
     }
-    if (rc > 0 || !take_password(broker, text, len)) {
+    if (rc == 0 && config_one_line(text, len)) {
+        broker->password = text;
+    } else {
         char most[NUMBER_ROOM];
         snprintf(most, sizeof most, "%d", CONFIG_PASSWORD_MAX);
         config_say2(r, at, SAY_PASSWORD_CONTENT, broker->password_file, most);

@@ -449,4 +449,7 @@ int config_parse(const char *name, struct bytes text, FILE *errors, struct confi
 int config_read_file(const char *path, size_t max, bool regular, char **text, size_t *len,
                      unsigned *mode);
 
+/* Is it one line, and not an empty one? Then it is terminated behind that. */
+bool config_one_line(char *text, size_t len);
+
 #endif

@@ -331,6 +331,33 @@ START_TEST(a_login_that_cannot_be_had_is_refused)
 
 END_TEST
 
+/* A pipe that nobody writes to keeps who reads it waiting, and here that is everybody. */
+START_TEST(what_is_no_file_of_one_line_holds_no_password)
+{
+    char directory[] = "/tmp/sennet-password-XXXXXX";
+    char path[64];
+    char more[256];
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/u", directory);
+    snprintf(more, sizeof more, OWN "username = u\npassword_file = %s\n", path);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    start(more);
+    node_say(&node, "09 04 04 01 00 3C 64 65 76");
+    node_expect(&node, "03 05 03");
+    unlink(path);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("one\ntwo\n", f);
+    ck_assert_int_eq(fclose(f), 0);
+    node_say(&node, "09 04 04 01 00 3C 64 65 76");
+    node_expect(&node, "03 05 03");
+    stop();
+    unlink(path);
+    rmdir(directory);
+}
+
+END_TEST
+
 START_TEST(a_node_with_the_name_of_the_gateway_does_not_throw_it_out)
 {
     start("[client *]\nsessions = own\n");
@@ -365,6 +392,7 @@ int main(void)
     tcase_add_test(all, messages_of_a_session_that_is_no_more_still_go_out);
     tcase_add_test(all, a_client_that_somebody_else_speaks_for_is_let_go);
     tcase_add_test(all, a_login_that_cannot_be_had_is_refused);
+    tcase_add_test(all, what_is_no_file_of_one_line_holds_no_password);
     tcase_add_test(all, a_node_with_the_name_of_the_gateway_does_not_throw_it_out);
     suite_add_tcase(suite, all);
     return run_suite(suite);
