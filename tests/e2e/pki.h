@@ -39,7 +39,7 @@ static inline const char *file(const char *name)
     static char rooms[8][PATH_ROOM];
     static unsigned next;
     char *const path = rooms[next++ % 8];
-    snprintf(path, PATH_ROOM, "%s/%s", pki, name);
+    ck_assert_int_lt(snprintf(path, PATH_ROOM, "%s/%s", pki, name), PATH_ROOM);
     return path;
 }
 
