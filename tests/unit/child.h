@@ -16,7 +16,7 @@
 
 #include <check.h>
 
-enum { CHILD_REPORT_ROOM = 1024 };
+enum { CHILD_REPORT_ROOM = 1024, CHILD_SOON_MS = 30000 };
 
 /* Lines of /proc/PID/status: what it is doing, and which signals wait for it, are blocked, ignored or
  * caught; and in which function of the kernel it sleeps. */

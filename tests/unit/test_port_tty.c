@@ -9,13 +9,13 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <check.h>
 
 #include "radio/port_line.h"
+#include "unit/child.h"
 #include "unit/port_world.h"
 #include "unit/suite.h"
 
@@ -340,9 +340,9 @@ START_TEST(a_busy_device_names_its_holder)
     ck_assert_ptr_nonnull(strstr(w.text, "test_port_tty"));
     pw_close(&w);
     kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    child_wait(child, CHILD_SOON_MS, "who holds the port");
     kill(bystander, SIGKILL);
-    waitpid(bystander, NULL, 0);
+    child_wait(bystander, CHILD_SOON_MS, "the bystander");
     p.slave = open(p.name, O_RDWR | O_NOCTTY);
     open_it(); /* once it is free */
     close(ready[0]);

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
 
 #include "base/error.h"
 
+#include "child.h"
 #include "store_world.h"
 #include "suite.h"
 
@@ -479,7 +479,7 @@ START_TEST(the_lock_of_a_daemon_that_was_killed_is_none)
     ck_assert_int_eq(world_try_open(&w), EXIT_NO_STATE);
     ck_assert_msg(strstr(w.error, pid) != NULL, "%s", w.error);
     kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    child_wait(child, CHILD_SOON_MS, "the other daemon");
     world_open(&w);
     ck_assert_str_eq(world_load(&w), "session 1 id=x active ka=60 sleep=0 next=0 peer=-1/-\n");
     close(ready[0]);

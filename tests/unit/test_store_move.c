@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -14,6 +13,7 @@
 
 #include "base/error.h"
 
+#include "child.h"
 #include "move_world.h"
 #include "seed.h"
 #include "store_format.h"
@@ -416,7 +416,7 @@ START_TEST(the_log_of_an_older_database_is_not_taken_for_ours)
         world_commit(&to);
         _exit(0); /* as if killed: with a WAL */
     }
-    waitpid(child, NULL, 0);
+    child_wait(child, CHILD_SOON_MS, "the older daemon");
     ck_assert(exists(&to, "sennet.db-wal"));
     unlink(world_path(&to, "sennet.db"));
     ck_assert_msg(import_from(move_file()) == EXIT_OK, "%s", said);
@@ -437,9 +437,7 @@ static void promise_and_die(void (*put)(void))
         store_flush(to.s);
         _exit(0);
     }
-    int status = 0;
-    waitpid(child, &status, 0);
-    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(child_wait(child, CHILD_SOON_MS, "the killed daemon"), 0);
     ck_assert_str_eq(world_sql(&to, "SELECT (SELECT count(*) FROM session) +"
                                     " (SELECT count(*) FROM sink)"),
                      "0");

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
 
+#include "child.h"
 #include "store_world.h"
 #include "suite.h"
 
@@ -49,12 +49,10 @@ static void put_and_die(void)
 
 static void killed(void)
 {
-    int status = 0;
     const pid_t child = fork();
     if (child == 0)
         put_and_die();
-    waitpid(child, &status, 0);
-    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(child_wait(child, CHILD_SOON_MS, "the killed daemon"), 0);
 }
 
 static void remove_file(const char *name)
