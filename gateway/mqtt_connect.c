@@ -452,6 +452,14 @@ static void set_callbacks(struct mqtt *m, MQTTAsync_connectOptions *options)
     options->context = m;
 }
 
+/* What wakes us is a callback of Paho's, in the middle of what it does about the end of a connection. What
+ * follows there is for the callbacks of *that* connection, but MQTTAsync_connect() writes those of the
+ * next one without the lock: they would be called, or forgotten. */
+static void wait_for_paho(MQTTAsync handle)
+{
+    (void)MQTTAsync_isConnected(handle); /* takes the lock, which is held until all that is over */
+}
+
 int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t why_size)
 {
     const struct mqtt_options *const o = &m->options;
@@ -490,6 +498,7 @@ int dial_connect(struct mqtt *m, MQTTAsync handle, bool clean, char *why, size_t
     options.retryInterval = NEVER_RESEND_S;
     options.automaticReconnect = 0;
     set_callbacks(m, &options);
+    wait_for_paho(handle);
     const int rc = MQTTAsync_connect(handle, &options);
     MQTTProperties_free(&properties);
     return rc;
