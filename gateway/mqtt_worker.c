@@ -135,12 +135,15 @@ static void failed(struct worker *w, const char *why, uint8_t refusal)
     primary_end(m);
     if (w->purged)
         keep_spare(m);
-    /* A pause comes after the last address, and after a connection that was lost. */
-    if (was_online)
+    const bool returns = was_online && (w->returns || w->renews);
+    const bool was_good = backoff_lost(&w->backoff, now_ms);
+    /* A pause comes after the last address; also after a good connection, which was most often lost for a
+     * moment only. */
+    const bool begins_anew = returns || was_good;
+    if (begins_anew)
         dial_first(m);
-    const bool returns = w->returns || w->renews;
-    const bool at_once = was_online ? returns : dial_next(m);
-    const int64_t wait_ms = at_once ? 0 : backoff_failed(&w->backoff, now_ms);
+    const bool at_once = begins_anew ? returns : dial_next(m);
+    const int64_t wait_ms = at_once ? 0 : backoff_pause(&w->backoff);
     const bool again = m->options.reconnect || at_once;
     w->returns = false;
     w->renews = false;

@@ -27,13 +27,19 @@ static int64_t ceiling(const struct backoff *b)
     return cap_ms;
 }
 
-int64_t backoff_failed(struct backoff *b, int64_t now_ms)
+bool backoff_lost(struct backoff *b, int64_t now_ms)
 {
-    enum { STEPS_MAX = 64 };
-
-    if (b->connected_ms != TIME_NEVER && now_ms - b->connected_ms >= BACKOFF_STABLE_MS)
+    const bool was_good =
+        b->connected_ms != TIME_NEVER && now_ms - b->connected_ms >= BACKOFF_STABLE_MS;
+    if (was_good)
         b->step = 0;
     b->connected_ms = TIME_NEVER;
+    return was_good;
+}
+
+int64_t backoff_pause(struct backoff *b)
+{
+    enum { STEPS_MAX = 64 };
 
     const int64_t delay_ms = (int64_t)rng_below(&b->rng, (uint64_t)ceiling(b) + 1);
     if (b->step < STEPS_MAX)

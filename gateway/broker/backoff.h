@@ -10,6 +10,7 @@
 #ifndef SENNET_BROKER_BACKOFF_H
 #define SENNET_BROKER_BACKOFF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/rng.h"
@@ -30,9 +31,12 @@ void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms, uint64_t se
 /* The connection is up. */
 void backoff_connected(struct backoff *b, int64_t now_ms);
 
-/* An attempt failed, or the connection is lost: milliseconds to wait before the next attempt,
- * uniform in 0 .. min(max, min * 2^k), where k counts the failures since the last good
- * connection; and in 0 .. min/4 for the first attempt after a good one. */
-int64_t backoff_failed(struct backoff *b, int64_t now_ms);
+/* The connection, if there was one, is lost. Was it a good one? */
+bool backoff_lost(struct backoff *b, int64_t now_ms);
+
+/* Milliseconds to wait before the next attempt, or the next round of attempts: uniform in
+ * 0 .. min(max, min * 2^k), where k counts the pauses since the last good connection; and in
+ * 0 .. min/4 for the first one after that. */
+int64_t backoff_pause(struct backoff *b);
 
 #endif

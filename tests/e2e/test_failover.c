@@ -54,6 +54,12 @@ static bool is_at(const struct broker *b)
     return at != NULL && at[strlen(end)] == '\0';
 }
 
+static void assert_at(const struct broker *b)
+{
+    ck_assert_msg(is_at(b), "at %s, not at port %u; what failed last: %s", probe.at, b->port,
+                  probe.why);
+}
+
 static void publish_one(uint64_t token)
 {
     probe_publish(&probe, token, "t", 2, 20);
@@ -70,7 +76,7 @@ START_TEST(the_second_has_its_turn_at_once)
     probe_start(&probe, &o);
     PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
     ck_assert_int_lt(probe_now_ms() - start_ms, 4000);
-    ck_assert(is_at(&second));
+    assert_at(&second);
     ck_assert_uint_eq(probe.disconnected, 1); /* of the first address */
     publish_one(1);
     probe_stop(&probe, 100);
@@ -98,18 +104,38 @@ START_TEST(a_pause_comes_after_the_last)
 
 END_TEST
 
+/* Nor before, though a connection that does not last counts as a failure. */
+START_TEST(a_short_connection_delays_the_next_address_by_nothing)
+{
+    struct mqtt_options o = options();
+    o.backoff_min_ms = o.backoff_max_ms = 600000;
+    o.primary_check_ms = 0;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    assert_at(&first);
+    broker_end(&first, SIGKILL);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    assert_at(&second);
+    ck_assert_uint_eq(probe.disconnected, 1); /* the first was not asked again */
+    publish_one(1);
+    probe_stop(&probe, 100);
+    broker_start_again(&first);
+}
+
+END_TEST
+
 START_TEST(it_goes_over_and_comes_back)
 {
     const struct mqtt_options o = options();
     probe_start(&probe, &o);
     PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
-    ck_assert(is_at(&first));
+    assert_at(&first);
     publish_one(1);
     broker_end(&first, SIGKILL);
     const int64_t start_ms = probe_now_ms();
     PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
     printf("at the second broker after %d ms\n", (int)(probe_now_ms() - start_ms));
-    ck_assert(is_at(&second));
+    assert_at(&second);
     ck_assert(!probe.session_present); /* what is subscribed there is not known */
     publish_one(2);
     for (const int64_t until_ms = probe_now_ms() + 1000; probe_now_ms() < until_ms;)
@@ -117,7 +143,7 @@ START_TEST(it_goes_over_and_comes_back)
     ck_assert_uint_eq(probe.connected, 2); /* the first is away: no reason to move */
     broker_start_again(&first);
     PROBE_UNTIL(&probe, probe.connected == 3, SOON_MS);
-    ck_assert(is_at(&first));
+    assert_at(&first);
     ck_assert_str_eq(probe.why, "the first address answers again");
     ck_assert(!probe.session_present);
     publish_one(3);
@@ -269,6 +295,7 @@ int main(void)
     Suite *s = suite_create("failover");
     ADD(s, the_second_has_its_turn_at_once);
     ADD(s, a_pause_comes_after_the_last);
+    ADD(s, a_short_connection_delays_the_next_address_by_nothing);
     ADD(s, it_goes_over_and_comes_back);
     ADD(s, a_first_address_without_a_way_to_it_is_no_reason_to_move);
     ADD(s, who_starts_at_the_second_goes_to_the_first_as_well);

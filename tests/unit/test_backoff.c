@@ -19,9 +19,10 @@ static int64_t longest(unsigned failures_before, bool after_a_good_connection)
         backoff_init(&b, MIN_MS, MAX_MS, seed);
         if (after_a_good_connection)
             backoff_connected(&b, 0);
+        ck_assert(backoff_lost(&b, BACKOFF_STABLE_MS) == after_a_good_connection);
         for (unsigned i = 0; i < failures_before; i++)
-            backoff_failed(&b, BACKOFF_STABLE_MS);
-        const int64_t delay_ms = backoff_failed(&b, BACKOFF_STABLE_MS);
+            backoff_pause(&b);
+        const int64_t delay_ms = backoff_pause(&b);
         ck_assert_int_ge(delay_ms, 0);
         longest_ms = delay_ms > longest_ms ? delay_ms : longest_ms;
     }
@@ -63,14 +64,28 @@ START_TEST(a_connection_that_does_not_last_counts_as_a_failure)
         int64_t now_ms = 0;
         backoff_init(&b, MIN_MS, MAX_MS, seed);
         for (unsigned i = 0; i < 4; i++) {
-            now_ms += backoff_failed(&b, now_ms);
+            now_ms += backoff_pause(&b);
             backoff_connected(&b, now_ms);
             now_ms += BACKOFF_STABLE_MS - 1;
+            ck_assert(!backoff_lost(&b, now_ms));
         }
-        const int64_t delay_ms = backoff_failed(&b, now_ms);
+        const int64_t delay_ms = backoff_pause(&b);
         longest_ms = delay_ms > longest_ms ? delay_ms : longest_ms;
     }
     is_about(longest_ms, 16 * MIN_MS);
+}
+
+END_TEST
+
+/* However long the next attempt takes to fail. */
+START_TEST(a_connection_is_lost_once)
+{
+    struct backoff b;
+    backoff_init(&b, MIN_MS, MAX_MS, SEED);
+    ck_assert(!backoff_lost(&b, BACKOFF_STABLE_MS));
+    backoff_connected(&b, 0);
+    ck_assert(!backoff_lost(&b, BACKOFF_STABLE_MS - 1));
+    ck_assert(!backoff_lost(&b, 2 * BACKOFF_STABLE_MS));
 }
 
 END_TEST
@@ -83,8 +98,8 @@ START_TEST(jitter_is_full_and_reproducible)
     backoff_init(&a, MAX_MS, MAX_MS, SEED);
     backoff_init(&b, MAX_MS, MAX_MS, SEED);
     for (unsigned i = 0; i < TRIES; i++) {
-        const int64_t delay_ms = backoff_failed(&a, 0);
-        ck_assert_int_eq(delay_ms, backoff_failed(&b, 0));
+        const int64_t delay_ms = backoff_pause(&a);
+        ck_assert_int_eq(delay_ms, backoff_pause(&b));
         sum_ms += delay_ms;
     }
     ck_assert_int_gt(sum_ms / TRIES, MAX_MS * 45 / 100);
@@ -98,10 +113,10 @@ START_TEST(absurd_limits_are_corrected)
     struct backoff b;
     backoff_init(&b, 0, -5, SEED);
     for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_le(backoff_failed(&b, 0), 1);
+        ck_assert_int_le(backoff_pause(&b), 1);
     backoff_init(&b, INT64_MAX / 2, INT64_MAX - 1, SEED);
     for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_ge(backoff_failed(&b, 0), 0);
+        ck_assert_int_ge(backoff_pause(&b), 0);
 }
 
 END_TEST
@@ -113,6 +128,7 @@ int main(void)
     tcase_add_test(t, delays_double_up_to_the_maximum);
     tcase_add_test(t, the_loss_of_a_good_connection_is_followed_by_a_quick_attempt);
     tcase_add_test(t, a_connection_that_does_not_last_counts_as_a_failure);
+    tcase_add_test(t, a_connection_is_lost_once);
     tcase_add_test(t, jitter_is_full_and_reproducible);
     tcase_add_test(t, absurd_limits_are_corrected);
     suite_add_tcase(s, t);
