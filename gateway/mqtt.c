@@ -359,7 +359,9 @@ void mqtt_submit(struct mqtt *m, const struct up_request *request)
                                   .qos = request->qos,
                                   .retain = request->retain,
                                   .topic = bytes_of(it->text, request->topic.len),
-                                  .body = body_ref(request->body)};
+                                  .body = body_ref(request->body),
+                                  .client = request->client,
+                                  .will = request->will};
     it->request = request->type;
     it->wire_qos = request->qos;
     it->subscription = request->subscription;

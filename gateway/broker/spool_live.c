@@ -128,13 +128,12 @@ void forget_live(struct spool *s)
 /* It comes back with what it says. */
 static bool take_back(struct spool *s, const struct up_event *event, const struct live *l)
 {
-    const uint64_t client = event->token >> UP_TOKEN_BITS;
-    const bool will = l != NULL ? l->will : client == SN_NO_CLIENT && (uint16_t)event->token != 0;
+    const bool will = l != NULL ? l->will : event->will;
     if (!s->usable || event->topic.len == 0 || !is_worth(s, event->qos, will))
         return false;
     return take_over(s, &(struct arrival){
                             .number = l != NULL ? l->number : 0,
-                            .client = l != NULL ? l->owner->key : client,
+                            .client = l != NULL ? l->owner->key : event->client,
                             .token = event->token,
                             .topic = event->topic,
                             .body = event->body,

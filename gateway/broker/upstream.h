@@ -74,6 +74,8 @@ struct up_event {
     bool retain;           /* MESSAGE, and a PUBLISHED that is UP_BUSY */
     struct bytes topic;    /* the same: the message comes back with it, unless it is `spooled` */
     struct body *body;     /* the same; NULL = empty */
+    uint64_t client;       /* a PUBLISHED that is UP_BUSY: of the request, ... */
+    bool will;             /* ... as this */
     uint64_t journal;      /* MESSAGE: number under which it is stored; 0: it is not */
     /* MESSAGE: the identifiers of the subscriptions that this copy is for. 0 of them: not known. */
     uint32_t subscriptions[UP_SUBSCRIPTIONS_MAX];

@@ -36,6 +36,8 @@ static struct up_event *answer(struct world *w, const struct packet *p, enum up_
     memcpy(payload, &p->attempt, sizeof p->attempt);
     e->body = body_new(bytes_of(payload, w->payload));
     e->topic = bytes_str("t/1"); /* of the right length */
+    e->client = p->client;
+    e->will = p->will;
     return e;
 }
 
@@ -61,9 +63,11 @@ void wire_submit(struct world *w, const struct up_request *r)
     memcpy(&attempt, r->body->data, sizeof attempt);
     const struct packet p = {.token = r->token,
                              .spooled = r->spooled,
+                             .client = r->client,
                              .attempt = attempt,
                              .qos = r->qos,
-                             .retain = r->retain};
+                             .retain = r->retain,
+                             .will = r->will};
     TRACE("%u: to the connection, spooled %d", attempt, (int)r->spooled);
     if (r->spooled != 0)
         REQUIRE(row_at(w, r->spooled)->there || w->no_judging,

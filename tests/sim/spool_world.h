@@ -121,10 +121,10 @@ struct row *row_at(struct world *w, uint64_t number);
 enum stage { QUEUED, SENT, PASSED };
 
 struct packet {
-    uint64_t token, spooled;
+    uint64_t token, spooled, client;
     uint32_t attempt;
     uint8_t qos;
-    bool retain;
+    bool retain, will;
     enum stage stage;
     bool doubt;  /* answered UP_IN_DOUBT */
     bool done;   /* answered UP_OK, and still in the store */

@@ -389,7 +389,9 @@ START_TEST(a_will_of_qos_0_that_comes_back_is_taken_and_answered)
                                   .token = SN_NO_CLIENT << UP_TOKEN_BITS | 3,
                                   .result = UP_BUSY,
                                   .topic = bytes_str("gone"),
-                                  .body = body_new(bytes_str("0123456789abcdef"))};
+                                  .body = body_new(bytes_str("0123456789abcdef")),
+                                  .client = 1,
+                                  .will = true};
     ck_assert(!hear(&busy, &out));
     body_unref(busy.body);
     ck_assert_uint_eq(gauges().messages, 1);
@@ -400,6 +402,33 @@ START_TEST(a_will_of_qos_0_that_comes_back_is_taken_and_answered)
     ck_assert(spool_peek_event(w->s, &out));
     ck_assert_int_eq(out.result, UP_OK);
     ck_assert_uint_eq(out.token, busy.token);
+}
+
+END_TEST
+
+/* Keys of sessions are others than what messages are ordered by (order.h). */
+START_TEST(qos_0_that_comes_back_is_its_clients_not_its_sessions)
+{
+    struct up_event out;
+    struct sn_record record;
+    struct spool_config config = spool_defaults();
+    config.qos_0 = true;
+    begin_anew(config);
+    world_come(w);
+    const struct up_event busy = {.type = UP_PUBLISHED,
+                                  .token = 77 << UP_TOKEN_BITS,
+                                  .result = UP_BUSY,
+                                  .topic = bytes_str("t/1"),
+                                  .body = body_new(bytes_str("0123456789abcdef")),
+                                  .client = A + 1};
+    ck_assert(!hear(&busy, &out));
+    body_unref(busy.body);
+    ck_assert(spool_peek_record(w->s, &record));
+    ck_assert_uint_eq(record.client, A + 1);
+    ck_assert(!record.spool.will);
+    world_commit(w);
+    publish(A, 1); /* behind it */
+    ck_assert_uint_eq(gauges().messages, 2);
 }
 
 END_TEST
@@ -516,6 +545,7 @@ int main(void)
     tcase_add_test(order, a_will_is_stored_before_it_is_sent);
     tcase_add_test(order, a_will_passes_when_there_is_no_room_for_it);
     tcase_add_test(order, a_will_of_qos_0_that_comes_back_is_taken_and_answered);
+    tcase_add_test(order, qos_0_that_comes_back_is_its_clients_not_its_sessions);
     tcase_add_test(order, what_comes_back_without_its_message_is_the_nodes_to_send_again);
     tcase_add_test(order, a_second_answer_changes_nothing);
     tcase_add_test(order, qos_0_is_refused_while_the_connection_is_away_or_spooled_on_request);
