@@ -36,6 +36,7 @@ static int64_t next_deadline(const struct app *a)
         next = time_min(next, broker_watch_next_deadline(&a->brokers[i].watch));
     next = time_min(next, a->ready_ms);
     next = time_min(next, a->minute_ms);
+    next = time_min(next, a->settle_ms);
     if (a->stop.why != NULL)
         next = time_min(next, a->stop.step_ms);
     return next;
@@ -229,7 +230,7 @@ void app_on_broker(void *owner, const struct sink *sink, const struct up_event *
     if (!broker_watch_event(&b->watch, a->pump.now_ms, a->pump.wall_ms, event))
         return;
     app_say_status(a);
-    app_routes_settle(a);
+    app_routes_connected(a);
 }
 
 struct orphan {
@@ -316,6 +317,7 @@ static void on_timer(uv_timer_t *timer)
         beat_watchdog(a);
     for (size_t i = 0; i < a->config->n_brokers; i++)
         broker_watch_advance(&a->brokers[i].watch, a->pump.now_ms);
+    app_routes_settle(a);
     app_turn_end(a);
 }
 

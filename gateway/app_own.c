@@ -181,10 +181,12 @@ static struct mqtt_host *host_of(struct app *a, unsigned broker)
     return a->pump.hosts[broker];
 }
 
-static void say_unusable(struct app *a, struct bytes client_id, const char *what)
+static void say_unusable(struct app *a, unsigned broker, struct bytes client_id, const char *what)
 {
     if (!log_begin(&a->log, LOG_ERROR, "session.unusable"))
         return;
+    if (a->config->n_brokers > 1)
+        log_text(&a->log, "broker", config_broker_name(&a->config->brokers[broker]));
     log_str(&a->log, "client", client_id);
     log_word(&a->log, "what", what);
     log_text(&a->log, "text",
@@ -260,7 +262,7 @@ static bool connect_own(struct app *a, struct own_sink *o, const struct own_comm
     options.user = &o->sink;
     system_random(&options.seed, sizeof options.seed);
     if (missing != NULL)
-        say_unusable(a, id, missing);
+        say_unusable(a, o->sink.broker, id, missing);
     else if (host != NULL)
         o->sink.mqtt = mqtt_start(&options, host, NULL, NULL);
     login_free(&login);
@@ -304,6 +306,16 @@ static void own_sink_free(struct own_sink *o)
     free(o);
 }
 
+/* The session says by itself which client's it is. */
+static void name_logs(const struct app *a, struct own_sink *o)
+{
+    app_log_about(a, o->sink.broker, own_log(o->sink.own));
+    if (o->sink.spool == NULL)
+        return;
+    app_log_about(a, o->sink.broker, spool_log(o->sink.spool));
+    log_about(spool_log(o->sink.spool), "client", body_bytes(o->client_id));
+}
+
 /* NULL: no memory, or no number for it. */
 static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client,
                                  struct bytes client_id)
@@ -327,6 +339,8 @@ static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client
         o->sink.spool = app_new_spool(a, broker, &a->own_seed, OWN_MEMORY);
         ok = o->sink.spool != NULL;
     }
+    if (ok)
+        name_logs(a, o);
     if (!ok || pump_add(&a->pump, &o->sink) != 0) {
         own_sink_free(o);
         return NULL;
@@ -350,7 +364,7 @@ struct sink *app_own(void *owner, unsigned broker, uint64_t client, struct bytes
     const bool sound = id != NULL && strcmp(id, a->config->brokers[broker].client_id) != 0;
     o = sound ? new_sink(a, broker, client, client_id) : NULL;
     if (!sound)
-        say_unusable(a, client_id, "mqtt_client_id");
+        say_unusable(a, broker, client_id, "mqtt_client_id");
     free(id);
     *refused = o == NULL;
     return o != NULL ? &o->sink : NULL;
@@ -418,7 +432,7 @@ static void reload_connection(struct app *a, struct own_sink *o,
     const bool renews = other || (changes->renewals & bit) != 0;
     const struct mqtt_options options = own_options(a, o, &login);
     if (missing != NULL)
-        say_unusable(a, id, missing);
+        say_unusable(a, o->sink.broker, id, missing);
     else if ((renews || (changes->brokers & bit) != 0) &&
              mqtt_change(o->sink.mqtt, &options, renews) == 0)
         o->login_print = print;

@@ -74,6 +74,7 @@ struct app {
     struct app_routes *routes;        /* as the router has them, or will */
     struct app_routes *routes_before; /* while restoring: of the process before; NULL: the same */
     bool routes_unsaved;              /* for the next process */
+    int64_t settle_ms;                /* when to look whether they can be; TIME_NEVER: no need to */
     const char *broker_names[ROUTER_BROKERS_MAX];
     struct stopping stop;
     int64_t started_ms;
@@ -117,6 +118,8 @@ void app_foreign_wake(void *arg);
 struct mqtt_options app_mqtt_options(const struct app *a, const struct config_broker *b);
 /* The same of the shared session at broker number `broker`. */
 struct mqtt_options app_shared_options(const struct app *a, size_t broker);
+/* Where there are several brokers, all that the ring says is about that one. */
+void app_log_about(const struct app *a, unsigned broker, struct log_ring *ring);
 /* What the configuration wants to go with messages. */
 void app_take_origins(struct app *a);
 void app_warn_insecure(struct app *a, const struct config_broker *b);
@@ -142,7 +145,11 @@ int app_routes_begin(struct app *a);
 /* All has been restored; what the brokers have since the process before is to be called as it is now. 0 or
  * -ENOMEM. */
 int app_routes_restored(struct app *a);
-/* A broker is connected, or the routes have changed. */
+/* They are others now, and brokers may still go by the old ones. */
+void app_routes_changed(struct app *a);
+/* A broker is connected. */
+void app_routes_connected(struct app *a);
+/* If it is time for that: are they saved? */
 void app_routes_settle(struct app *a);
 
 /* ---- app_spool.c ------------------------------------------------------------------------------- */

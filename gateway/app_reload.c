@@ -208,7 +208,7 @@ static int reload_routes(struct app *a, const struct config *config)
     if (rc != 0)
         return rc;
     a->routes = fresh;
-    a->routes_unsaved = true;
+    app_routes_changed(a);
     return 0;
 }
 
@@ -235,7 +235,6 @@ static void take_effect(struct app *a, const struct config_changes *changes)
     app_own_reload(a, changes);
     if (changes->spools != 0)
         app_begin_minutes(a);
-    app_routes_settle(a);
 }
 
 static void forget(struct reloading *r)

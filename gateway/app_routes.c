@@ -10,8 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "app_priv.h"
 #include "config_priv.h"
+
+enum { SETTLE_MS = 200 }; /* how often brokers that are to answer are looked at */
 
 struct app_routes {
     struct route *routes;
@@ -21,7 +25,8 @@ struct app_routes {
     const char **link_prefixes; /* by link of this process */
     size_t n_links;
     const char *prefix;
-    char **texts; /* of all these */
+    uint32_t rest; /* as in the router's configuration */
+    char **texts;  /* of all these */
     size_t n_texts;
     bool no_memory;
 };
@@ -113,6 +118,7 @@ struct app_routes *app_routes_new(const struct config *from, const struct config
     if (r == NULL)
         return NULL;
     r->n_links = here->n_links;
+    r->rest = brokers_of(from, 1, here);
     r->routes = calloc(from->n_routes + 1, sizeof *r->routes);
     r->prefixes = calloc(from->n_clients + 1, sizeof *r->prefixes);
     r->link_prefixes = calloc(here->n_links + 1, sizeof *r->link_prefixes);
@@ -145,7 +151,7 @@ static bool same_route(const struct route *a, const struct route *b)
 static bool same_names(const struct app_routes *a, const struct app_routes *b)
 {
     bool same = a->n_routes == b->n_routes && a->n_prefixes == b->n_prefixes &&
-                strcmp(a->prefix, b->prefix) == 0;
+                a->rest == b->rest && strcmp(a->prefix, b->prefix) == 0;
     for (size_t i = 0; same && i < a->n_routes; i++)
         same = same_route(&a->routes[i], &b->routes[i]);
     for (size_t i = 0; same && i < a->n_prefixes; i++)
@@ -158,6 +164,7 @@ static bool same_names(const struct app_routes *a, const struct app_routes *b)
 
 void app_routes_fill(const struct app_routes *r, struct router_config *out)
 {
+    out->rest = r->rest;
     out->prefix = r->prefix;
     out->link_prefixes = r->link_prefixes;
     out->client_prefixes = r->prefixes;
@@ -201,12 +208,7 @@ static struct config *recall(const struct app *a)
         before = parse(path, bytes_of(text, len));
     free(text);
     free(path);
-    /* Where what no route mentions has gone is what the router calls the first broker. */
-    if (before == NULL || strcmp(config_broker_name(&before->brokers[0]),
-                                 config_broker_name(&a->config->brokers[0])) == 0)
-        return before;
-    config_free(before);
-    return NULL;
+    return before;
 }
 
 int app_routes_begin(struct app *a)
@@ -221,7 +223,7 @@ int app_routes_begin(struct app *a)
             app_routes_free(old);
     }
     config_free(before);
-    a->routes_unsaved = true;
+    app_routes_changed(a);
     return a->routes != NULL ? 0 : -ENOMEM;
 }
 
@@ -287,14 +289,41 @@ static void save(const struct app *a)
     free(text);
 }
 
-/* Not before each broker has been told. */
+void app_routes_changed(struct app *a)
+{
+    a->routes_unsaved = a->pump.store != NULL;
+    a->settle_ms = a->routes_unsaved ? a->pump.now_ms : TIME_NEVER;
+}
+
+static bool all_are_connected(const struct app *a)
+{
+    bool all = true;
+    for (size_t i = 0; i < a->config->n_brokers; i++)
+        all = all && a->brokers[i].watch.connected;
+    return all;
+}
+
+/* Not before each broker has answered: if we are killed before that, the next process begins where this
+ * one did. */
 void app_routes_settle(struct app *a)
 {
-    bool told = a->routes_unsaved && a->pump.store != NULL;
-    for (size_t i = 0; i < a->config->n_brokers; i++)
-        told = told && a->brokers[i].watch.connected;
-    if (!told)
+    if (!a->routes_unsaved || a->pump.now_ms < a->settle_ms)
         return;
+    const bool connected = all_are_connected(a);
+    a->settle_ms = connected ? time_add(a->pump.now_ms, SETTLE_MS) : TIME_NEVER;
+    if (!connected || !pump_is_settled(&a->pump))
+        return;
+    a->settle_ms = TIME_NEVER;
     a->routes_unsaved = false;
     save(a);
+    if (log_begin(&a->log, LOG_INFO, "gateway.routes_settled")) {
+        log_text(&a->log, "text", "no broker has a filter of other routes or prefixes any more");
+        log_end(&a->log);
+    }
+}
+
+void app_routes_connected(struct app *a)
+{
+    if (a->routes_unsaved)
+        a->settle_ms = a->pump.now_ms;
 }

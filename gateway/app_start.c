@@ -128,6 +128,12 @@ static int start_router(struct app *a, const struct hash_seed *seed)
     return a->pump.router != NULL ? 0 : -ENOMEM;
 }
 
+void app_log_about(const struct app *a, unsigned broker, struct log_ring *ring)
+{
+    if (a->config->n_brokers > 1)
+        log_about(ring, "broker", bytes_str(config_broker_name(&a->config->brokers[broker])));
+}
+
 /* The shared session at a broker. 0 or -ENOMEM. */
 static int start_sink(struct app *a, unsigned broker, const struct hash_seed seeds[])
 {
@@ -148,6 +154,9 @@ static int start_sink(struct app *a, unsigned broker, const struct hash_seed see
         s->spool = app_new_spool(a, broker, &seeds[2], 0);
     if (rc != 0 || s->shared == NULL || (spooled && s->spool == NULL))
         return -ENOMEM;
+    app_log_about(a, broker, shared_log(s->shared));
+    if (spooled)
+        app_log_about(a, broker, spool_log(s->spool));
     return pump_add(&a->pump, s);
 }
 
@@ -482,6 +491,7 @@ int app_run(struct config *config, const struct config_overrides *overrides)
     a->ready_ms = TIME_NEVER;
     a->watchdog_ms = TIME_NEVER;
     a->minute_ms = TIME_NEVER;
+    a->settle_ms = TIME_NEVER;
     a->notify.fd = -1;
     a->pump.sink = &a->sink;
     a->pump.log = &a->log;

@@ -102,9 +102,7 @@ struct pump {
     int minute;            /* of the day; -1: not known */
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
-    uint64_t busy_answers; /* of brokers that refused something for now, with a reason */
-    int64_t busy_told_ms;  /* not again before */
-    int64_t room_told_ms;  /* the same of the store's room */
+    int64_t room_told_ms;  /* that the store has no room; not again before */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
     uint64_t lost_logs[3]; /* as said, per ring */
 };
@@ -158,6 +156,9 @@ void pump_take_logs(struct pump *p);
 
 /* Fires what is due. */
 void pump_advance(struct pump *p);
+
+/* Do all brokers know which filters nobody wants any more? O(filters). */
+bool pump_is_settled(const struct pump *p);
 
 /* Hands everything to the system. Call last in every turn. */
 void pump_flush(struct pump *p);

@@ -318,25 +318,28 @@ static void tell_broker(struct pump *p, unsigned broker, bool up)
     }
 }
 
-/* What the spool has no part in passes it by. */
-/* Nothing is lost by that, but things stand still. */
-static void tell_busy(struct pump *p, const struct up_event *event)
+/* Nothing is lost by that, but things stand still. Told once for all sessions at the broker. */
+static void tell_busy(struct pump *p, const struct sink *s, const struct up_event *event)
 {
     enum { EVERY_MS = 60000 };
 
+    struct sink *broker = p->shared[s->broker];
+    struct log_ring *lg = shared_log(broker->shared);
     if (event->type == UP_DISCONNECTED || event->result != UP_BUSY || event->why == NULL)
         return;
-    p->busy_answers++;
-    if (p->now_ms < p->busy_told_ms || !log_begin(p->log, LOG_WARN, "broker.refused_for_now"))
+    broker->busy_answers++;
+    if (p->now_ms < broker->busy_told_ms || !log_begin(lg, LOG_WARN, "broker.refused_for_now"))
         return;
-    p->busy_told_ms = time_add(p->now_ms, EVERY_MS);
+    broker->busy_told_ms = time_add(p->now_ms, EVERY_MS);
     if (event->address != NULL)
-        log_text(p->log, "address", event->address);
-    log_text(p->log, "why", event->why);
-    log_int(p->log, "answers", (int64_t)p->busy_answers);
-    log_end(p->log);
+        log_text(lg, "address", event->address);
+    log_text(lg, "why", event->why);
+    log_int(lg, "answers", (int64_t)broker->busy_answers);
+    log_end(lg);
+    pump_touch(p, broker);
 }
 
+/* What the spool has no part in passes it by. */
 void pump_sink_event(struct pump *p, struct sink *s, const struct up_event *event)
 {
     const bool about_itself = event->type == UP_CONNECTED || event->type == UP_DISCONNECTED;
@@ -347,7 +350,7 @@ void pump_sink_event(struct pump *p, struct sink *s, const struct up_event *even
         if (s->own == NULL)
             tell_broker(p, s->broker, s->up);
     }
-    tell_busy(p, event);
+    tell_busy(p, s, event);
     pump_touch(p, s);
     if (s->spool != NULL && (about_itself || event->type == UP_PUBLISHED))
         spool_upstream(s->spool, p->now_ms, event);
@@ -367,6 +370,16 @@ void pump_sink_advance(struct pump *p, struct sink *s)
         shared_advance(s->shared, p->now_ms);
     if (s->spool != NULL)
         spool_advance(s->spool, p->now_ms);
+}
+
+bool pump_is_settled(const struct pump *p)
+{
+    list_foreach (at, &p->sinks) {
+        const struct sink *s = container_of(at, struct sink, all);
+        if (s->own != NULL ? !own_is_settled(s->own) : !shared_is_settled(s->shared))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the end of a turn ------------------------------------------------------------------------- */

@@ -161,7 +161,7 @@ static void page_broker(struct page *page, const struct config *config, const st
     page->subject = config->n_brokers > 1 ? config_broker_name(broker) : NULL;
 }
 
-static void put_connection(struct page *page, const struct mqtt_gauges *g)
+static void put_connection(struct page *page, const struct mqtt_gauges *g, uint64_t busy_answers)
 {
     page->event = "stats.broker";
     page_put(page, "connected", g->connected);
@@ -171,6 +171,7 @@ static void put_connection(struct page *page, const struct mqtt_gauges *g)
     page_put(page, "inbox_drops", g->inbox_drops);
     page_put(page, "inbox_cuts", g->inbox_cuts);
     page_put(page, "no_memory", g->no_memory);
+    page_put(page, "busy_answers", busy_answers);
     page_end(page);
 }
 
@@ -218,7 +219,7 @@ static void put_sink(struct log_ring *lg, const struct config *config, const str
     page_broker(&page, config, s);
     if (s->mqtt != NULL) {
         const struct mqtt_gauges g = mqtt_gauges(s->mqtt);
-        put_connection(&page, &g);
+        put_connection(&page, &g, s->busy_answers);
     }
     const struct shared_gauges shared = shared_gauges(s->shared);
     put_shared(&page, &shared);
@@ -228,8 +229,9 @@ static void put_sink(struct log_ring *lg, const struct config *config, const str
     }
 }
 
-/* Nodes' own sessions, all together. */
-static void put_own(struct log_ring *lg, const struct pump *p)
+/* Nodes' own sessions at one broker, all together. */
+static void put_own(struct log_ring *lg, const struct config *config, const struct pump *p,
+                    unsigned broker)
 {
     uint64_t n = 0;
     uint64_t connected = 0;
@@ -239,7 +241,7 @@ static void put_own(struct log_ring *lg, const struct pump *p)
     uint64_t copies = 0;
     list_foreach (at, &p->sinks) {
         const struct sink *s = container_of(at, struct sink, all);
-        if (s->own == NULL)
+        if (s->own == NULL || s->broker != broker)
             continue;
         const struct own_gauges g = own_gauges(s->own);
         n++;
@@ -252,6 +254,7 @@ static void put_own(struct log_ring *lg, const struct pump *p)
     if (n == 0)
         return;
     struct page page = {.lg = lg, .event = "stats.own"};
+    page_broker(&page, config, p->shared[broker]);
     page_put(&page, "sessions", n);
     page_put(&page, "connected", connected);
     page_put(&page, "filters", filters);
@@ -317,9 +320,10 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
         put_stick(lg, name, l);
         put_nodes(lg, p, name, l->driver->stick(l));
     }
-    for (unsigned b = 0; b < p->n_brokers; b++)
+    for (unsigned b = 0; b < p->n_brokers; b++) {
         put_sink(lg, config, p->shared[b]);
-    put_own(lg, p);
+        put_own(lg, config, p, b);
+    }
     if (p->router != NULL)
         put_router(lg, p->router);
     put_store(lg, p);
@@ -327,7 +331,6 @@ void report_counters(struct log_ring *lg, struct pump *p, const struct config *c
     struct page page = {.lg = lg, .event = "stats.gateway"};
     page_put(&page, "no_link", p->no_link);
     page_put(&page, "own_echoes", p->own_echoes);
-    page_put(&page, "busy_answers", p->busy_answers);
     page_put(&page, "broker_faults", rules.broken);
     page_put(&page, "stray_acks", rules.ignored);
     page_put(&page, "log_suppressed", p->sink->suppressed);

@@ -30,6 +30,16 @@ void log_deinit(struct log_ring *lg)
     *lg = (struct log_ring){0};
 }
 
+void log_about(struct log_ring *lg, const char *key, struct bytes value)
+{
+    size_t i = 0;
+    while (i < LOG_SUBJECTS && lg->subjects[i].key != NULL)
+        i++;
+    assert(i < LOG_SUBJECTS);
+    if (i < LOG_SUBJECTS)
+        lg->subjects[i] = (struct log_subject){.key = key, .value = value};
+}
+
 bool log_begin(struct log_ring *lg, enum log_level level, const char *event)
 {
     assert(lg->open == NULL);
@@ -47,6 +57,8 @@ bool log_begin(struct log_ring *lg, enum log_level level, const char *event)
     lg->open->len = 0;
     lg->open->cut = false;
     lg->open->text[0] = '\0';
+    for (size_t i = 0; i < LOG_SUBJECTS && lg->subjects[i].key != NULL; i++)
+        log_str(lg, lg->subjects[i].key, lg->subjects[i].value);
     return true;
 }
 

@@ -35,7 +35,7 @@ enum log_level {
     LOG_TRACE = 8
 };
 
-enum { LOG_TEXT_MAX = 480 };
+enum { LOG_TEXT_MAX = 480, LOG_SUBJECTS = 2 };
 
 struct log_record {
     enum log_level level;
@@ -43,6 +43,12 @@ struct log_record {
     uint16_t len;            /* of text */
     bool cut;                /* text ends in "...": more did not fit */
     char text[LOG_TEXT_MAX]; /* "key=value key=value", terminated */
+};
+
+/* Whom all records of a ring are about. */
+struct log_subject {
+    const char *key; /* NULL: nobody */
+    struct bytes value;
 };
 
 struct log_ring {
@@ -53,6 +59,7 @@ struct log_ring {
     uint64_t dropped;     /* records lost because the ring was full */
     enum log_level level; /* records above this are not made */
     struct log_record *open;
+    struct log_subject subjects[LOG_SUBJECTS];
     bool sparing;
 };
 
@@ -62,6 +69,9 @@ int log_init(struct log_ring *lg, size_t capacity, enum log_level level);
  * back with the last one; a record that finds none is `dropped`. */
 void log_init_sparing(struct log_ring *lg, size_t capacity, enum log_level level);
 void log_deinit(struct log_ring *lg);
+/* From now on each record begins with that, too; LOG_SUBJECTS times at most. Both are borrowed for as long as
+ * the ring lives. */
+void log_about(struct log_ring *lg, const char *key, struct bytes value);
 
 static inline bool log_wanted(const struct log_ring *lg, enum log_level level)
 {

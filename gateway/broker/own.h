@@ -117,6 +117,9 @@ void own_record_all(struct own *o);
  * The owner frees it. */
 bool own_is_over(const struct own *o);
 
+/* Has the broker heard, and answered, what the client does not want any more? O(filters). */
+bool own_is_settled(const struct own *o);
+
 struct log_ring *own_log(struct own *o);
 
 struct own_gauges {

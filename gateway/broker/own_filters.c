@@ -372,6 +372,15 @@ void own_filters_clear(struct own *o, bool session_stays)
     }
 }
 
+bool own_is_settled(const struct own *o)
+{
+    list_foreach (link, &o->filters) {
+        if (filter_at(link)->leaving)
+            return false;
+    }
+    return true;
+}
+
 bool own_is_wanted_copy(struct own *o, const struct up_event *message)
 {
     struct copy copy = copies_begin(&o->copies, message);

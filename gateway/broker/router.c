@@ -22,6 +22,7 @@ struct router_config router_defaults(void)
         .log_level = LOG_INFO,
         .gateway = "",
         .prefix = "",
+        .rest = 1,
         .n_brokers = 1,
         .max_memory_bytes = UINT64_C(64) << 20,
     };
@@ -197,7 +198,7 @@ bool strangers_init(struct router *r)
 void routes_heed(struct router *r)
 {
     for (unsigned b = 0; b < ROUTER_BROKERS_MAX; b++)
-        r->brokers[b].heeded_by_strangers = b == 0;
+        r->brokers[b].heeded_by_strangers = has_broker(r->config.rest, b);
     for (size_t i = 0; i < r->config.n_routes; i++) {
         const struct route *route = &r->config.routes[i];
         for (unsigned b = 0; b < r->config.n_brokers; b++) {

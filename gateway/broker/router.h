@@ -94,7 +94,8 @@ struct router_config {
     size_t n_client_prefixes;
     const struct route *routes;
     size_t n_routes;
-    unsigned n_brokers;              /* index 0 is the first one */
+    uint32_t rest;      /* bit of the broker that has what no route is for; 0: none has */
+    unsigned n_brokers; /* index 0 is the first one */
     const char *const *broker_names; /* for the log; NULL: none */
     uint64_t max_memory_bytes;       /* beyond it requests are refused as busy; default 64 MiB */
 };

@@ -59,6 +59,7 @@ static struct router_config merged(const struct router *r, const struct router_c
     c.n_client_prefixes = config->n_client_prefixes;
     c.routes = config->routes;
     c.n_routes = config->n_routes;
+    c.rest = config->rest;
     return c;
 }
 

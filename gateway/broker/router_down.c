@@ -57,12 +57,12 @@ static bool read_by_way(struct router *r, const struct naming *n, uint32_t i, un
     return true;
 }
 
-/* The same by the prefix, at the first broker. */
-static bool read_by_prefix(const struct naming *n, unsigned broker, struct bytes topic,
-                           struct reading *out, bool *valid)
+/* The same by the prefix. */
+static bool read_by_prefix(const struct router *r, const struct naming *n, unsigned broker,
+                           struct bytes topic, struct reading *out, bool *valid)
 {
     const struct bytes prefix = n->prefix;
-    if (broker != 0 || !n->has_prefix || topic.len <= prefix.len ||
+    if (!has_broker(r->config.rest, broker) || !n->has_prefix || topic.len <= prefix.len ||
         !bytes_equal(bytes_of(topic.data, prefix.len), prefix))
         return false;
     *out = (struct reading){
@@ -88,7 +88,7 @@ static bool read_topic(struct router *r, const struct naming *n, const struct cl
         struct reading one;
         bool valid;
         const bool fits = i < n->n_ways ? read_by_way(r, n, i, broker, topic, &one, &valid)
-                                        : read_by_prefix(n, broker, topic, &one, &valid);
+                                        : read_by_prefix(r, n, broker, topic, &one, &valid);
         *n_fit += fits;
         if (!fits || found || !valid)
             continue;

@@ -142,7 +142,7 @@ static void fill(const struct router *r, struct naming *n, const struct topics_c
     wr_bytes(w, with->prefix);
     n->prefix = bytes_of(text, w->len);
     n->has_prefix = with->has_prefix;
-    n->brokers = 1;
+    n->brokers = r->config.rest;
     for (size_t i = 0; i < r->config.n_routes; i++) {
         const struct route *route = &r->config.routes[i];
         if (!concerns(route, with))

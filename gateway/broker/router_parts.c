@@ -116,7 +116,7 @@ static enum sn_outcome cut(struct router *r, const struct naming *n, struct byte
         return SN_OK;
     struct span text;
     const enum sn_outcome named = naming_at_broker(r, n, NULL, filter, &text);
-    return named == SN_OK ? add_pieces(r, NULL, 1, text) : named;
+    return named == SN_OK ? add_pieces(r, NULL, r->config.rest, text) : named;
 }
 
 /* ---- SUBSCRIBEs under way -------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ unsigned targets_of(struct router *r, const struct naming *n, struct bytes topic
         return count;
     struct target first = {.required = true};
     first.outcome = naming_at_broker(r, n, NULL, topic, &first.name);
-    return add_targets(r, targets, 0, 1, &first);
+    return add_targets(r, targets, 0, r->config.rest, &first);
 }
 
 uint8_t target_qos(const struct target *t, uint8_t qos)

@@ -76,6 +76,9 @@ void shared_done_event(struct shared *s);
 bool shared_peek_upstream(struct shared *s, struct up_request *out);
 void shared_done_upstream(struct shared *s);
 
+/* Has the broker heard, and answered, that nobody wants what nobody wants any more? O(filters). */
+bool shared_is_settled(const struct shared *s);
+
 struct log_ring *shared_log(struct shared *s);
 
 struct shared_gauges {

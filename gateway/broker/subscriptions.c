@@ -411,6 +411,15 @@ bool collect_recipients(struct shared *s, const struct up_event *message)
     return copy_passes(&s->match_copy);
 }
 
+bool shared_is_settled(const struct shared *s)
+{
+    list_foreach (link, &s->filters) {
+        if (!filter_wanted(container_of(link, struct filter, all)))
+            return false; /* it stays until the broker has been told */
+    }
+    return true;
+}
+
 void subscriptions_deinit(struct shared *s)
 {
     s->up = false;

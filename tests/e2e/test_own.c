@@ -278,6 +278,7 @@ START_TEST(an_outage_of_the_broker_is_bridged)
     broker_start_again(&broker);
     observer = observer_start(broker.port, "dev/#");
     observer_expect(observer, "dev/a", "x", 1);
+    daemon_wait_log(&gateway, "spool.draining client=dev messages=1 ", 1000);
     stop();
 }
 

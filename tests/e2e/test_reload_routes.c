@@ -3,12 +3,25 @@
  * Routes and prefixes that change, while the gateway runs or while it does not: topics and filters follow,
  * and brokers are left with nothing of the old ones.
  */
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "e2e/two_brokers.h"
 #include "unit/suite.h"
 
 static void configure(const char *more)
 {
     daemon_configure(&gateway, home.port, DAEMON_RETRIES, with_cloud(more));
+}
+
+/* Under another name it is another broker. */
+static void rename_first_broker(const char *name)
+{
+    char command[256];
+    snprintf(command, sizeof command, "sed -i 's/^\\[broker\\]$/[broker %s]/' %s/gateway.conf",
+             name, gateway.directory);
+    ck_assert_int_eq(system(command), 0);
 }
 
 static void reload_with(const char *more)
@@ -140,6 +153,7 @@ START_TEST(a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_
     restart_with("[gateway]\nprefix = new/\n");
     ck_assert(daemon_has_logged(&gateway, "gateway.routes_changed"));
     ck_assert(daemon_has_logged(&gateway, "session=kept"));
+    daemon_wait_log(&gateway, "gateway.routes_settled", SOON_MS);
     wait_for_filter(at_home, "new/x/1");
     observer_publish(at_home, "old/c/1", "a", 1, false);
     observer_publish(at_cloud, "old/x/1", "b", 1, false);
@@ -156,6 +170,86 @@ START_TEST(a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_
     wait_for_brokers();
     ck_assert(!daemon_has_logged(&gateway, "gateway.routes_changed"));
     wait_for_filter(at_home, "new/c/1");
+    stop();
+}
+
+END_TEST
+
+/* The broker's memory of its sessions, as it is now. */
+static char memory[] = "/tmp/sennet-memory-XXXXXX";
+
+static void remember_sessions(void)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s/mosquitto.db", memory);
+    kill(home.pid, SIGUSR1);
+    for (const int64_t end_ms = test_now_ms() + SOON_MS; access(file, R_OK) != 0;) {
+        ck_assert_msg(test_now_ms() < end_ms, "mosquitto does not save its sessions");
+        poll(NULL, 0, 10);
+    }
+}
+
+static void forget_sessions(void)
+{
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", memory);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* It is killed before it has read what it was asked to forget, and so is the gateway. */
+START_TEST(a_crash_before_the_broker_has_answered_leaves_no_old_filters_behind)
+{
+    char of_home[128];
+    ck_assert_ptr_nonnull(mkdtemp(memory));
+    snprintf(of_home, sizeof of_home, "persistence true\npersistence_location %s/\n", memory);
+    start_at(of_home, "[gateway]\nprefix = old/\n");
+    node_connect_with(&node, 0);
+    node_subscribe(&node, 1);
+    remember_sessions();
+    observer_stop(at_home);
+    broker_pause(&home);
+    reload_with("[gateway]\nprefix = new/\n");
+    daemon_crash(&gateway);
+    broker_end(&home, SIGKILL);
+    broker_start_again(&home);
+    daemon_again(&gateway);
+    wait_for_brokers();
+    ck_assert(daemon_has_logged(&gateway, "session=kept"));
+    ck_assert(daemon_has_logged(&gateway, "gateway.routes_changed"));
+    daemon_wait_log(&gateway, "gateway.routes_settled", SOON_MS);
+    at_home = observer_start(home.port, "#");
+    observer_publish(at_home, "old/c/1", "a", 1, false);
+    observer_publish(at_home, "new/c/1", "b", 1, false);
+    expect_message('b');
+    expect_unmatched(0);
+    stop();
+    forget_sessions();
+}
+
+END_TEST
+
+/* Where what no route names went is known by the broker's name, too. */
+START_TEST(another_first_broker_leaves_no_old_filters_at_the_others)
+{
+    start("[route r]\nfrom = x/#\nto = cloud\n");
+    node_connect_with(&node, 0);
+    node_subscribe(&node, 1);
+    node_say(&node, "08 12 20 00 06 78 2F 31");
+    node_expect(&node, "08 13 20 00 02 00 06 00");
+    daemon_crash(&gateway);
+    configure("[gateway]\nprefix = new/\n[route r]\nfrom = x/#\nto = cloud\n");
+    rename_first_broker("home");
+    daemon_again(&gateway);
+    daemon_wait_log(&gateway, "broker.connected broker=home", SOON_MS);
+    daemon_wait_log(&gateway, "broker.connected broker=cloud", SOON_MS);
+    daemon_wait_log(&gateway, "gateway.routes_settled", SOON_MS);
+    observer_publish(at_cloud, "x/1", "a", 1, false);
+    observer_publish(at_cloud, "new/x/1", "b", 1, false);
+    expect_message('b');
+    observer_publish(at_home, "new/c/1", "c", 1, false);
+    expect_message('c');
+    expect_unmatched(0);
+    ck_assert(strstr(gateway.log, "unmatched=1") == NULL);
     stop();
 }
 
@@ -186,6 +280,8 @@ int main(void)
     tcase_add_test(t, messages_for_a_sleeping_node_follow_a_changed_prefix);
     tcase_add_test(
         t, a_restart_with_other_names_leaves_no_old_filters_in_the_session_that_the_broker_keeps);
+    tcase_add_test(t, a_crash_before_the_broker_has_answered_leaves_no_old_filters_behind);
+    tcase_add_test(t, another_first_broker_leaves_no_old_filters_at_the_others);
     tcase_add_test(t, a_restart_without_any_routes_takes_those_of_before_back);
     suite_add_tcase(suite, t);
     return run_suite(suite);

@@ -195,6 +195,10 @@ START_TEST(what_a_broker_that_is_away_must_have_is_kept_for_it)
     at_cloud = observer_start(cloud.port, "#"); /* what comes before it is retained */
     observer_expect(at_cloud, "meters/7", "x", 1);
     observer_quiet(at_home, 300);
+    daemon_wait_log(&gateway, "spool.draining broker=cloud messages=1 ", 1000);
+    kill(gateway.pid, SIGUSR1);
+    daemon_wait_log(&gateway, "stats.spool broker=cloud messages=0 ", 1000);
+    daemon_wait_log(&gateway, "stats.broker broker=default connected=1 ", 1000);
     stop();
 }
 

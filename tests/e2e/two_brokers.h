@@ -39,15 +39,20 @@ static inline void wait_for_brokers(void)
     daemon_wait_log(&gateway, "broker.connected broker=cloud", SOON_MS);
 }
 
-static inline void start(const char *more)
+static inline void start_at(const char *of_home, const char *more)
 {
-    broker_start(&home, NULL);
+    broker_start(&home, of_home);
     broker_start(&cloud, NULL);
     daemon_start(&gateway, home.port, with_cloud(more));
     wait_for_brokers();
     at_home = observer_start(home.port, "#");
     at_cloud = observer_start(cloud.port, "#");
     node_open(&node, gateway.port);
+}
+
+static inline void start(const char *more)
+{
+    start_at(NULL, more);
 }
 
 static inline void stop(void)

@@ -92,6 +92,23 @@ START_TEST(each_kind_of_value_has_its_form)
 
 END_TEST
 
+START_TEST(a_ring_names_whom_it_is_about_in_each_record)
+{
+    log_about(&ring, "broker", bytes_str("cloud"));
+    log_about(&ring, "client", bytes_str("a b"));
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(log_begin(&ring, LOG_INFO, "test"));
+        if (i > 0)
+            log_int(&ring, "n", i);
+        log_end(&ring);
+    }
+    ck_assert_str_eq(log_peek(&ring)->text, "broker=cloud client=\"a b\"");
+    log_done(&ring);
+    ck_assert_str_eq(log_peek(&ring)->text, "broker=cloud client=\"a b\" n=1");
+}
+
+END_TEST
+
 START_TEST(an_unwanted_level_makes_no_record)
 {
     ck_assert(!log_begin(&ring, LOG_DEBUG, "test"));
@@ -251,6 +268,7 @@ int main(void)
     tcase_add_loop_test(tc, values_from_outside_cannot_break_the_line, 0,
                         (int)(sizeof str_cases / sizeof str_cases[0]));
     tcase_add_test(tc, each_kind_of_value_has_its_form);
+    tcase_add_test(tc, a_ring_names_whom_it_is_about_in_each_record);
     tcase_add_test(tc, an_unwanted_level_makes_no_record);
     tcase_add_test(tc, a_full_ring_drops_the_new_one_and_counts);
     tcase_add_test(tc, what_is_too_long_ends_in_dots_and_its_length_is_told_right);
