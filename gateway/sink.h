@@ -51,9 +51,9 @@ struct sink {
     bool accepting; /* as the session was told */
     bool up;        /* connected, as it last said */
     uint64_t lost_logs[2];
-    uint64_t
-        busy_answers; /* of a shared one, and all others at its broker: that refused something for now, ... */
-    int64_t busy_told_ms; /* ... with a reason; not said again before */
+    /* Of a shared one, for all at its broker. */
+    uint64_t busy_answers; /* that refused something for now, and said why */
+    int64_t busy_told_ms;  /* not said again before */
 };
 
 #endif

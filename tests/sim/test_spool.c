@@ -413,7 +413,7 @@ START_TEST(qos_0_that_comes_back_is_its_clients_not_its_sessions)
     struct sn_record record;
     struct spool_config config = spool_defaults();
     config.qos_0 = true;
-    begin_anew(config);
+    open_sound_world(config, NODES);
     world_come(w);
     const struct up_event busy = {.type = UP_PUBLISHED,
                                   .token = 77 << UP_TOKEN_BITS,
