@@ -85,6 +85,7 @@ void sn_engine_free(struct sn_engine *e)
     hindex_deinit(&e->clients_by_id);
     hindex_deinit(&e->clients_by_peer);
     hmap_deinit(&e->names);
+    slabs_deinit(&e->slabs);
     free(e->slots);
     free(e->generations);
     free(e->free_slots);

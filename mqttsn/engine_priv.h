@@ -27,6 +27,7 @@
 #include "base/origin.h"
 #include "base/parcels.h"
 #include "base/rng.h"
+#include "base/slabs.h"
 
 #include "mqttsn/discover.h"
 #include "mqttsn/engine.h"
@@ -354,6 +355,7 @@ struct sn_engine {
     uint32_t *free_slots;
     uint32_t n_slots, cap_slots, n_free;
 
+    struct slabs slabs;
     struct deadlines deadlines;
     struct parcels outbox;
     struct sn_requests requests;

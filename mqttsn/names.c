@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
-#include <stdlib.h>
 
 #include "mqttsn/engine_priv.h"
 
@@ -8,7 +7,7 @@ void *sn_alloc_quietly(struct sn_engine *e, size_t n)
 {
     if (!sn_charge(e, n))
         return NULL;
-    void *ptr = calloc(1, n);
+    void *ptr = slab_new(&e->slabs, n);
     if (ptr == NULL) {
         sn_refund(e, n);
         e->journal.exhausted = true;
@@ -39,7 +38,7 @@ void sn_free(struct sn_engine *e, void *ptr, size_t n)
     if (ptr == NULL)
         return;
     sn_refund(e, n);
-    free(ptr);
+    slab_free(&e->slabs, ptr, n);
 }
 
 /* The text begins where the other fields end, before the padding. */

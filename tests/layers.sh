@@ -41,7 +41,7 @@ allowed_symbol() {
     strftime* | strptime*) return 1 ;; # text of a clock
     __strcpy_chk | __strcat_chk | __strncpy_chk | __strncat_chk) return 1 ;;
     mem* | __mem*_chk | str* | __str*_chk) return 0 ;;
-    malloc | calloc | realloc | reallocarray | free) return 0 ;;
+    malloc | calloc | realloc | reallocarray | posix_memalign | free) return 0 ;;
     snprintf | vsnprintf | __snprintf_chk | __vsnprintf_chk) return 0 ;;
     __assert_fail) return 0 ;;
     # What the compiler puts in: stack protector, position independence, sanitizers, coverage ...

@@ -25,7 +25,7 @@ void *shared_alloc(struct shared *s, size_t n)
 {
     if (s->memory_bytes + n > s->config.max_memory_bytes)
         return NULL;
-    void *ptr = calloc(1, n);
+    void *ptr = slab_new(&s->slabs, n);
     if (ptr != NULL)
         s->memory_bytes += n;
     return ptr;
@@ -36,7 +36,7 @@ void shared_release(struct shared *s, void *ptr, size_t n)
     if (ptr == NULL)
         return;
     s->memory_bytes -= n;
-    free(ptr);
+    slab_free(&s->slabs, ptr, n);
 }
 
 /* ---- what the connection had no room for ----------------------------------------------------- */
@@ -247,6 +247,7 @@ void shared_free(struct shared *s)
     assert(s->memory_bytes == 0);
     assert(s->deadlines.count == 0);
     hmap_deinit(&s->filters_by_id);
+    slabs_deinit(&s->slabs);
     for (uint32_t i = 0; i < s->n_blocks; i++)
         free(s->blocks[i]);
     free(s->blocks);

@@ -18,6 +18,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "base/parcels.h"
+#include "base/slabs.h"
 
 #include "broker/copies.h"
 #include "broker/shared.h"
@@ -303,6 +304,7 @@ struct shared {
     struct parcels records;  /* struct sn_record and its filter */
     struct list *told;       /* of those recorded whole: the next filter, ... */
     struct list *told_sub;   /* ... and its next subscription; NULL: none is under way */
+    struct slabs slabs;
     struct deadlines deadlines;
     struct deadline missed; /* armed: the connection had no room for a filter or a will */
     struct log_ring log;
