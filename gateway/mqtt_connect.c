@@ -155,6 +155,13 @@ static void use(struct mqtt *m, size_t at)
 
 bool dial_next(struct mqtt *m)
 {
+    struct dial *const d = &m->dial;
+    pthread_mutex_lock(&m->lock);
+    const bool unreached = d->unreached;
+    d->unreached = false;
+    pthread_mutex_unlock(&m->lock);
+    if (unreached) /* next time at another address of the same name */
+        resolver_next(dial_first_hop(m, NULL));
     use(m, (m->dial.at + 1) % m->dial.n_targets);
     return m->dial.at != 0;
 }
@@ -229,14 +236,10 @@ bool dial_look_up(struct mqtt *m)
     struct dial *const d = &m->dial;
     const char *const host = dial_first_hop(m, NULL);
     pthread_mutex_lock(&m->lock);
-    const bool unreached = d->unreached;
-    d->unreached = false;
     m->notes.looked_up = false;
     pthread_mutex_unlock(&m->lock);
     if (is_address(host))
         return true;
-    if (unreached)
-        resolver_next(host);
     return resolver_ask(&d->wait, host, on_looked_up, m);
 }
 

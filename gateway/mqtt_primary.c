@@ -167,16 +167,19 @@ static bool has_answered(struct primary *p, bool *open)
     return true;
 }
 
-static void look(struct primary *p, int64_t now_ms)
+static void look(struct mqtt *m, int64_t now_ms)
 {
+    struct primary *const p = &m->primary;
     bool open = false;
     p->next_ms = time_add(now_ms, LOOK_MS);
     if (!has_answered(p, &open) && now_ms < p->until_ms)
         return;
     hang_up(p);
     p->is_back = open;
-    if (!open)
+    if (!open) {
+        resolver_next(first_host(m));
         ask_again_later(p, now_ms);
+    }
     p->until_ms = time_add(now_ms, PATIENCE_MS);
 }
 
@@ -197,7 +200,7 @@ bool primary_is_back(struct mqtt *m, int64_t now_ms)
         return true;
     }
     if (p->fd > 0 || p->job != NULL)
-        look(p, now_ms);
+        look(m, now_ms);
     else
         ask(m, now_ms);
     return false;

@@ -4,6 +4,7 @@
  */
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,17 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
                        struct addrinfo **result);
 
 static atomic_uint asked_in_vain;
+static bool upside_down;
+
+/* One of this machine where brokers listen, and one where they don't. */
+static int two_addresses(const char *service, const struct addrinfo *hints,
+                         struct addrinfo **result)
+{
+    static const char *const both[] = {"127.0.0.1", "127.0.0.2"};
+    const int rc = __real_getaddrinfo(both[upside_down], service, hints, result);
+    return rc != 0 ? rc
+                   : __real_getaddrinfo(both[!upside_down], service, hints, &(*result)->ai_next);
+}
 
 int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **result)
@@ -37,6 +49,8 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
         atomic_fetch_add(&asked_in_vain, !digits);
         return EAI_NONAME;
     }
+    if (node != NULL && strcmp(node, "two.example") == 0 && !digits)
+        return two_addresses(service, hints, result);
     if (node != NULL && strcmp(node, "hang.example") == 0) {
         poll(NULL, 0, RESOLVER_HANGS_MS);
         return EAI_AGAIN;
@@ -122,6 +136,33 @@ START_TEST(a_first_address_without_a_name_is_looked_up_no_more_often_than_config
     ck_assert_int_ge(probe_now_ms() - start_ms, (ROUNDS - 1) * CHECK_MS);
     ck_assert_uint_eq(probe.connected, 1);
     stop_both();
+}
+
+END_TEST
+
+/* Also while another broker is in use meanwhile. */
+START_TEST(all_addresses_of_the_first_name_are_tried)
+{
+    struct broker first;
+    char addresses[96];
+    upside_down = _i == 1;
+    broker_start(&first, NULL);
+    fake_start(&fake, (struct fake_behaviour){0});
+    if (!upside_down) /* then that address is the wrong one at first */
+        broker_end(&first, SIGKILL);
+    struct mqtt_options o = probe_options(&probe, fake.port);
+    snprintf(addresses, sizeof addresses, "mqtt://two.example:%u, %s", first.port, o.address);
+    o.address = addresses;
+    o.primary_check_ms = 100;
+    probe_start(&probe, &o);
+    PROBE_UNTIL(&probe, probe.connected == 1, SOON_MS);
+    ck_assert_ptr_null(strstr(probe.at, "two.example"));
+    if (!upside_down)
+        broker_start_again(&first);
+    PROBE_UNTIL(&probe, probe.connected == 2, SOON_MS);
+    ck_assert_ptr_nonnull(strstr(probe.at, "two.example"));
+    stop_both();
+    broker_stop(&first);
 }
 
 END_TEST
@@ -477,6 +518,7 @@ int main(void)
     ADD(s, a_refused_port_is_named);
     ADD(s, an_unknown_host_name_is_named);
     ADD(s, a_first_address_without_a_name_is_looked_up_no_more_often_than_configured);
+    LOOP(s, all_addresses_of_the_first_name_are_tried, 2);
     ADD(s, a_hanging_resolver_blocks_neither_submissions_nor_the_end);
     ADD(s, a_hanging_resolver_slows_no_other_connection);
     ADD(s, refusals_of_the_broker_are_explained);
