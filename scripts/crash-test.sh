@@ -33,6 +33,7 @@ max_queue_bytes = 10MiB"
 cat >"$work/nodes.scn" <<SCENARIO
 [run]
 drain = 60s
+gateway-dies = yes
 [group active]
 nodes = 33
 rate = 2

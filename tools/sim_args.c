@@ -86,6 +86,7 @@ static const struct option OPTIONS[] = {
     {"latency",            required_argument, NULL, OPT_SETTING      },
     {"jitter",             required_argument, NULL, OPT_SETTING      },
     {"drain",              required_argument, NULL, OPT_SETTING      },
+    {"gateway-dies",       required_argument, NULL, OPT_SETTING      },
     {"seed",               required_argument, NULL, OPT_SETTING      },
     {"connect-window",     required_argument, NULL, OPT_SETTING      },
     {NULL,                 0,                 NULL, 0                },
@@ -103,6 +104,7 @@ static void print_help(void)
           "  --scenario FILE       groups of nodes and timed events\n"
           "  --seconds S           end after S seconds; otherwise Ctrl-C ends\n"
           "  --drain S             time at the end for what is under way (10)\n"
+          "  --gateway-dies yes    it is killed meanwhile: what the broker repeats is no fault\n"
           "  --seed N              of everything random\n"
           "  --connect-only        connect all, measure, leave\n"
           "  --connect-window N    CONNECTs open at once (256)\n"

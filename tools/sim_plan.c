@@ -366,8 +366,8 @@ static const struct {
 
 enum { N_GROUP_SETTINGS = sizeof GROUP_SETTINGS / sizeof GROUP_SETTINGS[0] };
 
-static const char *const RUN_SETTINGS[] = {"seconds",        "drain",  "seed",
-                                           "connect-window", "rounds", "p99"};
+static const char *const RUN_SETTINGS[] = {"seconds", "drain", "seed",        "connect-window",
+                                           "rounds",  "p99",   "gateway-dies"};
 
 bool plan_is_of_run(struct bytes name)
 {
@@ -431,6 +431,8 @@ bool plan_run_setting(struct sim_plan *plan, struct bytes name, struct bytes val
     if (is(name, "p99"))
         return plan_duration(value, 1, &plan->p99_ms) ||
                no(why, "p99 must be a duration such as 200ms");
+    if (is(name, "gateway-dies"))
+        return boolean(value, &plan->gateway_dies) || no(why, "gateway-dies must be yes or no");
     return no(why, "unknown setting \"%.*s\" of the run", (int)(name.len < 64 ? name.len : 64),
               (const char *)name.data);
 }

@@ -80,7 +80,8 @@ struct sim_plan {
     bool has_seed;
     uint32_t connect_window; /* CONNECTs open at once */
     uint32_t rounds;         /* of waking together, after which the run ends; 0: no matter */
-    int64_t p99_ms; /* no acknowledgement may take longer while others wake; 0: no matter */
+    int64_t p99_ms;    /* no acknowledgement may take longer while others wake; 0: no matter */
+    bool gateway_dies; /* it is killed meanwhile: the broker may send a command once more */
 };
 
 /* Why something was not understood, for people. */

@@ -257,6 +257,14 @@ static const struct {
     {TURNS_AWAY,      "woke up in time and were told DISCONNECT"              },
 };
 
+START_TEST(what_the_broker_repeats_because_the_gateway_died_is_no_failure)
+{
+    ck_assert_int_eq(fake_run(TWICE, " --gateway-dies yes"), 0);
+    assert_said("commands that came again, as new messages");
+}
+
+END_TEST
+
 START_TEST(fails_for_each_mistake_of_a_gateway)
 {
     ck_assert_int_eq(fake_run(MISTAKES[_i].policy, ""), 1);
@@ -346,6 +354,7 @@ int main(void)
     tcase_add_checked_fixture(judge, open_broker, close_broker);
     tcase_add_test(judge, is_content_with_a_gateway_that_keeps_the_rules);
     tcase_add_test(judge, a_repetition_that_says_so_is_no_failure);
+    tcase_add_test(judge, what_the_broker_repeats_because_the_gateway_died_is_no_failure);
     tcase_add_loop_test(judge, fails_for_each_mistake_of_a_gateway, 0,
                         sizeof MISTAKES / sizeof MISTAKES[0]);
     tcase_add_test(judge, lossy_air_is_no_excuse_for_losing_commands);

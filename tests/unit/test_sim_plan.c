@@ -229,16 +229,17 @@ END_TEST
 START_TEST(sleepy_groups_are_read)
 {
     struct sim_why why;
-    ck_assert_int_eq(
-        read_text("[run]\nrounds = 2\np99 = 200\n[group a]\nsleepy = yes\nsleep = 1500ms\n"
-                  "wake-jitter = 600ms\ncommands-per-sleep = 10\nwake-publish = 3\n"
-                  "clean = no\n"
-                  "[group b]\nsleepy = yes\nwake-together = yes\nsleep = 60\n"
-                  "wake-jitter = 5\n"),
-        0);
+    ck_assert_int_eq(read_text("[run]\nrounds = 2\np99 = 200\ngateway-dies = yes\n[group "
+                               "a]\nsleepy = yes\nsleep = 1500ms\n"
+                               "wake-jitter = 600ms\ncommands-per-sleep = 10\nwake-publish = 3\n"
+                               "clean = no\n"
+                               "[group b]\nsleepy = yes\nwake-together = yes\nsleep = 60\n"
+                               "wake-jitter = 5\n"),
+                     0);
     ck_assert_msg(plan_finish(&plan, &why), "%s", why.text);
     ck_assert_uint_eq(plan.rounds, 2);
     ck_assert_int_eq(plan.p99_ms, 200);
+    ck_assert(plan.gateway_dies);
     ck_assert_uint_eq(plan.groups[0].commands_per_sleep, 10);
     ck_assert_uint_eq(plan.groups[0].wake_publish, 3);
     ck_assert(plan_commands(&plan.groups[0]));
