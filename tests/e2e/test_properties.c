@@ -3,10 +3,7 @@
  * What goes with messages to brokers of MQTT 5: user properties and expiry. To the octet against a broker
  * that the test plays, and from the packet of a node to mosquitto_sub.
  */
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +12,7 @@
 #include "e2e/broker.h"
 #include "e2e/daemon.h"
 #include "e2e/script_v5.h"
-#include "unit/child.h"
+#include "e2e/subscriber.h"
 
 enum { ALL = (1 << ORIGIN_FIELDS) - 1, LINE = 1024 };
 
@@ -132,63 +129,13 @@ END_TEST
 static struct broker broker;
 static struct daemon gateway;
 static struct node dev;
-static pid_t subscriber;
-static int output;
-
-static const char *line(void)
-{
-    static char text[LINE];
-    size_t n = 0;
-    while (n + 1 < sizeof text) {
-        struct pollfd p = {.fd = output, .events = POLLIN};
-        ck_assert_msg(poll(&p, 1, 10000) == 1, "no message:\n%s", daemon_log_end(&gateway));
-        ck_assert_int_eq(read(output, text + n, 1), 1);
-        if (text[n] == '\n')
-            break;
-        n++;
-    }
-    text[n] = '\0';
-    return text;
-}
-
-/* Prints topic, payload, expiry and user properties of each message, a line each. The first is one that waits
- * at the broker, and comes when it has subscribed. */
-static void subscribe(void)
-{
-    char text[8];
-    int ends[2];
-    posix_spawn_file_actions_t actions;
-    const char *const waiting[] = {
-        "mosquitto_pub", "-p", text, "-t", "waiting", "-m", "x", "-r", NULL};
-    const char *const words[] = {"mosquitto_sub", "-V", "5", "-p", text, "-t", "#", "-q", "2", "-F",
-                                 "%t %p [%E] %P", NULL};
-    snprintf(text, sizeof text, "%u", broker.port);
-    broker_run(&broker, waiting);
-    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    ck_assert_int_eq(posix_spawnp(&subscriber, words[0], &actions, NULL,
-                                  (char *const *)(uintptr_t)words, environ),
-                     0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    output = ends[0];
-    ck_assert_int_eq(strncmp(line(), "waiting x ", 10), 0);
-}
-
-static void unsubscribe(void)
-{
-    kill(subscriber, SIGTERM);
-    child_wait(subscriber, SOON_MS, "mosquitto_sub");
-    close(output);
-}
 
 static void start_all(const char *more)
 {
     broker_start(&broker, NULL);
     daemon_start(&gateway, broker.port, more);
     daemon_wait_log(&gateway, "broker.connected", 10000);
-    subscribe();
+    subscriber_start(&broker, &gateway);
     node_open(&dev, gateway.port);
     node_connect(&dev, "dev");
     node_register(&dev, "a");
@@ -199,7 +146,7 @@ static void stop_all(void)
     const int status = daemon_end(&gateway, SIGTERM);
     ck_assert_msg(status == 0, "exit status %d:\n%s", status, gateway.log);
     ck_assert_msg(strstr(gateway.log, "Sanitizer") == NULL, "%s", gateway.log);
-    unsubscribe();
+    subscriber_stop();
     node_close(&dev);
     broker_stop(&broker);
 }
@@ -234,13 +181,13 @@ START_TEST(a_message_tells_where_it_came_from)
     start_all(everything);
     node_publish(&dev, 0x20, 1, 'x');
     node_expect_puback(&dev, 1);
-    expect_line(line(), "a x ", "3590", "3600");
+    expect_line(subscriber_line(), "a x ", "3590", "3600");
     node_publish(&dev, 0x00, 0, 'y');
-    expect_line(line(), "a y ", "3590", "3600");
+    expect_line(subscriber_line(), "a y ", "3590", "3600");
     node_publish(&dev, 0x40, 2, 'z');
-    expect_line(line(), "a z ", "3590", "3600");
+    expect_line(subscriber_line(), "a z ", "3590", "3600");
     node_say(&dev, "07 0C 20 00 01 00 03"); /* empty, and still from somewhere */
-    expect_line(line(), "a  ", "3590", "3600");
+    expect_line(subscriber_line(), "a  ", "3590", "3600");
     stop_all();
 }
 
@@ -252,8 +199,8 @@ START_TEST(what_waits_in_the_store_keeps_its_origin_over_a_restart)
     start_all(everything);
     node_publish(&dev, 0x20, 1, 'x');
     node_expect_puback(&dev, 1);
-    snprintf(first, sizeof first, "%s", strstr(line(), "time:"));
-    unsubscribe();
+    snprintf(first, sizeof first, "%s", strstr(subscriber_line(), "time:"));
+    subscriber_stop();
     broker_end(&broker, SIGKILL);
     daemon_wait_log(&gateway, "broker.lost", 10000);
     node_publish(&dev, 0x20, 2, 'y');
@@ -262,10 +209,10 @@ START_TEST(what_waits_in_the_store_keeps_its_origin_over_a_restart)
     node_expect_puback(&dev, 3);
     daemon_crash(&gateway);
     broker_start_again(&broker);
-    subscribe();
+    subscriber_start(&broker, &gateway);
     daemon_again(&gateway);
-    expect_line(line(), "a y ", "3000", "3600");
-    expect_line(line(), "a  ", "3000", "3600");
+    expect_line(subscriber_line(), "a y ", "3000", "3600");
+    expect_line(subscriber_line(), "a  ", "3000", "3600");
     stop_all();
 }
 
@@ -275,7 +222,7 @@ START_TEST(without_the_keys_nothing_is_added)
 {
     start_all("[broker]\nversion = 5\n");
     node_publish(&dev, 0x20, 1, 'x');
-    ck_assert_str_eq(line(), "a x [] ");
+    ck_assert_str_eq(subscriber_line(), "a x [] ");
     stop_all();
 }
 
