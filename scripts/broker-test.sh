@@ -727,10 +727,10 @@ $(said counters wills_expected "foreign-$kind"), $(said counters wills_seen "for
 # ---- both versions of MQTT ---------------------------------------------------------------------------
 
 part_versions() {
-    local version log status=0 build=${SENNET_BIN:-build/asan/bin}/..
+    local version log status build=${SENNET_BIN:-build/asan/bin}/..
     [ -n "${SENNET_BIN:-}" ] || cmake --build --preset asan >&2
     for version in 5 3.1.1; do
-        log=$build/versions-$version.log
+        status=0 log=$build/versions-$version.log
         SENNET_TEST_MQTT_VERSION=$version ctest --test-dir "$build" -L e2e -E '_with_v|e2e.broker_' \
             --parallel 2 --no-tests=error --output-on-failure >"$log" || status=$?
         row "end-to-end suites with MQTT $version" "$(grep -a 'tests passed' "$log"), $(
