@@ -390,6 +390,17 @@ static int resume_key(void *owner, const char *text)
     return 0;
 }
 
+/* Lock held. */
+static void tell_resumed(struct mqtt *m, const struct resumed *one, enum up_result result)
+{
+    struct item *const it = one->spooled != 0 ? item_new(m, 0) : NULL;
+    if (it == NULL)
+        return;
+    it->event = (struct up_event){
+        .type = UP_PUBLISHED, .qos = 2, .result = result, .spooled = one->spooled};
+    inbox_push(m, it);
+}
+
 static void forget_resumed(struct mqtt *m)
 {
     pthread_mutex_lock(&m->lock);
@@ -397,16 +408,9 @@ static void forget_resumed(struct mqtt *m)
     m->resuming -= n;
     m->qos2_count -= n;
     for (unsigned i = 0; i < n; i++) {
-        struct item *it = m->keep.resumed[i].spooled != 0 ? item_new(m, 0) : NULL;
-        if (it == NULL)
-            continue;
         /* The broker has received it, or it is as if it had never been sent. */
         const bool arrived = ids_has(&m->keep.released, m->keep.resumed[i].packet_id);
-        it->event = (struct up_event){.type = UP_PUBLISHED,
-                                      .qos = 2,
-                                      .result = arrived ? UP_OK : UP_BUSY,
-                                      .spooled = m->keep.resumed[i].spooled};
-        inbox_push(m, it);
+        tell_resumed(m, &m->keep.resumed[i], arrived ? UP_OK : UP_BUSY);
     }
     atomic_store(&m->keep.n_resumed, 0);
     pthread_mutex_unlock(&m->lock);
@@ -438,8 +442,11 @@ bool keep_recall(struct mqtt *m, unsigned version)
     free(stored);
     const bool known = store_packet_each(k->store, k->sink, resume_key, m) == 0;
     pthread_mutex_lock(&m->lock);
-    for (unsigned i = 0; i < atomic_load(&k->n_resumed); i++)
+    for (unsigned i = 0; i < atomic_load(&k->n_resumed); i++) {
         k->resumed[i].spooled = store_spool_sent_as(k->store, k->sink, k->resumed[i].packet_id);
+        if (ours) /* else what becomes of them is told at once */
+            tell_resumed(m, &k->resumed[i], UP_IN_DOUBT);
+    }
     m->resuming += atomic_load(&k->n_resumed);
     m->qos2_count += atomic_load(&k->n_resumed);
     pthread_mutex_unlock(&m->lock);
@@ -534,12 +541,7 @@ void keep_on_delivered(void *context, MQTTAsync_token packet_id)
     for (unsigned i = 0; i < n; i++) {
         if (k->resumed[i].packet_id != (unsigned)packet_id)
             continue;
-        struct item *it = k->resumed[i].spooled != 0 ? item_new(m, 0) : NULL;
-        if (it != NULL) {
-            it->event = (struct up_event){
-                .type = UP_PUBLISHED, .qos = 2, .result = UP_OK, .spooled = k->resumed[i].spooled};
-            inbox_push(m, it);
-        }
+        tell_resumed(m, &k->resumed[i], UP_OK);
         finish_leaving(k, true);
         k->resumed[i] = k->resumed[n - 1];
         atomic_store(&k->n_resumed, n - 1);

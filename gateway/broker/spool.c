@@ -168,6 +168,7 @@ void on_spooled_answer(struct spool *s, const struct up_event *event)
     switch (event->result) {
     case UP_IN_DOUBT:
         m->in_doubt = true;
+        m->abandoned = false;
         return;
     case UP_BUSY:
         message_returned(s, m);
@@ -185,8 +186,22 @@ void on_spooled_answer(struct spool *s, const struct up_event *event)
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
+/* Of a connection that was ended. Those that the MQTT session still has, it has told by now. Of the others
+ * the store knows: it has what was not sent, and no more what the broker has received. */
+static void look_up_abandoned(struct spool *s)
+{
+    list_foreach_safe (at, next, &s->sent) {
+        struct message *m = container_of(at, struct message, place);
+        if (!m->abandoned)
+            continue;
+        m->absent = true;
+        message_returned(s, m);
+    }
+}
+
 static void on_connected(struct spool *s)
 {
+    look_up_abandoned(s);
     s->up = true;
     silence_ends(s);
     s->pause_until = INT64_MIN;
@@ -231,7 +246,7 @@ void spool_abandoned(struct spool *s, int64_t now_ms)
     list_foreach_safe (at, next, &s->sent) {
         struct message *m = container_of(at, struct message, place);
         if (m->qos == 2)
-            m->in_doubt = true;
+            m->in_doubt = m->abandoned = true;
         else
             message_returned(s, m);
     }

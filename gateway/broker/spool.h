@@ -139,8 +139,9 @@ void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *requ
 void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event);
 
 /* The connection was ended, and tells nothing more: what was passed on is forgotten (whoever ended it has
- * answered), what was spooled goes to the next one. Messages of QoS 2 stay with the MQTT session, which
- * tells what became of them when it goes on, or begins anew. */
+ * answered), what was spooled goes to the next one. So do messages of QoS 2, but for those that the MQTT
+ * session still has: which these are it tells with UP_IN_DOUBT, before it is connected again, and then what
+ * becomes of them, or that at once if it begins anew. */
 void spool_abandoned(struct spool *s, int64_t now_ms);
 
 /* Records taken from now on belong to that batch (record.h); the batches before are on their way. */

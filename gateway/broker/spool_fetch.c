@@ -232,9 +232,13 @@ static void give_up_absent(struct spool *s, uint64_t number)
     if (m == NULL || !m->absent || m->in_flight)
         return;
     struct owner *o = m->owner;
+    const bool was_sent = m->abandoned;
     message_done(s, m);
     owner_settle(s, o);
-    count_lost(s, 1);
+    if (was_sent)
+        s->gauges.sent++;
+    else
+        count_lost(s, 1);
 }
 
 static void try_later(struct spool *s)

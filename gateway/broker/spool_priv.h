@@ -69,8 +69,9 @@ struct message {
     bool will;
     bool in_flight;
     bool in_doubt;
-    bool absent;   /* what it says must be fetched first */
-    bool is_ghost; /* done with */
+    bool abandoned; /* the connection that had it tells nothing more */
+    bool absent;    /* what it says must be fetched first */
+    bool is_ghost;  /* done with */
     uint32_t topic_len;
     uint8_t topic[];
 };

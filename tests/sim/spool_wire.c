@@ -263,10 +263,22 @@ static void forget_sent(struct world *w)
     }
 }
 
+static void tell_resumed(struct world *w)
+{
+    const struct vector *lane = &w->wire.twice;
+    for (size_t i = 0; i < lane->n; i++) {
+        if (!packet_at(lane, i)->done)
+            answer(w, packet_at(lane, i), UP_IN_DOUBT);
+    }
+    w->wire.abandoned = false;
+}
+
 void wire_connect(struct world *w, bool forget)
 {
     if (w->wire.online || !w->wire.noticed)
         return;
+    if (w->wire.abandoned)
+        tell_resumed(w);
     if (forget)
         forget_sent(w);
     w->wire.gen++;
@@ -299,14 +311,17 @@ bool wire_hear(struct world *w)
     return true;
 }
 
-void wire_crash(struct world *w)
+static void drop_inbox(struct wire *c)
 {
-    struct wire *c = &w->wire;
     for (; c->inbox_head < c->inbox.n; c->inbox_head++)
         body_unref(((struct up_event *)vector_at(&c->inbox, c->inbox_head))->body);
     vector_clear(&c->inbox);
     c->inbox_head = 0;
-    vector_clear(&c->plain);
+}
+
+/* Whoever has them next knows only that they were sent, of those that are in the store. */
+static void orphan_sent(struct wire *c, bool keeps_done)
+{
     size_t kept = 0;
     for (size_t i = 0; i < c->twice.n; i++) {
         struct packet p = *packet_at(&c->twice, i);
@@ -314,13 +329,52 @@ void wire_crash(struct world *w)
             continue;
         p.token = 0;
         p.doubt = true;
-        p.done = false;
+        p.done = p.done && keeps_done;
         p.orphan = true;
         *packet_at(&c->twice, kept++) = p;
     }
     c->twice.n = kept;
+}
+
+static void begin_anew(struct wire *c)
+{
+    drop_inbox(c);
+    vector_clear(&c->plain);
     c->online = false;
     c->noticed = true;
     c->told_gen = 0;
     c->refusals = 0;
+}
+
+/* While it ends the first ones may get to their end. */
+static void finish_some(struct world *w)
+{
+    const struct vector *lane = &w->wire.twice;
+    for (size_t i = 0; i < lane->n; i++) {
+        struct packet *p = packet_at(lane, i);
+        if (p->stage == QUEUED || chance(w, 30))
+            return;
+        if (p->spooled == 0 || p->done)
+            continue;
+        if (p->stage == SENT)
+            judge_delivery(w, p->attempt, 2);
+        p->stage = PASSED;
+        p->done = true;
+        rows_packet_gone(w, p->spooled);
+    }
+}
+
+void wire_abandon(struct world *w)
+{
+    if (w->wire.online)
+        finish_some(w);
+    orphan_sent(&w->wire, true);
+    begin_anew(&w->wire);
+    w->wire.abandoned = true;
+}
+
+void wire_crash(struct world *w)
+{
+    orphan_sent(&w->wire, false);
+    begin_anew(&w->wire);
 }

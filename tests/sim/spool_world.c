@@ -306,6 +306,31 @@ void world_crash(struct world *w)
     begin_life(w);
 }
 
+void world_abandon(struct world *w)
+{
+    TRACE("abandoned");
+    spool_abandoned(w->s, w->now_ms);
+    wire_abandon(w);
+    for (unsigned c = 0; c < w->n_nodes; c++) {
+        struct node *n = &w->nodes[c];
+        while (n->n_open > 0) {
+            attempt_at(w, n->open[0])->outcome = ABANDONED;
+            close_open(n, 0);
+        }
+    }
+    world_carry(w);
+}
+
+void world_configure(struct world *w, const struct spool_config *config)
+{
+    TRACE("other limits");
+    w->config = *config;
+    w->config.log_level = LOG_ERROR;
+    spool_configure(w->s, w->now_ms, &w->config);
+    world_wall(w, w->minute);
+    world_carry(w);
+}
+
 /* ---- the judge ------------------------------------------------------------------------------- */
 
 void judge_delivery(struct world *w, uint32_t attempt, uint8_t qos)

@@ -137,6 +137,7 @@ struct wire {
     unsigned gen;               /* connections so far */
     unsigned told_gen;          /* the one that the loop has heard of; 0: none is there */
     unsigned refusals;          /* that the loop has not heard */
+    bool abandoned;             /* the last one was */
     struct vector plain, twice; /* struct packet: QoS 0 and 1, QoS 2 */
     struct vector inbox;        /* struct up_event */
     size_t inbox_head;
@@ -152,6 +153,8 @@ void wire_break(struct world *w);
 bool wire_notice(struct world *w);
 void wire_connect(struct world *w, bool forget);
 void wire_crash(struct world *w);
+/* It is ended by who has it, and tells nothing more. What the next one takes up it tells first. */
+void wire_abandon(struct world *w);
 void wire_packet_gone(struct world *w, uint64_t number);
 
 /* ---- the rest -------------------------------------------------------------------------------- */
@@ -187,7 +190,9 @@ struct faults {
     bool unusable; /* the store has none at times */
     bool fetch;    /* fetches fail at times */
     bool crash;
-    bool refuse; /* the broker refuses some */
+    bool refuse;  /* the broker refuses some */
+    bool abandon; /* connections are ended, as those of nodes with sessions of their own are */
+    bool reload;  /* limits change */
 };
 
 struct world {
@@ -234,6 +239,10 @@ void world_pass(struct world *w, int64_t ms);
 void world_usable(struct world *w, bool usable);
 void world_wall(struct world *w, unsigned minute);
 void world_crash(struct world *w);
+/* The connection is ended; nodes hear no more of what is open. */
+void world_abandon(struct world *w);
+/* Other limits, and later lives have them, too. */
+void world_configure(struct world *w, const struct spool_config *config);
 /* The node submits; returns the attempt. */
 uint32_t world_publish(struct world *w, unsigned node, uint8_t qos, bool will);
 struct attempt *attempt_at(const struct world *w, uint32_t i);

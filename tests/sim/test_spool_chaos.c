@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spool against everything at once, seed by seed: connections that break and come back, brokers
- * that forget, a store that lags, has no room and can't be read, processes that die. In all of that
+ * that forget, a store that lags, has no room and can't be read, processes that die, connections that are
+ * ended, limits that change. In all of that
  * nothing acknowledged is lost, QoS 2 comes once, each client's messages come in order.
  *
  * SENNET_SEEDS says how many seeds, SENNET_SEED the first one.
@@ -29,66 +30,6 @@ static void submit(struct world *w)
     const bool will = chance(w, 3);
     if (qos == 0 || w->nodes[c].n_open < w->nodes[c].window)
         world_publish(w, c, qos, will);
-}
-
-static void trouble(struct world *w)
-{
-    switch (pick(w, 12)) {
-    case 0:
-    case 1:
-    case 2:
-        if (w->wire.online)
-            wire_break(w);
-        break;
-    case 3:
-        if (w->faults.unusable)
-            world_usable(w, !w->usable);
-        break;
-    case 4:
-        if (w->faults.crash && chance(w, 30))
-            world_crash(w);
-        break;
-    case 5:
-        world_pass(w, 1000 + pick(w, 3000));
-        break;
-    case 6:
-        world_wall(w, pick(w, PACE_DAY));
-        world_ask(w);
-        break;
-    case 7:
-        spool_record_all(w->s);
-        world_carry(w);
-        break;
-    default:
-        wire_connect(w, w->faults.forget && chance(w, 30));
-        break;
-    }
-}
-
-static void act(struct world *w)
-{
-    const unsigned what = pick(w, 100);
-    if (what < 30)
-        submit(w);
-    else if (what < 45)
-        wire_step(w);
-    else if (what < 62)
-        wire_hear(w);
-    else if (what < 72)
-        world_turn(w);
-    else if (what < 80)
-        rows_step(w);
-    else if (what < 86)
-        rows_answer(w);
-    else if (what < 89)
-        wire_notice(w);
-    else if (what < 93)
-        world_pass(w, pick(w, 50));
-    else if (what < 96)
-        world_settle(w);
-    else
-        trouble(w);
-    world_carry(w);
 }
 
 static struct spool_config random_config(struct rng *rng)
@@ -129,6 +70,81 @@ static struct pace_config random_limits(uint64_t seed)
     pace.quiet[0] = (struct pace_hours){(uint16_t)(1 + rng_below(&rng, PACE_DAY - 1)), 0};
     pace.n_quiet = rng_below(&rng, 3) == 0;
     return pace;
+}
+
+static void reload(struct world *w)
+{
+    struct spool_config config = random_config(&w->rng);
+    config.pace = random_limits(rng_next(&w->rng));
+    world_configure(w, &config);
+}
+
+static void trouble(struct world *w)
+{
+    switch (pick(w, 14)) {
+    case 0:
+    case 1:
+    case 2:
+        if (w->wire.online)
+            wire_break(w);
+        break;
+    case 3:
+        if (w->faults.unusable)
+            world_usable(w, !w->usable);
+        break;
+    case 4:
+        if (w->faults.crash && chance(w, 30))
+            world_crash(w);
+        break;
+    case 5:
+        world_pass(w, 1000 + pick(w, 3000));
+        break;
+    case 6:
+        world_wall(w, pick(w, PACE_DAY));
+        world_ask(w);
+        break;
+    case 7:
+        spool_record_all(w->s);
+        world_carry(w);
+        break;
+    case 8:
+        if (w->faults.abandon && chance(w, 50))
+            world_abandon(w);
+        break;
+    case 9:
+        if (w->faults.reload && chance(w, 50))
+            reload(w);
+        break;
+    default:
+        wire_connect(w, w->faults.forget && chance(w, 30));
+        break;
+    }
+}
+
+static void act(struct world *w)
+{
+    const unsigned what = pick(w, 100);
+    if (what < 30)
+        submit(w);
+    else if (what < 45)
+        wire_step(w);
+    else if (what < 62)
+        wire_hear(w);
+    else if (what < 72)
+        world_turn(w);
+    else if (what < 80)
+        rows_step(w);
+    else if (what < 86)
+        rows_answer(w);
+    else if (what < 89)
+        wire_notice(w);
+    else if (what < 93)
+        world_pass(w, pick(w, 50));
+    else if (what < 96)
+        world_settle(w);
+    else
+        trouble(w);
+    world_carry(w);
 }
 
 static void play(uint64_t seed)

@@ -270,6 +270,32 @@ START_TEST(qos_2_that_was_with_the_connection_before_a_restart_stays_there)
 
 END_TEST
 
+/* What it still finished while it ended, what the session goes on with, and what it had not sent. */
+START_TEST(of_a_connection_that_was_ended_the_store_knows_what_is_still_to_be_sent)
+{
+    open_sound_world(spool_defaults(), CLIENTS_MAX);
+    world_come(w);
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        publish(i, 2);
+    world_commit(w);
+    wire_reach(w, PASSED);
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        publish(i, 2);
+    world_commit(w);
+    world_abandon(w);
+    ck_assert_uint_eq(gauges().in_flight, 2 * CLIENTS_MAX);
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        publish(i, 1); /* which waits for them */
+    world_commit(w);
+    world_end(w);
+    ck_assert_uint_eq(gauges().sent, 3 * CLIENTS_MAX);
+    ck_assert_uint_eq(gauges().lost, 0);
+    for (uint32_t i = 0; i < 3 * CLIENTS_MAX; i++)
+        ck_assert_uint_eq(deliveries(i), 1);
+}
+
+END_TEST
+
 START_TEST(a_broker_that_has_forgotten_it_gets_it_from_the_store)
 {
     for (unsigned stage = SENT; stage <= PASSED; stage++) {
@@ -507,6 +533,8 @@ int main(void)
     tcase_add_test(restart, a_restart_goes_on_with_what_was_committed);
     tcase_add_test(restart, a_client_with_a_backlog_queues_behind_it_after_a_restart);
     tcase_add_test(restart, qos_2_that_was_with_the_connection_before_a_restart_stays_there);
+    tcase_add_test(restart,
+                   of_a_connection_that_was_ended_the_store_knows_what_is_still_to_be_sent);
     tcase_add_test(restart, a_broker_that_has_forgotten_it_gets_it_from_the_store);
     tcase_add_test(restart, what_a_broker_has_forgotten_and_the_store_too_is_counted_as_lost);
     tcase_add_test(restart, a_row_that_has_been_here_is_not_taken_again);
