@@ -149,14 +149,15 @@ static void rd_string(struct reader *r)
     rd_bytes(r, rd_u16(r));
 }
 
-/* MQTT 5, 2.2.2.2. */
+/* MQTT 5, 2.2.2.2. "n" and "N" are numbers of two and four octets that must not be 0: after a Receive
+ * Maximum of 0 Paho would wait for ever. */
 static void rd_property(struct reader *r)
 {
     static const char kinds[] = {
         [0x01] = '1', [0x02] = '4', [0x03] = 's', [0x08] = 's', [0x09] = 's', [0x0B] = 'v',
         [0x11] = '4', [0x12] = 's', [0x13] = '2', [0x15] = 's', [0x16] = 's', [0x17] = '1',
-        [0x18] = '4', [0x19] = '1', [0x1A] = 's', [0x1C] = 's', [0x1F] = 's', [0x21] = '2',
-        [0x22] = '2', [0x23] = '2', [0x24] = '1', [0x25] = '1', [0x26] = 'p', [0x27] = '4',
+        [0x18] = '4', [0x19] = '1', [0x1A] = 's', [0x1C] = 's', [0x1F] = 's', [0x21] = 'n',
+        [0x22] = '2', [0x23] = '2', [0x24] = '1', [0x25] = '1', [0x26] = 'p', [0x27] = 'N',
         [0x28] = '1', [0x29] = '1', [0x2A] = '1',
     };
 
@@ -170,6 +171,12 @@ static void rd_property(struct reader *r)
         break;
     case '4':
         rd_u32(r);
+        break;
+    case 'n':
+        r->failed |= rd_u16(r) == 0;
+        break;
+    case 'N':
+        r->failed |= rd_u32(r) == 0;
         break;
     case 'v':
         rd_varint(r);

@@ -113,6 +113,26 @@ START_TEST(it_knows_what_is_open_whatever_the_order)
 
 END_TEST
 
+START_TEST(a_limit_of_nothing_is_against_the_rules)
+{
+    static const struct {
+        uint8_t octets[8];
+        size_t len;
+        enum guard_verdict verdict;
+    } connacks[] = {
+        {{0, 0, 3, 0x21, 0, 0},       6, GUARD_BROKEN},
+        {{0, 0, 3, 0x21, 1, 0},       6, GUARD_PASS  },
+        {{0, 0, 5, 0x27, 0, 0, 0, 0}, 8, GUARD_BROKEN},
+        {{0, 0, 5, 0x27, 0, 0, 0, 9}, 8, GUARD_PASS  },
+    };
+    const struct bytes connack = bytes_of(connacks[_i].octets, connacks[_i].len);
+    guard_begin(&g, 5);
+    ck_assert_int_eq(guard_received(&g, 0x20, connack, why), connacks[_i].verdict);
+    guard_end(&g);
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("guard");
@@ -122,6 +142,7 @@ int main(void)
     tcase_add_test(t, an_exchange_may_go_on_with_pubrel);
     tcase_add_test(t, an_idle_connection_costs_nothing);
     tcase_add_loop_test(t, it_knows_what_is_open_whatever_the_order, 0, 2);
+    tcase_add_loop_test(t, a_limit_of_nothing_is_against_the_rules, 0, 4);
     suite_add_tcase(s, t);
     return run_suite(s);
 }
