@@ -37,6 +37,7 @@ unsigned v5_keepalive_s(const MQTTProperties *connack, unsigned ours);
 uint32_t v5_expiry_s(const MQTTProperties *message);
 /* Which subscriptions the copy is for. */
 void v5_take_identifiers(const MQTTProperties *message, struct up_event *event);
+
 /* What goes with a message (mqtt_describe.c): views, for as long as the item has its body. */
 struct v5_description {
     MQTTProperties properties; /* of `list`: not to be freed */

@@ -167,7 +167,8 @@ static ssize_t put(int fd, const struct iovec *parts, int count)
 /* How many octets the kernel took; none when the socket is full, or dead. */
 static size_t give(int fd, const uint8_t *octets, size_t len)
 {
-    const struct iovec all = {.iov_base = (void *)(uintptr_t)octets, .iov_len = len}; /* only read */
+    /* They are only read. */
+    const struct iovec all = {.iov_base = (void *)(uintptr_t)octets, .iov_len = len};
     const ssize_t n = put(fd, &all, 1);
     if (n < 0 && !transient(errno))
         die(fd);

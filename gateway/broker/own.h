@@ -127,7 +127,8 @@ struct own_gauges {
     uint32_t filters;
     uint64_t unasked; /* messages from the broker for which nobody has asked, or under a name that
                         MQTT forbids, since start */
-    uint64_t copies;  /* for another subscription, of messages that one copy is enough of, since start */
+    uint64_t copies;  /* for another subscription, of messages that one copy is enough of, since
+                        start */
     uint64_t memory_bytes;
 };
 

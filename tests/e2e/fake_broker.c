@@ -94,9 +94,10 @@ static void pause_ms(const struct fake_broker *f, int ms)
 static void ignore(const struct fake_broker *f, int fd, bool read_too)
 {
     uint8_t octets[512];
-    while (wait_for(f, fd, read_too ? POLLIN : 0) && read_too &&
-           recv(fd, octets, sizeof octets, 0) > 0)
-        ;
+    bool goes_on = true;
+    while (goes_on)
+        goes_on = wait_for(f, fd, read_too ? POLLIN : 0) && read_too &&
+                  recv(fd, octets, sizeof octets, 0) > 0;
 }
 
 static void note_connect(struct fake_broker *f, const uint8_t *body, size_t len, int64_t at_ms)

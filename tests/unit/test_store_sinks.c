@@ -529,7 +529,7 @@ START_TEST(all_that_a_database_of_version_2_has_is_of_number_0)
     run_sql(&from, "DROP TABLE sink; ALTER TABLE message DROP COLUMN sink;"
                    "ALTER TABLE message DROP COLUMN expires_ms;"
                    "ALTER TABLE delivery DROP COLUMN expires_ms;"
-            "ALTER TABLE spool DROP COLUMN origin; PRAGMA user_version = 2");
+                   "ALTER TABLE spool DROP COLUMN origin; PRAGMA user_version = 2");
     world_open(&from);
     ck_assert_str_eq(reload(), "message 1 of 0 t a\n"
                                "sent 0:8 of 1, 3 octets\n"
