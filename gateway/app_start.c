@@ -463,17 +463,6 @@ static int run(struct app *a)
     return code;
 }
 
-/* Has any node a session of its own? */
-static bool has_own(const struct config *config)
-{
-    bool own = false;
-    for (size_t i = 0; i < config->n_brokers; i++)
-        own |= config->brokers[i].sessions == 1 + SESSIONS_OWN;
-    for (size_t i = 0; i < config->n_clients; i++)
-        own |= config->clients[i].sessions == 1 + SESSIONS_OWN;
-    return own;
-}
-
 int app_run(struct config *config, const struct config_overrides *overrides)
 {
     system_tune_memory();
@@ -498,7 +487,7 @@ int app_run(struct config *config, const struct config_overrides *overrides)
     a->pump.broker = app_on_broker;
     a->pump.store_state = app_on_store_state;
     a->pump.orphan = app_on_orphan;
-    a->pump.own = has_own(config) ? app_own : NULL;
+    a->pump.own = config_has_own(config) ? app_own : NULL;
     a->pump.own_again = app_own_again;
     a->pump.own_command = app_own_command;
     a->pump.own_over = app_own_over;

@@ -217,6 +217,9 @@ struct config {
 /* CONFIG_BROKER_NAME of [broker] without a name. */
 const char *config_broker_name(const struct config_broker *broker);
 
+/* May any client have a session of its own? */
+bool config_has_own(const struct config *c);
+
 /* Reads `path` and the drop-ins of include_dir. Every error of every file goes to `errors` as
  * "file:line:column: error: text" (warnings likewise), in file order.
  *

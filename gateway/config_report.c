@@ -61,6 +61,11 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_OWN_ID] =
         WARNING("nodes with sessions of their own would all have the MQTT client id '{}' "
                 "and throw each other out; put {client} into it"),
+    [SAY_OWN_NOBODY] = WARNING("'{}' is for sessions of a client's own, and has no effect: "
+                               "sessions = own is said nowhere"),
+    [SAY_BROKER_TWICE] =
+        WARNING("[broker {}] is [broker {}] again, with the same client_id: their connections "
+                "throw each other out; give one of them another client_id, or use one of them"),
     [SAY_BAD_LINK_NAME] =
         ERROR("'{}' can't name a link: take 1 to 32 letters, digits, '.', '-' and '_'"),
     [SAY_BAD_GLOB] =

@@ -135,6 +135,48 @@ static void check_own_id(struct config_builder *b, const struct config_origin *o
         config_say1(&b->report, config_place_of(origin, section, key), SAY_OWN_ID, id);
 }
 
+bool config_has_own(const struct config *c)
+{
+    bool own = false;
+    for (size_t i = 0; i < c->n_brokers; i++)
+        own |= c->brokers[i].sessions == 1 + SESSIONS_OWN;
+    for (size_t i = 0; i < c->n_clients; i++)
+        own |= c->clients[i].sessions == 1 + SESSIONS_OWN;
+    return own;
+}
+
+/* What a [client] section says of a session that nobody has; and a name that several would have. */
+static void check_own_client(struct config_builder *b, size_t i, bool somebody)
+{
+    static const char *const keys[] = {"mqtt_client_id", "username", "password_file", "cert_file",
+                                       "key_file"};
+    const struct config_client *client = &b->config->clients[i];
+    const struct config_origin *origin = &b->clients[i];
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0] && !somebody; k++) {
+        if (config_is_set(origin, SECTION_CLIENT, keys[k]))
+            config_say1(&b->report, config_place_of(origin, SECTION_CLIENT, keys[k]),
+                        SAY_OWN_NOBODY, keys[k]);
+    }
+    if (somebody && strpbrk(client->glob, "*?[") != NULL)
+        check_own_id(b, origin, SECTION_CLIENT, "mqtt_client_id", client->mqtt_client_id);
+}
+
+/* One session there has one connection at a time. */
+static void check_broker_twice(struct config_builder *b, size_t i)
+{
+    const struct config_broker *broker = &b->config->brokers[i];
+    for (size_t k = 0; k < i; k++) {
+        const struct config_broker *other = &b->config->brokers[k];
+        if (broker->address == NULL || other->address == NULL || broker->client_id == NULL ||
+            other->client_id == NULL || strcmp(broker->address, other->address) != 0 ||
+            strcmp(broker->client_id, other->client_id) != 0)
+            continue;
+        config_say2(&b->report, config_place_of(&b->brokers[i], SECTION_BROKER, "address"),
+                    SAY_BROKER_TWICE, config_broker_name(broker), config_broker_name(other));
+        return;
+    }
+}
+
 void config_check_routes(struct config_builder *b)
 {
     const struct config *c = b->config;
@@ -151,7 +193,12 @@ void config_check_routes(struct config_builder *b)
         check_prefix(b, &b->links[i], SECTION_LINK, c->links[i].prefix);
     for (size_t i = 0; i < c->n_clients; i++)
         check_prefix(b, &b->clients[i], SECTION_CLIENT, c->clients[i].prefix);
-    for (size_t i = 0; i < c->n_brokers; i++)
+    for (size_t i = 0; i < c->n_brokers; i++) {
         check_own_id(b, &b->brokers[i], SECTION_BROKER, "own_client_id",
                      c->brokers[i].own_client_id);
+        check_broker_twice(b, i);
+    }
+    const bool somebody = config_has_own(c);
+    for (size_t i = 0; i < c->n_clients; i++)
+        check_own_client(b, i, somebody);
 }
