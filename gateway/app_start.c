@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How the application starts, with an exit code for everything that can stand in the way. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,6 +68,35 @@ static int take_names(struct app *a)
     return 0;
 }
 
+/* Of a file of the state directory; -1: it is not there. */
+static int64_t size_of(const struct app *a, const char *name)
+{
+    struct stat st;
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", a->config->gateway.state_dir, name) < 0)
+        return -1;
+    const int rc = stat(path, &st);
+    free(path);
+    return rc == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* Only a gateway with a store has left a configuration there. */
+static bool is_store_lost(const struct app *a)
+{
+    return size_of(a, "sennet.db") <= 0 && size_of(a, "effective.conf") > 0;
+}
+
+static void say_lost(struct app *a)
+{
+    if (!log_begin(&a->log, LOG_ERROR, "store.begun_anew"))
+        return;
+    log_text(&a->log, "text",
+             "a gateway has run with this state_dir, but its sennet.db is gone or empty: what was "
+             "stored "
+             "in it is lost to the gateway");
+    log_end(&a->log);
+}
+
 static int start_store(struct app *a)
 {
     const struct config *config = a->config;
@@ -81,10 +111,13 @@ static int start_store(struct app *a)
     options.links = a->link_names;
     options.n_links = config->n_links;
     char error[400];
+    const bool lost = is_store_lost(a);
     const int rc =
         store_open(&options, app_foreign_wake, &a->wake, &a->pump.store, error, sizeof error);
     if (rc != 0)
         return refuse(a, rc > 0 ? rc : EXIT_SYSTEM, "[store]", rc > 0 ? error : "out of memory");
+    if (lost)
+        say_lost(a);
     return 0;
 }
 

@@ -202,6 +202,37 @@ START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_
 
 END_TEST
 
+/* ---- gone -------------------------------------------------------------------------------------- */
+
+static const char *state_file(const char *name)
+{
+    static char path[160];
+    snprintf(path, sizeof path, "%s/state/%s", gateway.directory, name);
+    return path;
+}
+
+START_TEST(a_database_that_was_removed_or_emptied_is_missed)
+{
+    broker_start(&broker, NULL);
+    daemon_start(&gateway, broker.port, _i == 0 ? "" : "[store]\ndurability = power\n");
+    daemon_wait_log(&gateway, "broker.connected", 10000);
+    ck_assert(!daemon_has_logged(&gateway, "store.begun_anew"));
+    daemon_crash(&gateway);
+    if (_i == 0)
+        ck_assert_int_eq(unlink(state_file("sennet.db")), 0);
+    else
+        ck_assert_int_eq(truncate(state_file("sennet.db"), 0), 0);
+    unlink(state_file("sennet.db-wal"));
+    daemon_again(&gateway);
+    ck_assert(daemon_has_logged(&gateway, "store.begun_anew"));
+    daemon_crash(&gateway);
+    daemon_again(&gateway);
+    ck_assert(!daemon_has_logged(&gateway, "store.begun_anew"));
+    stop_both();
+}
+
+END_TEST
+
 /* ---- slow -------------------------------------------------------------------------------------- */
 
 static char disk_path[] = "/tmp/sennet-disk-XXXXXX";
@@ -262,6 +293,10 @@ int main(void)
     tcase_add_test(t, a_start_on_a_full_disk_knows_what_is_stored);
     tcase_add_test(t, a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room);
     suite_add_tcase(s, t);
+    TCase *gone = tcase_create("gone");
+    tcase_set_timeout(gone, 60);
+    tcase_add_loop_test(gone, a_database_that_was_removed_or_emptied_is_missed, 0, 2);
+    suite_add_tcase(s, gone);
     TCase *slow = tcase_create("slow");
     tcase_set_timeout(slow, 60);
     tcase_add_checked_fixture(slow, make_disk, remove_disk);
