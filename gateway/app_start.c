@@ -97,12 +97,26 @@ static void say_lost(struct app *a)
     log_end(&a->log);
 }
 
+/* Whoever turns the store off may not think of what waits in it. */
+static void say_unused(struct app *a)
+{
+    if (size_of(a, "sennet.db") <= 0 || !log_begin(&a->log, LOG_WARN, "store.unused"))
+        return;
+    log_text(
+        &a->log, "text",
+        "durability is off, but state_dir holds the sennet.db of a gateway that had a store: its "
+        "sessions and waiting messages stay there until durability is process or power again");
+    log_end(&a->log);
+}
+
 static int start_store(struct app *a)
 {
     const struct config *config = a->config;
     const struct config_store *s = &config->store;
-    if (s->durability == 1 + STORE_OFF)
+    if (s->durability == 1 + STORE_OFF) {
+        say_unused(a);
         return 0;
+    }
     struct store_options options = store_defaults();
     options.dir = config->gateway.state_dir;
     options.durability = (enum store_durability)(s->durability - 1);

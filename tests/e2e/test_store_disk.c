@@ -202,7 +202,7 @@ START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_
 
 END_TEST
 
-/* ---- gone -------------------------------------------------------------------------------------- */
+/* ---- gone, or not wanted ----------------------------------------------------------------------- */
 
 static const char *state_file(const char *name)
 {
@@ -228,6 +228,34 @@ START_TEST(a_database_that_was_removed_or_emptied_is_missed)
     daemon_crash(&gateway);
     daemon_again(&gateway);
     ck_assert(!daemon_has_logged(&gateway, "store.begun_anew"));
+    stop_both();
+}
+
+END_TEST
+
+START_TEST(a_store_that_is_turned_off_is_said_and_comes_back)
+{
+    struct node n;
+    broker_start(&broker, NULL);
+    daemon_start(&gateway, broker.port, "");
+    daemon_wait_log(&gateway, "broker.connected", 10000);
+    node_open(&n, gateway.port);
+    node_connect(&n, "dev");
+    broker_end(&broker, SIGKILL);
+    daemon_wait_log(&gateway, "broker.lost", 10000);
+    node_say(&n, "08 0C 22 74 31 00 02 78"); /* to t1 */
+    node_expect(&n, "07 0D 74 31 00 02 00");
+    daemon_crash(&gateway);
+    daemon_configure(&gateway, broker.port, DAEMON_RETRIES, "[store]\ndurability = off\n");
+    daemon_again(&gateway);
+    ck_assert(daemon_has_logged(&gateway, "store.unused"));
+    daemon_crash(&gateway);
+    daemon_configure(&gateway, broker.port, DAEMON_RETRIES, "");
+    daemon_again(&gateway);
+    ck_assert(daemon_has_logged(&gateway, "waiting_for_broker=1"));
+    ck_assert(!daemon_has_logged(&gateway, "store.unused"));
+    broker_start_again(&broker);
+    node_close(&n);
     stop_both();
 }
 
@@ -295,6 +323,7 @@ int main(void)
     suite_add_tcase(s, t);
     TCase *gone = tcase_create("gone");
     tcase_set_timeout(gone, 60);
+    tcase_add_test(gone, a_store_that_is_turned_off_is_said_and_comes_back);
     tcase_add_loop_test(gone, a_database_that_was_removed_or_emptied_is_missed, 0, 2);
     suite_add_tcase(s, gone);
     TCase *slow = tcase_create("slow");
