@@ -82,6 +82,13 @@ static void become_ready(struct app *a)
     notify_ready(&a->notify);
 }
 
+static void look_at_disk(struct app *a)
+{
+    disk_watch_look(&a->disk, a->pump.now_ms, store_heartbeat_ms(a->pump.store));
+    disk_room_look(&a->room, a->pump.now_ms, store_gauges(a->pump.store).commits);
+    a->pump.disk_is_narrow = a->room.narrow;
+}
+
 void app_turn_end(struct app *a)
 {
     /* What the connection refuses comes back at once, and nodes are answered in the same turn. */
@@ -96,7 +103,7 @@ void app_turn_end(struct app *a)
     if (a->stop.why != NULL)
         check_drained(a, events);
     if (a->pump.store != NULL)
-        disk_watch_look(&a->disk, a->pump.now_ms, store_heartbeat_ms(a->pump.store));
+        look_at_disk(a);
     arm(a);
 }
 

@@ -13,6 +13,7 @@
 #include "app.h"
 #include "broker_watch.h"
 #include "config_change.h"
+#include "disk_room.h"
 #include "disk_watch.h"
 #include "logsink.h"
 #include "notify.h"
@@ -68,6 +69,7 @@ struct app {
     struct capture_file capture;
     struct notify notify;
     struct disk_watch disk;
+    struct disk_room room;
     struct app_broker *brokers; /* by index */
     struct hmap own_ids;        /* nodes' own sessions, by broker and client id */
     struct hash_seed own_seed;

@@ -414,6 +414,7 @@ static int start_brokers(struct app *a)
     for (size_t i = 0; i < a->config->n_brokers && rc == 0; i++)
         rc = start_broker(a, i);
     disk_watch_init(&a->disk, &a->log);
+    disk_room_init(&a->room, &a->loop, a->config->gateway.state_dir);
     if (rc == 0)
         app_say_status(a);
     return rc;

@@ -103,6 +103,7 @@ struct pump {
     bool unfinished;       /* machines were not quiet: go on in the next turn */
     uint64_t no_link;      /* packets for a link that is not there */
     int64_t room_told_ms;  /* that the store has no room; not again before */
+    bool disk_is_narrow;   /* too full for messages that would wait there */
     uint64_t own_echoes;   /* our own packets to a group, heard back */
     uint64_t lost_logs[3]; /* as said, per ring */
 };

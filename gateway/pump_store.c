@@ -127,7 +127,11 @@ static void say_no_room(struct pump *p, const char *why)
 
 static void tell_usable(struct pump *p)
 {
-    const char *lacks = store_lacks(p->store, SPOOL_MESSAGE);
+    /* What waits to be written may need twice its size: pages hold whole messages, or parts of one. */
+    const size_t more = SPOOL_MESSAGE + store_gauges(p->store).queued_bytes;
+    const char *lacks = store_lacks(p->store, more);
+    if (lacks == NULL && p->disk_is_narrow)
+        lacks = "the disk under state_dir is nearly full";
     const bool usable = lacks == NULL;
     if (usable == p->usable)
         return;
@@ -179,6 +183,8 @@ static void take_committed(struct pump *p, uint64_t committed)
 {
     if (committed == p->committed)
         return;
+    /* What a store that fails counts as committed may have been, or not. */
+    const bool doubtful = store_gauges(p->store).failing;
     p->committed = committed;
     release(p);
     list_foreach_safe (at, next, &p->uncommitted) {
@@ -186,7 +192,10 @@ static void take_committed(struct pump *p, uint64_t committed)
         if (s->recorded <= committed)
             list_unlink(&s->uncommitted);
         pump_touch(p, s);
-        spool_committed(s->spool, p->now_ms, committed);
+        if (doubtful)
+            spool_failed(s->spool, p->now_ms, committed);
+        else
+            spool_committed(s->spool, p->now_ms, committed);
     }
 }
 

@@ -25,6 +25,13 @@ struct spool_config spool_defaults(void)
 
 /* ---- refusing ------------------------------------------------------------------------------- */
 
+void refuse_unusable(struct spool *s, uint64_t token, uint8_t qos)
+{
+    tell_dropped(s, DROP_UNUSABLE, ++s->gauges.unusable);
+    tell(s,
+         &(struct up_event){.type = UP_PUBLISHED, .token = token, .result = UP_BUSY, .qos = qos});
+}
+
 static void refuse(struct spool *s, const struct up_request *r)
 {
     tell(s, &(struct up_event){
@@ -33,10 +40,11 @@ static void refuse(struct spool *s, const struct up_request *r)
 
 static void refuse_away(struct spool *s, const struct up_request *r)
 {
-    if (r->qos > 0 || r->will)
-        tell_dropped(s, DROP_UNUSABLE, ++s->gauges.unusable);
-    else
-        s->gauges.away++;
+    if (r->qos > 0 || r->will) {
+        refuse_unusable(s, r->token, r->qos);
+        return;
+    }
+    s->gauges.away++;
     refuse(s, r);
 }
 

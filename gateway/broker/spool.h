@@ -5,7 +5,7 @@
  *
  *     shared session  -> spool_submit()    spool_peek_request() -> connection
  *     connection      -> spool_upstream()  spool_peek_event()   -> shared session
- *     store           -> spool_committed(), spool_fetched(), spool_usable()
+ *     store           -> spool_committed(), spool_failed(), spool_fetched(), spool_usable()
  *                        spool_peek_record(), spool_wants_fetch() -> store
  *
  * Per PUBLISH that the session submits:
@@ -148,6 +148,9 @@ void spool_abandoned(struct spool *s, int64_t now_ms);
 void spool_batch(struct spool *s, uint64_t batch);
 /* All batches up to that one are committed. */
 void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch);
+/* The same, of a store that has failed meanwhile: what these batches hold may be stored, or not. Nodes that
+ * wait for that are refused, and keep their messages; wills stay. */
+void spool_failed(struct spool *s, int64_t now_ms, uint64_t batch);
 /* Is the store usable, and may more be put into it? While it is not, nothing is spooled: QoS 1 and 2
  * are passed on live, or refused: so are those of a client whose earlier messages are in the spool,
  * until nothing could be read from the store for a minute. Then these must wait, and new ones pass. */

@@ -273,6 +273,8 @@ void message_done(struct spool *s, struct message *m);
 
 /* Many are dropped when any are: says so now and then. */
 void tell_dropped(struct spool *s, enum drop kind, uint64_t total);
+/* Tells the session that the message is its node's still: the store does not take it. */
+void refuse_unusable(struct spool *s, uint64_t token, uint8_t qos);
 /* Takes a message over. False: there is no room, or no memory. */
 bool take_over(struct spool *s, const struct arrival *a);
 /* The message whose turn it is, or NULL. */

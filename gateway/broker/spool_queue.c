@@ -370,7 +370,27 @@ static void keep_promise(struct spool *s, const struct promise *p)
         owner_settle(s, m->owner);
 }
 
-void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch)
+/* It goes out of the spool again, unless the connection has it or it can't be found: then it comes once more,
+ * which QoS 1 allows. */
+static void break_promise(struct spool *s, const struct promise *p)
+{
+    struct message *m = message_find(s, p->number);
+    const bool here = m != NULL && !m->is_ghost && !m->in_flight;
+    if (!p->holdable || (!here && p->qos == 2)) {
+        keep_promise(s, p);
+        return;
+    }
+    s->unanswered--;
+    refuse_unusable(s, p->token, p->qos);
+    if (!here)
+        return;
+    struct owner *o = m->owner;
+    message_done(s, m);
+    owner_settle(s, o);
+}
+
+static void settle_promises(struct spool *s, int64_t now_ms, uint64_t batch,
+                            void (*settle)(struct spool *s, const struct promise *p))
 {
     spool_advance(s, now_ms);
     if (batch > s->committed)
@@ -380,9 +400,19 @@ void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch)
         const struct promise p = q->ring[q->head];
         q->head = (q->head + 1) % q->cap;
         q->count--;
-        keep_promise(s, &p);
+        settle(s, &p);
     }
     give_back(s);
+}
+
+void spool_committed(struct spool *s, int64_t now_ms, uint64_t batch)
+{
+    settle_promises(s, now_ms, batch, keep_promise);
+}
+
+void spool_failed(struct spool *s, int64_t now_ms, uint64_t batch)
+{
+    settle_promises(s, now_ms, batch, break_promise);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */

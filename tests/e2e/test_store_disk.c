@@ -202,6 +202,38 @@ START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_
 
 END_TEST
 
+/* The message that was refused last may be there, too. */
+START_TEST(what_was_acknowledged_when_the_disk_became_full_survives_a_kill)
+{
+    static const char restored[] = " waiting_for_broker=";
+    unsigned n_stored = 0;
+    struct node n;
+    broker_start(&broker, NULL);
+    daemon_start(&gateway, broker.port, "[store]\ndurability = power\n");
+    daemon_wait_log(&gateway, "broker.connected", 10000);
+    node_open(&n, gateway.port);
+    node_connect(&n, "dev");
+    node_register(&n, "t/a");
+    broker_end(&broker, SIGKILL);
+    daemon_wait_log(&gateway, "broker.lost", 10000);
+    limit_files(gateway.pid, 400 << 10);
+    while (publish_is_accepted(&n, 2 + n_stored))
+        n_stored++;
+    ck_assert_uint_gt(n_stored, 10);
+    daemon_wait_log(&gateway, "store.failing", 5000);
+    daemon_crash(&gateway);
+    daemon_again(&gateway);
+    daemon_wait_log(&gateway, restored, 5000);
+    const char *number = strstr(gateway.log, restored) + strlen(restored);
+    ck_assert_uint_ge(strtoul(number, NULL, 10), n_stored);
+    ck_assert_uint_le(strtoul(number, NULL, 10), n_stored + 1);
+    broker_start_again(&broker);
+    node_close(&n);
+    stop_both();
+}
+
+END_TEST
+
 /* ---- gone, or not wanted ----------------------------------------------------------------------- */
 
 static const char *state_file(const char *name)
@@ -319,6 +351,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_first_start_on_a_full_disk_serves_nodes_and_stores_them_when_there_is_room);
     tcase_add_test(t, a_start_on_a_full_disk_knows_what_is_stored);
+    tcase_add_test(t, what_was_acknowledged_when_the_disk_became_full_survives_a_kill);
     tcase_add_test(t, a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room);
     suite_add_tcase(s, t);
     TCase *gone = tcase_create("gone");

@@ -397,6 +397,57 @@ START_TEST(without_a_usable_store_messages_pass_or_are_refused)
 
 END_TEST
 
+/* Nothing tells whether the batch that failed is on the disk. */
+START_TEST(what_a_failing_store_may_not_have_taken_stays_with_its_node)
+{
+    const uint32_t early = publish(A, 1);
+    world_commit(w);
+    const uint32_t once = publish(A, 1);
+    const uint32_t twice = publish(B, 2);
+    world_turn(w);
+    world_usable(w, false);
+    spool_failed(w->s, w->now_ms, w->rows.batch);
+    world_carry(w);
+    ck_assert_int_eq(attempt_at(w, early)->outcome, ACKED);
+    ck_assert_int_eq(attempt_at(w, once)->outcome, REFUSED);
+    ck_assert_int_eq(attempt_at(w, twice)->outcome, REFUSED);
+    ck_assert_uint_eq(gauges().messages, 1);
+    ck_assert_uint_eq(gauges().unusable, 2);
+    world_usable(w, true);
+    world_settle(w);
+    world_come(w);
+    world_settle(w);
+    ck_assert_uint_eq(attempt_at(w, early)->deliveries, 1);
+    ck_assert_uint_eq(attempt_at(w, once)->deliveries, 0);
+    ck_assert_uint_eq(attempt_at(w, twice)->deliveries, 0);
+    ck_assert_uint_eq(gauges().messages, 0);
+}
+
+END_TEST
+
+/* Nobody else has it. */
+START_TEST(a_will_stays_in_the_spool_of_a_failing_store)
+{
+    struct up_event out;
+    spool_submit(w->s, w->now_ms,
+                 &(struct up_request){.type = UP_PUBLISH,
+                                      .token = SN_NO_CLIENT << UP_TOKEN_BITS | 1,
+                                      .topic = bytes_str("t/1"),
+                                      .qos = 2,
+                                      .client = 1,
+                                      .will = true});
+    struct sn_record record;
+    ck_assert(spool_peek_record(w->s, &record));
+    spool_done_record(w->s);
+    world_usable(w, false);
+    spool_failed(w->s, w->now_ms, w->rows.batch);
+    ck_assert(spool_peek_event(w->s, &out));
+    ck_assert_int_eq(out.result, UP_OK);
+    ck_assert_uint_eq(gauges().messages, 1);
+}
+
+END_TEST
+
 START_TEST(without_a_usable_store_a_client_with_a_backlog_waits)
 {
     publish(A, 1);
@@ -543,6 +594,8 @@ int main(void)
     TCase *trouble = tcase_create("trouble");
     tcase_add_checked_fixture(trouble, setup, teardown);
     tcase_add_test(trouble, without_a_usable_store_messages_pass_or_are_refused);
+    tcase_add_test(trouble, what_a_failing_store_may_not_have_taken_stays_with_its_node);
+    tcase_add_test(trouble, a_will_stays_in_the_spool_of_a_failing_store);
     tcase_add_test(trouble, without_a_usable_store_a_client_with_a_backlog_waits);
     tcase_add_test(trouble, a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass);
     tcase_add_test(trouble, what_the_store_has_lost_is_counted_and_nobody_waits_for_it);
