@@ -85,8 +85,9 @@ static void become_ready(struct app *a)
 static void look_at_disk(struct app *a)
 {
     disk_watch_look(&a->disk, a->pump.now_ms, store_heartbeat_ms(a->pump.store));
-    disk_room_look(&a->room, a->pump.now_ms, store_gauges(a->pump.store).commits);
-    a->pump.disk_is_narrow = a->room.narrow;
+    const struct store_gauges g = store_gauges(a->pump.store);
+    disk_room_look(&a->room, a->pump.now_ms, g.commits);
+    a->pump.disk_is_narrow = disk_room_is_narrow(&a->room, g.queued_bytes);
 }
 
 void app_turn_end(struct app *a)

@@ -21,18 +21,19 @@ struct disk_room {
     uv_loop_t *loop;
     const char *path; /* borrowed */
     bool asking;
-    bool narrow; /* so little is left, as of a moment ago */
+    uint64_t available; /* octets, as of a moment ago */
+    uint64_t total;     /* 0: not known */
     uint64_t commits;
     int64_t look_ms; /* not again before */
 };
 
 void disk_room_init(struct disk_room *r, uv_loop_t *loop, const char *path);
 
-/* Once per turn. Asks twice a second while something is written (`commits` counts it) or there is no
- * room. An answer that is under way is waited for by running the loop to its end. */
+/* Once per turn. Asks every 50 ms while something is written (`commits` counts it), twice a second while there
+ * is little room. An answer that is under way is waited for by running the loop to its end. */
 void disk_room_look(struct disk_room *r, int64_t now_ms, uint64_t commits);
 
-/* A disk of `total` octets of which `available` can be written. */
-bool disk_room_is_narrow(uint64_t available, uint64_t total);
+/* Is too little left for more, beside `queued` octets that are to be written? */
+bool disk_room_is_narrow(const struct disk_room *r, uint64_t queued);
 
 #endif
