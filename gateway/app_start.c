@@ -80,10 +80,11 @@ static int64_t size_of(const struct app *a, const char *name)
     return rc == 0 ? (int64_t)st.st_size : -1;
 }
 
-/* Only a gateway with a store has left a configuration there. */
+/* Only a gateway with a store leaves these there. */
 static bool is_store_lost(const struct app *a)
 {
-    return size_of(a, "sennet.db") <= 0 && size_of(a, "effective.conf") > 0;
+    return size_of(a, "sennet.db") <= 0 &&
+           (size_of(a, "effective.conf") > 0 || size_of(a, "sennet.db-intent") > 0);
 }
 
 static void say_lost(struct app *a)

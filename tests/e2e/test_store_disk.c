@@ -243,12 +243,23 @@ static const char *state_file(const char *name)
     return path;
 }
 
+/* It is written when the broker has been told everything. */
+static void wait_for_configuration(void)
+{
+    const int64_t end_ms = test_now_ms() + 10000;
+    while (access(state_file("effective.conf"), F_OK) != 0) {
+        ck_assert_msg(test_now_ms() < end_ms, "%s", daemon_log_end(&gateway));
+        poll(NULL, 0, 10);
+    }
+}
+
 START_TEST(a_database_that_was_removed_or_emptied_is_missed)
 {
     broker_start(&broker, NULL);
     daemon_start(&gateway, broker.port, _i == 0 ? "" : "[store]\ndurability = power\n");
     daemon_wait_log(&gateway, "broker.connected", 10000);
     ck_assert(!daemon_has_logged(&gateway, "store.begun_anew"));
+    wait_for_configuration();
     daemon_crash(&gateway);
     if (_i == 0)
         ck_assert_int_eq(unlink(state_file("sennet.db")), 0);
