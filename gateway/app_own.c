@@ -321,8 +321,10 @@ static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client
                                  struct bytes client_id)
 {
     const bool stored = a->pump.store != NULL;
+    const bool spooled = app_wants_spool(a, broker);
     const struct own_config config = {.log_level = a->config->gateway.log_level,
                                       .seed = a->own_seed.k0,
+                                      .spooled = spooled,
                                       .journal = stored && a->pump.router == NULL};
     struct own_sink *o = calloc(1, sizeof *o);
     if (o == NULL)
@@ -335,7 +337,7 @@ static struct own_sink *new_sink(struct app *a, unsigned broker, uint64_t client
     bool ok = o->client_id != NULL && o->sink.own != NULL;
     if (ok && stored)
         ok = store_sink(a->pump.store, name, client_id, &o->sink.number) == 0;
-    if (ok && app_wants_spool(a, broker)) {
+    if (ok && spooled) {
         o->sink.spool = app_new_spool(a, broker, &a->own_seed, OWN_MEMORY);
         ok = o->sink.spool != NULL;
     }

@@ -57,8 +57,9 @@
 
 struct own_config {
     enum log_level log_level;
-    uint64_t seed;        /* of subscription identifiers: another one in each process (copies.h) */
-    bool journal;         /* emit SUBSCRIPTION records */
+    uint64_t seed; /* of subscription identifiers: another one in each process (copies.h) */
+    bool journal;  /* emit SUBSCRIPTION records */
+    bool spooled;  /* there is a spool, which answers PUBLISHes also when the connection is ended */
     uint32_t max_filters; /* beside what its OPEN says; 0: no limit */
 };
 
@@ -93,8 +94,8 @@ enum own_command_type {
 };
 
 /* To be taken behind the requests for the connection. After DISCONNECT and ABORT nothing that the
- * connection still says is for this machine: what was open on it has been answered as busy. Borrowed
- * until done. */
+ * connection still says is for this machine: what was open on it has been answered as busy, or the spool
+ * answers (spool_abandoned()). Borrowed until done. */
 struct own_command {
     enum own_command_type type;
     bool clean;               /* CONNECT: the broker forgets what it had of this client id */

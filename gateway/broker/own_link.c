@@ -100,6 +100,8 @@ void own_link_end(struct own *o, enum own_command_type how)
     if (!was_on) /* what is open is with the spool, which answers */
         return;
     own_calls_over(o);
+    if (o->config.spooled) /* whatever the spool has taken over it goes on with */
+        return;
     own_publishes_over(o);
     own_wills_again(o);
 }

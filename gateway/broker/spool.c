@@ -250,7 +250,7 @@ void spool_abandoned(struct spool *s, int64_t now_ms)
 {
     spool_advance(s, now_ms);
     on_disconnected(s);
-    forget_live(s);
+    refuse_live(s);
     list_foreach_safe (at, next, &s->sent) {
         struct message *m = container_of(at, struct message, place);
         if (m->qos == 2)

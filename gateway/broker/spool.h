@@ -138,8 +138,8 @@ void spool_submit(struct spool *s, int64_t now_ms, const struct up_request *requ
  * each (asserted). */
 void spool_upstream(struct spool *s, int64_t now_ms, const struct up_event *event);
 
-/* The connection was ended, and tells nothing more: what was passed on is forgotten (whoever ended it has
- * answered), what was spooled goes to the next one. So do messages of QoS 2, but for those that the MQTT
+/* The connection was ended, and tells nothing more: what was passed on is answered UP_BUSY, what was
+ * spooled goes to the next one. So do messages of QoS 2, but for those that the MQTT
  * session still has: which these are it tells with UP_IN_DOUBT, before it is connected again, and then what
  * becomes of them, or that at once if it begins anew. */
 void spool_abandoned(struct spool *s, int64_t now_ms);

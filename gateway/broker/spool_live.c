@@ -113,12 +113,15 @@ void live_free_all(struct spool *s)
         live_free(s, container_of(n, struct live, by_token));
 }
 
-void forget_live(struct spool *s)
+void refuse_live(struct spool *s)
 {
     for (struct hmap_node *n; (n = hmap_any(&s->live)) != NULL;) {
         struct live *l = container_of(n, struct live, by_token);
-        if (l->owner != NULL)
+        if (l->owner != NULL) {
+            tell(s, &(struct up_event){
+                        .type = UP_PUBLISHED, .token = l->token, .result = UP_BUSY, .qos = l->qos});
             live_leave(s, l);
+        }
         live_free(s, l);
     }
 }

@@ -240,8 +240,8 @@ void on_spooled_answer(struct spool *s, const struct up_event *event);
 /* QoS 1 and 2: the answer is awaited. False: out of memory. */
 bool pass_live(struct spool *s, const struct up_request *r);
 void on_live_answer(struct spool *s, const struct up_event *event);
-/* Nobody answers them any more. */
-void forget_live(struct spool *s);
+/* The connection answers them no more. */
+void refuse_live(struct spool *s);
 void live_free_all(struct spool *s);
 
 /* The connection is about to get something that the broker is to answer. */

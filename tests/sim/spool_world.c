@@ -311,13 +311,6 @@ void world_abandon(struct world *w)
     TRACE("abandoned");
     spool_abandoned(w->s, w->now_ms);
     wire_abandon(w);
-    for (unsigned c = 0; c < w->n_nodes; c++) {
-        struct node *n = &w->nodes[c];
-        while (n->n_open > 0) {
-            attempt_at(w, n->open[0])->outcome = ABANDONED;
-            close_open(n, 0);
-        }
-    }
     world_carry(w);
 }
 

@@ -239,7 +239,7 @@ void world_pass(struct world *w, int64_t ms);
 void world_usable(struct world *w, bool usable);
 void world_wall(struct world *w, unsigned minute);
 void world_crash(struct world *w);
-/* The connection is ended; nodes hear no more of what is open. */
+/* The connection is ended. */
 void world_abandon(struct world *w);
 /* Other limits, and later lives have them, too. */
 void world_configure(struct world *w, const struct spool_config *config);

@@ -458,6 +458,24 @@ START_TEST(a_broker_in_trouble_is_no_sign)
 
 END_TEST
 
+/* A node that heard "congestion" would send again what is on its way to the broker. */
+START_TEST(what_a_spool_has_of_an_ended_connection_is_its_to_answer)
+{
+    struct own_life l = own_begin_with((struct own_config){.spooled = true});
+    own_opens(&l, OWN_KEY, false, NULL);
+    own_connects(&l, false);
+    own_publishes(&l, "t", 2);
+    own_said(&l);
+    const uint64_t token = l.asked[0].token;
+    own_hears(&l, &(struct up_event){.type = UP_DISCONNECTED, .taken_over = true});
+    ck_assert_str_eq(own_said(&l), "disconnect; closed");
+    own_hears(&l, &(struct up_event){.type = UP_PUBLISHED, .token = token, .qos = 2});
+    ck_assert_str_eq(own_said(&l), "published 5 ok");
+    own_end(&l);
+}
+
+END_TEST
+
 START_TEST(a_connection_that_the_broker_ends_with_a_reason_was_not_taken_over)
 {
     struct own_life l = own_opened(false, NULL);
@@ -572,6 +590,7 @@ int main(void)
     tcase_add_test(others, of_two_that_speak_for_a_client_the_elder_gives_way);
     tcase_add_test(others, connections_that_lasted_in_between_are_no_sign);
     tcase_add_test(others, a_broker_in_trouble_is_no_sign);
+    tcase_add_test(others, what_a_spool_has_of_an_ended_connection_is_its_to_answer);
     tcase_add_test(others, a_connection_that_the_broker_ends_with_a_reason_was_not_taken_over);
     tcase_add_loop_test(others, two_gateways_for_one_client_do_not_fight_for_ever, 0, 6);
     tcase_add_test(others, losses_now_and_then_are_no_sign);
