@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paho's keys: s-ID a PUBLISH sent, sc-ID the PUBREL after it, r-ID a PUBLISH received, q-N a message
- * that our callback has not taken, c-N a command. With MQTT 5 there is a 5 before the hyphen; the other
- * version's are asked for, too.
- *
  * With 3.1.1 Paho hands a message of QoS 2 over when PUBREL has come, and needs its packet until then;
  * with 5 at once, and needs the packet from then on until PUBREL, to know copies.
  *
@@ -13,11 +9,11 @@
 #include "mqtt_keep.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mqtt_key.h"
 #include "mqtt_priv.h"
 #include "paho_behind.h"
 #include "store.h"
@@ -25,63 +21,6 @@
 enum { PARTS_MAX = 8, KEY_ROOM = KEEP_KEY_ROOM };
 
 static const char session_key[] = "session";
-
-/* ---- keys ------------------------------------------------------------------------------------ */
-
-enum kind { KIND_OTHER, KIND_SENT, KIND_RELEASED, KIND_RECEIVED, KIND_QUEUED };
-
-struct key {
-    enum kind kind;
-    unsigned version; /* Paho's number */
-    unsigned id;
-};
-
-static enum kind kind_of(const char **text)
-{
-    const char *const t = *text;
-    if (t[0] == 's' && t[1] == 'c') {
-        *text += 2;
-        return KIND_RELEASED;
-    }
-    *text += t[0] != '\0';
-    switch (t[0]) {
-    case 's':
-        return KIND_SENT;
-    case 'r':
-        return KIND_RECEIVED;
-    case 'q':
-        return KIND_QUEUED;
-    default:
-        return KIND_OTHER;
-    }
-}
-
-/* UINT_MAX: it is no number, or too large a one. */
-static unsigned number_of(const char *text)
-{
-    enum { DIGITS_MAX = 9 };
-
-    unsigned number = 0;
-    size_t n = 0;
-    for (; text[n] >= '0' && text[n] <= '9' && n < DIGITS_MAX; n++)
-        number = number * 10 + (unsigned)(text[n] - '0');
-    return n > 0 && text[n] == '\0' ? number : UINT_MAX;
-}
-
-/* Paho asks for several at each packet. */
-static struct key parse(const char *text)
-{
-    const enum kind kind = kind_of(&text);
-    const bool is_v5 = *text == '5';
-    text += is_v5;
-    if (kind == KIND_OTHER || *text != '-')
-        return (struct key){.kind = KIND_OTHER};
-    const unsigned id = number_of(text + 1);
-    const bool valid = id != UINT_MAX && (kind == KIND_QUEUED || (id > 0 && id < PACKET_IDS));
-    return (struct key){.kind = valid ? kind : KIND_OTHER,
-                        .version = is_v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1,
-                        .id = id};
-}
 
 /* ---- what Paho calls -------------------------------------------------------------------------- */
 
@@ -123,8 +62,8 @@ static bool is_qos_2(const char *packet, int len)
 }
 
 /* Of copies Paho knows that it has had them. */
-static void note_arriving(struct keep *k, struct key key, const char *text, int n, char *parts[],
-                          const int lens[])
+static void note_arriving(struct keep *k, struct mqtt_key key, const char *text, int n,
+                          char *parts[], const int lens[])
 {
     size_t len = 0;
     k->arriving.key[0] = '\0';
@@ -146,17 +85,17 @@ static void note_arriving(struct keep *k, struct key key, const char *text, int 
     snprintf(k->arriving.key, sizeof k->arriving.key, "%s", text);
 }
 
-static struct id_set *set_of(struct keep *k, enum kind kind)
+static struct id_set *set_of(struct keep *k, enum mqtt_key_kind kind)
 {
     switch (kind) {
-    case KIND_SENT:
+    case KEY_SENT:
         return &k->sent;
-    case KIND_RELEASED:
+    case KEY_RELEASED:
         return &k->released;
-    case KIND_RECEIVED:
+    case KEY_RECEIVED:
         return &k->received;
-    case KIND_QUEUED:
-    case KIND_OTHER:
+    case KEY_QUEUED:
+    case KEY_OTHER:
         break;
     }
     return NULL;
@@ -173,12 +112,12 @@ static void note_kept(struct keep *k, struct id_set *set, const char *text, unsi
 static int on_put(void *handle, char *text, int n, char *parts[], int lens[])
 {
     struct keep *const k = &((struct mqtt *)handle)->keep;
-    const struct key key = parse(text);
-    if (key.kind == KIND_OTHER)
+    const struct mqtt_key key = mqtt_key_of(text);
+    if (key.kind == KEY_OTHER)
         return note_command(k, n, parts, lens);
-    if (n > PARTS_MAX || (key.kind == KIND_SENT && (n < 1 || !is_qos_2(parts[0], lens[0]))))
+    if (n > PARTS_MAX || (key.kind == KEY_SENT && (n < 1 || !is_qos_2(parts[0], lens[0]))))
         return 0;
-    if (key.kind == KIND_RECEIVED && key.version == MQTTVERSION_5) {
+    if (key.kind == KEY_RECEIVED && key.version == MQTTVERSION_5) {
         note_arriving(k, key, text, n, parts, lens);
         return 0;
     }
@@ -219,13 +158,13 @@ static void begin_leaving(struct keep *k, const char *text, unsigned id)
 static int on_remove(void *handle, char *text)
 {
     struct keep *const k = &((struct mqtt *)handle)->keep;
-    const struct key key = parse(text);
+    const struct mqtt_key key = mqtt_key_of(text);
     if (atomic_load(&k->forgetting)) /* everything goes at once, by keep_begin() */
         return 0;
     if (key.version != atomic_load(&k->serving))
         return 0;
     switch (key.kind) {
-    case KIND_SENT:
+    case KEY_SENT:
         if (!ids_take(&k->sent, key.id))
             break;
         if (key.version == MQTTVERSION_5)
@@ -233,7 +172,7 @@ static int on_remove(void *handle, char *text)
         else
             store_packet_remove(k->store, k->sink, text, key.id);
         break;
-    case KIND_RELEASED:
+    case KEY_RELEASED:
         if (!ids_take(&k->released, key.id))
             break;
         /* A PUBLISH that is there without its PUBREL would be sent again: that goes first. */
@@ -242,14 +181,14 @@ static int on_remove(void *handle, char *text)
         else
             store_packet_remove(k->store, k->sink, text, 0);
         break;
-    case KIND_RECEIVED:
+    case KEY_RECEIVED:
         if (ids_take(&k->received, key.id))
             store_packet_remove(k->store, k->sink, text, 0);
         break;
-    case KIND_QUEUED:
+    case KEY_QUEUED:
         store_packet_remove(k->store, k->sink, text, 0);
         break;
-    case KIND_OTHER:
+    case KEY_OTHER:
         break;
     }
     return 0;
@@ -280,8 +219,8 @@ struct key_list {
 static int add_key(void *owner, const char *text)
 {
     struct key_list *list = owner;
-    const struct key key = parse(text);
-    if (key.kind == KIND_OTHER || key.version != list->version)
+    const struct mqtt_key key = mqtt_key_of(text);
+    if (key.kind == KEY_OTHER || key.version != list->version)
         return 0;
     if (list->n == list->cap) {
         const int cap = list->cap > 0 ? list->cap * 2 : 64;
@@ -327,10 +266,10 @@ static int on_keys(void *handle, char ***keys, int *n)
 static int on_contains(void *handle, char *text)
 {
     const struct keep *const k = &((struct mqtt *)handle)->keep;
-    const struct key key = parse(text);
-    const bool there = (key.kind == KIND_RELEASED && ids_has(&k->released, key.id)) ||
-                       (key.kind == KIND_SENT && ids_has(&k->sent, key.id)) ||
-                       (key.kind == KIND_RECEIVED && ids_has(&k->received, key.id));
+    const struct mqtt_key key = mqtt_key_of(text);
+    const bool there = (key.kind == KEY_RELEASED && ids_has(&k->released, key.id)) ||
+                       (key.kind == KEY_SENT && ids_has(&k->sent, key.id)) ||
+                       (key.kind == KEY_RECEIVED && ids_has(&k->received, key.id));
     return there ? 0 : MQTTCLIENT_PERSISTENCE_ERROR;
 }
 
@@ -379,13 +318,13 @@ static int resume_key(void *owner, const char *text)
 {
     struct mqtt *const m = owner;
     struct keep *const k = &m->keep;
-    const struct key key = parse(text);
-    if (key.kind != KIND_OTHER)
+    const struct mqtt_key key = mqtt_key_of(text);
+    if (key.kind != KEY_OTHER)
         k->version = key.version;
     struct id_set *const set = set_of(k, key.kind);
     if (set != NULL && !ids_add(set, key.id))
         return -ENOMEM;
-    if (key.kind == KIND_SENT && !add_resumed(k, (struct resumed){.packet_id = key.id}))
+    if (key.kind == KEY_SENT && !add_resumed(k, (struct resumed){.packet_id = key.id}))
         return -ENOMEM;
     return 0;
 }

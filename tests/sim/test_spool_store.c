@@ -566,41 +566,32 @@ START_TEST(everything_in_memory_is_recorded_anew)
 
 END_TEST
 
+static const struct suite_scenery scenery = {120, setup, teardown};
+
 int main(void)
 {
     Suite *suite = suite_create("spool_store");
-    TCase *disk = tcase_create("disk");
-    tcase_set_timeout(disk, 120);
-    tcase_add_checked_fixture(disk, setup, teardown);
-    tcase_add_test(disk, a_backlog_beyond_the_memory_comes_from_the_store_in_order);
-    tcase_add_test(disk, without_any_memory_everything_comes_from_the_store);
-    tcase_add_test(disk, messages_that_arrive_during_a_fetch_are_not_missed);
-    tcase_add_test(disk, what_is_done_with_during_a_fetch_is_not_taken_from_its_answer);
-    tcase_add_test(disk, what_was_done_with_just_before_a_fetch_is_not_taken_from_its_answer);
-    tcase_add_test(disk, a_million_messages_need_no_memory_and_keep_their_order);
-    suite_add_tcase(suite, disk);
-    TCase *restart = tcase_create("restart");
-    tcase_add_checked_fixture(restart, setup, teardown);
-    tcase_add_test(restart, a_restart_goes_on_with_what_was_committed);
-    tcase_add_test(restart, a_client_with_a_backlog_queues_behind_it_after_a_restart);
-    tcase_add_test(restart, qos_2_that_was_with_the_connection_before_a_restart_stays_there);
-    tcase_add_test(restart,
-                   of_a_connection_that_was_ended_the_store_knows_what_is_still_to_be_sent);
-    tcase_add_test(restart, a_broker_that_has_forgotten_it_gets_it_from_the_store);
-    tcase_add_test(restart, what_a_broker_has_forgotten_and_the_store_too_is_counted_as_lost);
-    tcase_add_test(restart, a_row_that_has_been_here_is_not_taken_again);
-    tcase_add_test(restart, an_answer_to_something_unknown_only_removes_it);
-    suite_add_tcase(suite, restart);
-    TCase *trouble = tcase_create("trouble");
-    tcase_add_checked_fixture(trouble, setup, teardown);
-    tcase_add_test(trouble, without_a_usable_store_messages_pass_or_are_refused);
-    tcase_add_test(trouble, what_a_failing_store_may_not_have_taken_stays_with_its_node);
-    tcase_add_test(trouble, a_will_stays_in_the_spool_of_a_failing_store);
-    tcase_add_test(trouble, without_a_usable_store_a_client_with_a_backlog_waits);
-    tcase_add_test(trouble, a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass);
-    tcase_add_test(trouble, what_the_store_has_lost_is_counted_and_nobody_waits_for_it);
-    tcase_add_test(trouble, short_moments_without_room_do_not_make_the_broker_unreachable);
-    tcase_add_test(trouble, everything_in_memory_is_recorded_anew);
-    suite_add_tcase(suite, trouble);
+    ADD(suite, a_backlog_beyond_the_memory_comes_from_the_store_in_order);
+    ADD(suite, without_any_memory_everything_comes_from_the_store);
+    ADD(suite, messages_that_arrive_during_a_fetch_are_not_missed);
+    ADD(suite, what_is_done_with_during_a_fetch_is_not_taken_from_its_answer);
+    ADD(suite, what_was_done_with_just_before_a_fetch_is_not_taken_from_its_answer);
+    ADD(suite, a_million_messages_need_no_memory_and_keep_their_order);
+    ADD(suite, a_restart_goes_on_with_what_was_committed);
+    ADD(suite, a_client_with_a_backlog_queues_behind_it_after_a_restart);
+    ADD(suite, qos_2_that_was_with_the_connection_before_a_restart_stays_there);
+    ADD(suite, of_a_connection_that_was_ended_the_store_knows_what_is_still_to_be_sent);
+    ADD(suite, a_broker_that_has_forgotten_it_gets_it_from_the_store);
+    ADD(suite, what_a_broker_has_forgotten_and_the_store_too_is_counted_as_lost);
+    ADD(suite, a_row_that_has_been_here_is_not_taken_again);
+    ADD(suite, an_answer_to_something_unknown_only_removes_it);
+    ADD(suite, without_a_usable_store_messages_pass_or_are_refused);
+    ADD(suite, what_a_failing_store_may_not_have_taken_stays_with_its_node);
+    ADD(suite, a_will_stays_in_the_spool_of_a_failing_store);
+    ADD(suite, without_a_usable_store_a_client_with_a_backlog_waits);
+    ADD(suite, a_fetch_that_fails_is_asked_again_and_after_a_minute_new_messages_pass);
+    ADD(suite, what_the_store_has_lost_is_counted_and_nobody_waits_for_it);
+    ADD(suite, short_moments_without_room_do_not_make_the_broker_unreachable);
+    ADD(suite, everything_in_memory_is_recorded_anew);
     return run_suite(suite);
 }
