@@ -170,20 +170,33 @@ static bool publish_is_accepted(struct node *n, unsigned msg_id)
     return strcmp(code, "00") == 0;
 }
 
-START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room)
+/* The broker goes away from a node that has registered its topic. */
+static void begin_outage(struct node *n, const char *more)
 {
-    unsigned n_stored = 0;
-    struct node n;
     broker_start(&broker, NULL);
-    daemon_start(&gateway, broker.port, "[store]\nmax_size = 4MiB\n");
+    daemon_start(&gateway, broker.port, more);
     daemon_wait_log(&gateway, "broker.connected", 10000);
-    node_open(&n, gateway.port);
-    node_connect(&n, "dev");
-    node_register(&n, "t/a");
+    node_open(n, gateway.port);
+    node_connect(n, "dev");
+    node_register(n, "t/a");
     broker_end(&broker, SIGKILL);
     daemon_wait_log(&gateway, "broker.lost", 10000);
-    while (publish_is_accepted(&n, 2 + n_stored))
-        n_stored++;
+}
+
+/* How many were accepted before. */
+static unsigned publish_until_refused(struct node *n)
+{
+    unsigned accepted = 0;
+    while (publish_is_accepted(n, 2 + accepted))
+        accepted++;
+    return accepted;
+}
+
+START_TEST(a_store_that_is_as_large_as_it_may_be_says_so_and_goes_on_when_there_is_room)
+{
+    struct node n;
+    begin_outage(&n, "[store]\nmax_size = 4MiB\n");
+    const unsigned n_stored = publish_until_refused(&n);
     ck_assert_uint_gt(n_stored, 1000);
     daemon_wait_log(&gateway, "store.no_room why=\"nine tenths of max_size", 5000);
     daemon_wait_log(&gateway, "spool.refused messages=1 why=store_not_usable", 5000);
@@ -206,19 +219,10 @@ END_TEST
 START_TEST(what_was_acknowledged_when_the_disk_became_full_survives_a_kill)
 {
     static const char restored[] = " waiting_for_broker=";
-    unsigned n_stored = 0;
     struct node n;
-    broker_start(&broker, NULL);
-    daemon_start(&gateway, broker.port, "[store]\ndurability = power\n");
-    daemon_wait_log(&gateway, "broker.connected", 10000);
-    node_open(&n, gateway.port);
-    node_connect(&n, "dev");
-    node_register(&n, "t/a");
-    broker_end(&broker, SIGKILL);
-    daemon_wait_log(&gateway, "broker.lost", 10000);
+    begin_outage(&n, "[store]\ndurability = power\n");
     limit_files(gateway.pid, 400 << 10);
-    while (publish_is_accepted(&n, 2 + n_stored))
-        n_stored++;
+    const unsigned n_stored = publish_until_refused(&n);
     ck_assert_uint_gt(n_stored, 10);
     daemon_wait_log(&gateway, "store.failing", 5000);
     daemon_crash(&gateway);

@@ -428,21 +428,12 @@ END_TEST
 /* Nobody else has it. */
 START_TEST(a_will_stays_in_the_spool_of_a_failing_store)
 {
-    struct up_event out;
-    spool_submit(w->s, w->now_ms,
-                 &(struct up_request){.type = UP_PUBLISH,
-                                      .token = SN_NO_CLIENT << UP_TOKEN_BITS | 1,
-                                      .topic = bytes_str("t/1"),
-                                      .qos = 2,
-                                      .client = 1,
-                                      .will = true});
-    struct sn_record record;
-    ck_assert(spool_peek_record(w->s, &record));
-    spool_done_record(w->s);
+    const uint32_t will = world_publish(w, A, 2, true);
+    world_turn(w);
     world_usable(w, false);
     spool_failed(w->s, w->now_ms, w->rows.batch);
-    ck_assert(spool_peek_event(w->s, &out));
-    ck_assert_int_eq(out.result, UP_OK);
+    world_carry(w);
+    ck_assert_int_eq(attempt_at(w, will)->outcome, ACKED);
     ck_assert_uint_eq(gauges().messages, 1);
 }
 
