@@ -124,7 +124,7 @@ static void go_over(struct router *r, struct client *c, uint32_t before)
     if (!wants_reroute(r, c)) {
         wants_rerouted(r, c);
         router_no_memory(r, "routes");
-        router_drop_client(r, c);
+        router_drop_client(r, c, before | c->naming->brokers);
         return;
     }
     come(r, c, before);

@@ -503,11 +503,12 @@ void router_rename_will(struct router *r, struct client *c)
     tell_will(r, c);
 }
 
-void router_drop_client(struct router *r, struct client *c)
+void router_drop_client(struct router *r, struct client *c, uint32_t brokers)
 {
     for (unsigned b = 0; b < r->config.n_brokers; b++) {
-        if (has_broker(c->naming->brokers, b))
-            close_at(r, c, b, SN_CLOSE_NORMAL, c->clean);
+        const bool is_left = !has_broker(c->naming->brokers, b);
+        if (has_broker(brokers, b))
+            close_at(r, c, b, SN_CLOSE_NORMAL, c->clean || is_left);
     }
     if (c->opening)
         tell_opened(r, c->key, c->open_token, SN_REFUSED_BUSY, false);

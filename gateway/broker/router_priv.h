@@ -148,8 +148,8 @@ void router_leave(struct router *r, struct client *c, unsigned broker);
 void router_rename_will(struct router *r, struct client *c);
 /* When all have refused, that is the answer. */
 void router_settle_refusals(struct router *r, struct client *c);
-/* Ends it everywhere, and it hears that. */
-void router_drop_client(struct router *r, struct client *c);
+/* Ends it at all of these, and it hears that. */
+void router_drop_client(struct router *r, struct client *c, uint32_t brokers);
 /* Asks a broker again for those whom it refused as busy, `n` at most. */
 void router_reopen_owed(struct router *r, unsigned broker, size_t n);
 

@@ -108,6 +108,44 @@ START_TEST(a_filter_follows_its_route_to_another_broker)
 
 END_TEST
 
+/* What it takes to be there, and what comes of going over with so much memory. */
+static uint64_t go_over_with(uint64_t max_memory_bytes, bool *dropped)
+{
+    struct router_life l;
+    struct router_config config = with(to_both, "");
+    config.max_memory_bytes = max_memory_bytes;
+    router_begin(&l, config);
+    router_opened(&l, 1, "n");
+    router_subscribes(&l, 1, "t/a", 1);
+    router_grants(&l, 0, 1);
+    router_grants(&l, 1, 1);
+    router_said(&l);
+    const uint64_t used = router_gauges(l.r).memory_bytes;
+    config = with(NULL, "a/prefix/that/takes/some/memory/");
+    (void)router_configure(l.r, l.now_ms, &config);
+    router_pass_time(&l, 0);
+    const char *said = router_said(&l);
+    *dropped = strstr(said, "closed 1") != NULL;
+    ck_assert_msg(!*dropped || strstr(said, "1:close 1 normal discard") != NULL, "%s", said);
+    router_end(&l);
+    return used;
+}
+
+START_TEST(who_is_dropped_for_want_of_memory_is_closed_also_where_he_was_before)
+{
+    bool dropped;
+    unsigned n = 0;
+    const uint64_t used = go_over_with(1 << 20, &dropped);
+    ck_assert(!dropped);
+    for (uint64_t more = 200; more < 2000; more += 8) {
+        go_over_with(used + more, &dropped);
+        n += dropped;
+    }
+    ck_assert_uint_gt(n, 0);
+}
+
+END_TEST
+
 START_TEST(a_broker_that_stays_keeps_what_it_has)
 {
     struct router_life l = opened(to_cloud, "");
@@ -231,6 +269,7 @@ int main(void)
     tcase_add_test(t, the_same_routes_change_nothing);
     tcase_add_test(t, a_filter_follows_its_route_to_another_broker);
     tcase_add_test(t, a_broker_that_stays_keeps_what_it_has);
+    tcase_add_test(t, who_is_dropped_for_want_of_memory_is_closed_also_where_he_was_before);
     tcase_add_test(t, another_prefix_renames_filters_and_the_will);
     tcase_add_test(t, a_subscribe_that_is_open_is_asked_again_and_answered_once);
     tcase_add_test(t, an_open_that_is_not_answered_goes_on_where_it_still_counts);
