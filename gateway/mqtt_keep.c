@@ -419,12 +419,10 @@ void keep_begin(struct mqtt *m)
     if (m->keep.store == NULL)
         return;
     char *const name = dial_session_name(m);
+    const struct bytes part = bytes_str(name != NULL ? name : ""); /* which is nobody's */
     forget(m);
     atomic_store(&m->keep.forgetting, false);
-    if (name != NULL) { /* else the next process begins with a new one */
-        const struct bytes part = bytes_str(name);
-        store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
-    }
+    store_packet_put(m->keep.store, m->keep.sink, session_key, &part, 1);
     free(name);
 }
 
