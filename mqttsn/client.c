@@ -195,7 +195,7 @@ enum { PLACES = 2 * 8 * 16 / 7 + sizeof(struct sn_client *) + 2 * sizeof(uint32_
 
 static size_t client_size(size_t id_len)
 {
-    return offsetof(struct sn_client, id) + id_len;
+    return record_octets(sizeof(struct sn_client), offsetof(struct sn_client, id), id_len);
 }
 
 /* With `key` 0 under a new one. */

@@ -41,10 +41,9 @@ void sn_free(struct sn_engine *e, void *ptr, size_t n)
     slab_free(&e->slabs, ptr, n);
 }
 
-/* The text begins where the other fields end, before the padding. */
 static size_t name_size(size_t len)
 {
-    return offsetof(struct sn_name, text) + len;
+    return record_octets(sizeof(struct sn_name), offsetof(struct sn_name, text), len);
 }
 
 static struct sn_name *find_hashed(const struct sn_engine *e, struct bytes text, uint64_t hash)

@@ -31,4 +31,12 @@ void *slab_new(struct slabs *all, size_t octets);
 /* `octets` as when it was made. NULL is none. */
 void slab_free(struct slabs *all, void *record, size_t octets);
 
+/* Octets of a record of `whole` (its sizeof) whose last member, `len` octets, begins at `last`: that may be
+ * in front of its padding, and never less than `whole`, because compilers read the padding together with
+ * the fields before it. */
+static inline size_t record_octets(size_t whole, size_t last, size_t len)
+{
+    return last + len > whole ? last + len : whole;
+}
+
 #endif

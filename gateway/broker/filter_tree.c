@@ -32,15 +32,14 @@ static bool is_text(struct bytes level, char c)
     return level.len == 1 && level.data[0] == (uint8_t)c;
 }
 
-/* Texts begin where the other fields end, before the padding. */
 static size_t level_size(size_t len)
 {
-    return offsetof(struct level, text) + len;
+    return record_octets(sizeof(struct level), offsetof(struct level, text), len);
 }
 
 static size_t filter_size(size_t len)
 {
-    return offsetof(struct filter, text) + len;
+    return record_octets(sizeof(struct filter), offsetof(struct filter, text), len);
 }
 
 /* There are two at most, and they come first. */

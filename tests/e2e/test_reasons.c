@@ -174,7 +174,7 @@ START_TEST(of_a_suback)
         node_say(&dev, said);
         hear_request(8, id);
         SAY(0x90, 4, id[0], id[1], 0, of_subscribe[i].reason);
-        ck_assert(node_hear(&dev, heard, sizeof heard, SOON_MS));
+        ck_assert_msg(node_hear(&dev, heard, sizeof heard, SOON_MS), "no answer to SUBACK %02X", of_subscribe[i].reason);
         snprintf(code, sizeof code, "%02X", of_subscribe[i].code);
         ck_assert_msg(strncmp(heard, "08 13", 5) == 0 && strcmp(heard + 21, code) == 0,
                       "SUBACK %02X came as %s", of_subscribe[i].reason, heard);
