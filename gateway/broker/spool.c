@@ -91,6 +91,8 @@ static void submit_publish(struct spool *s, const struct up_request *r)
     const bool in_place = queues && s->up && s->usable && !s->metered;
     const bool worth = is_worth(s, r->qos, r->will) || in_place;
     const bool behind = worth && (queues || after_will);
+    /* QoS 2 would overtake what was passed on with QoS 1. */
+    const bool overtakes = r->qos == 2 && o != NULL && o->live > 0;
     /* A will is repeated by nobody: its session, which has ended, is not stored any more. */
     const bool wanted = worth && (r->qos == 2 || r->will || behind || !s->up || s->metered ||
                                   (r->qos == 1 && s->silent));
@@ -109,10 +111,8 @@ static void submit_publish(struct spool *s, const struct up_request *r)
             .will = r->will,
             .answer = r->qos > 0 || r->will,
         };
-        if (take_over(s, &a))
+        if (take_over(s, &a)) /* which may drop the last message of the owner, and him with it */
             return;
-        /* QoS 2 would overtake what was passed on with QoS 1. */
-        const bool overtakes = r->qos == 2 && o != NULL && o->live > 0;
         const bool may_pass = s->up && (!a.answer || (r->will && !behind && !overtakes));
         if (may_pass)
             pass(s, r);

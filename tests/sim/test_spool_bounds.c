@@ -36,6 +36,27 @@ START_TEST(a_full_spool_refuses_or_drops_the_oldest)
 
 END_TEST
 
+/* The last one that its client has there. */
+START_TEST(a_message_that_makes_room_in_vain_leaves_its_client_well)
+{
+    struct spool_config config = spool_defaults();
+    config.max_bytes = 2 * 19;
+    config.max_age_ms = 1000;
+    open_sound_world(config, NODES);
+    publish(A, 2);
+    world_pass(w, 600);
+    publish(B, 2);
+    world_commit(w);
+    world_pass(w, 600);
+    w->payload = 30;
+    const uint32_t larger = publish(A, 2);
+    ck_assert_uint_eq(gauges().expired, 1);
+    ck_assert_int_eq(outcome(larger), REFUSED);
+    world_end(w);
+}
+
+END_TEST
+
 START_TEST(a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing)
 {
     struct spool_config config = spool_defaults();
@@ -239,6 +260,7 @@ int main(void)
     TCase *bounds = tcase_create("bounds");
     tcase_add_checked_fixture(bounds, setup, teardown);
     tcase_add_test(bounds, a_full_spool_refuses_or_drops_the_oldest);
+    tcase_add_test(bounds, a_message_that_makes_room_in_vain_leaves_its_client_well);
     tcase_add_test(bounds, a_spool_full_by_octets_refuses_and_what_never_fits_drops_nothing);
     tcase_add_test(bounds, the_oldest_are_dropped_though_they_are_on_disk_only);
     tcase_add_test(bounds, qos_2_that_is_with_the_connection_is_not_dropped);
