@@ -3,6 +3,8 @@
 #
 # Documents must not point at nothing:
 #   - every relative link of every Markdown file leads to a file;
+#   - a configuration in a Markdown file (```ini) can be copied: no comment stands behind a value or a
+#     header, where it would become part of it;
 #   - every path of the tree that a Markdown file names in `code` exists. Names with a placeholder
 #     or a wildcard are left alone, and so is what a build makes (build/...).
 #
@@ -51,6 +53,12 @@ paths_of() {
          }' "$1"
 }
 
+# "line text" for each line of an ini block with a comment that does not stand alone.
+comments_of() {
+    awk '/^ *```/ { ini = /^ *```ini$/; next }
+         ini && /^ *[^ #;].*[ \t][#;]/ { print FNR, $0 }' "$1"
+}
+
 bad=0
 while read -r file; do
     folder=$(dirname "$file")
@@ -64,6 +72,11 @@ while read -r file; do
             bad=1
         fi
     done <"$scratch/links"
+    comments_of "$file" >"$scratch/comments"
+    while read -r line text; do
+        echo "${file#./}:$line: error: a comment behind a value: $text"
+        bad=1
+    done <"$scratch/comments"
     paths_of "$file" >"$scratch/paths"
     while read -r line path; do
         if ! [ -e "$path" ] && ! [ -e "$folder/$path" ]; then

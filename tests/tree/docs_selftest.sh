@@ -35,6 +35,14 @@ must() {
     must 1 'README.md:2: error: names scripts/gone.sh'
     printf 'see `MISSING.md`.\n' >"$work/README.md"
     must 1 'README.md:1: error: names MISSING.md'
+    printf '```ini\n# alone\na = b/#\n```\n```sh\nc # d\n```\n' >"$work/README.md"
+    must 0 ''
+    printf '1. x\n\n   ```ini\n   # alone\n   a = b\n   ```\n' >"$work/README.md"
+    must 0 ''
+    printf '   ```ini\n   a = b ; c\n   ```\n' >"$work/README.md"
+    must 1 'README.md:2: error: a comment behind a value'
+    printf '```ini\na = b # c\n```\n' >"$work/README.md"
+    must 1 'README.md:2: error: a comment behind a value: a = b # c'
     : >"$work/README.md"
     echo '[up](../gone.md)' >"$work/docs/timeouts.md"
     must 1 'docs/timeouts.md:1: error: link to ../gone.md'
