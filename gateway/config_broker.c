@@ -57,7 +57,7 @@ static void check_proxy(struct config_builder *b, size_t i)
     if (!secret || !b->may_open || at.file >= b->report.n_files)
         return;
     const char *const file = b->report.files[at.file];
-    if (stat(file, &st) == 0 && (st.st_mode & 077) != 0) {
+    if (stat(file, &st) == 0 && config_secret_is_open(st.st_mode)) {
         char octal[NUMBER_ROOM];
         snprintf(octal, sizeof octal, "%04o", (unsigned)st.st_mode & 07777);
         config_say2(&b->report, at, SAY_PROXY_MODE, file, octal);
@@ -146,7 +146,7 @@ static void check_password(struct config_builder *b, size_t i)
         explicit_bzero(text, len);
         free(text);
     }
-    if ((mode & 077) != 0) {
+    if (config_secret_is_open(mode)) {
         char octal[NUMBER_ROOM];
         snprintf(octal, sizeof octal, "%04o", mode & 07777);
         config_say2(r, at, SAY_PASSWORD_MODE, broker->password_file, octal);

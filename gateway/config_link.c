@@ -201,7 +201,7 @@ static void check_network_key(struct config_builder *b, size_t i)
         config_say1(r, at, SAY_NETWORK_KEY_CONTENT, path);
     explicit_bzero(text, len);
     free(text);
-    if ((mode & 077) != 0) {
+    if (config_secret_is_open(mode)) {
         char octal[NUMBER_ROOM];
         snprintf(octal, sizeof octal, "%04o", mode & 07777);
         config_say2(r, at, SAY_NETWORK_KEY_MODE, path, octal);

@@ -40,6 +40,13 @@ enum {
     CONFIG_TEXT_ROOM = 256, /* for one number, list or reason inside a message */
 };
 
+/* Whether a file that holds a secret is open to more than its owner and a group that reads it, which
+ * is how the daemon's user comes to a file of root's. */
+static inline bool config_secret_is_open(unsigned mode)
+{
+    return (mode & 037) != 0;
+}
+
 /* ---- what is said to people ------------------------------------------------------------------ */
 
 /* One row each in config_report.c, and at least one golden file each in tests/golden/config. */

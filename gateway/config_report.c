@@ -107,8 +107,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
               "mqtts://host:port for TLS, or ws:// or wss:// for a WebSocket"),
     [SAY_PROXY] = ERROR("'proxy' can't be used: {}; write http://proxy.lan:3128, or "
                         "http://user:password@proxy.lan:3128"),
-    [SAY_PROXY_MODE] =
-        WARNING("'proxy' has a password, and '{}' can be read by others (mode {}); chmod 600"),
+    [SAY_PROXY_MODE] = WARNING("'proxy' has a password, and '{}' can be read by others (mode {}); "
+                               "chmod 600, or 640 with the daemon's group"),
     [SAY_ADDRESS_MIXED] = ERROR("the addresses of a broker must be of one kind, not {}:// here and "
                                 "{}:// there"),
     [SAY_ADDRESS_MANY] = ERROR("more than {} addresses of one broker"),
@@ -127,7 +127,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
                                 "refuse it"),
     [SAY_TLS_TOO_EARLY] = WARNING("the certificate in cert_file '{}' is not valid before {}: the "
                                   "broker will refuse it, if the clock is right"),
-    [SAY_TLS_MODE] = WARNING("{} '{}' can be read by others (mode {}); chmod 600"),
+    [SAY_TLS_MODE] = WARNING(
+        "{} '{}' can be read by others (mode {}); chmod 600, or 640 with the daemon's group"),
     [SAY_RECONNECT_ORDER] = ERROR("reconnect_min ({}) is above reconnect_max ({})"),
     [SAY_WINDOW_QOS2] = ERROR("window_qos2 ({}) is above window ({}), of which it is a part"),
     [SAY_PROPERTY] = ERROR("'{}' is none of the user properties; they are {}, separated by commas"),
@@ -146,7 +147,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_PASSWORD_UNREADABLE] = ERROR("can't read password_file '{}': {}"),
     [SAY_PASSWORD_CONTENT] = ERROR("password_file '{}' must hold the password as its only line, "
                                    "1 to {} octets without NUL"),
-    [SAY_PASSWORD_MODE] = WARNING("password_file '{}' can be read by others (mode {}); chmod 600"),
+    [SAY_PASSWORD_MODE] = WARNING("password_file '{}' can be read by others (mode {}); chmod 600, "
+                                  "or 640 with the daemon's group"),
     [SAY_NO_LINK] = ERROR("there is no [link NAME] section, so no node could reach the gateway; "
                           "gateway.conf.example shows one"),
     [SAY_NO_DRIVER] = ERROR("[link {}] needs a driver; this version has {}"),
@@ -161,8 +163,8 @@ const struct config_text config_texts[N_CONFIG_MESSAGES] = {
     [SAY_NETWORK_KEY_CONTENT] = ERROR("network_key_file '{}' must hold the network key as its only "
                                       "line: 32 hexadecimal digits, with or without ':' between "
                                       "octets"),
-    [SAY_NETWORK_KEY_MODE] =
-        WARNING("network_key_file '{}' can be read by others (mode {}); chmod 600"),
+    [SAY_NETWORK_KEY_MODE] = WARNING("network_key_file '{}' can be read by others (mode {}); chmod "
+                                     "600, or 640 with the daemon's group"),
     [SAY_SAME_LISTEN] = ERROR("[link {}] listens on the same address as [link {}]"),
     [SAY_ADVERTISE_ALONE] =
         WARNING("[link {}] has no multicast group to announce itself to: 'advertise' does nothing"),

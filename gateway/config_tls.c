@@ -112,7 +112,7 @@ static void check_mode(struct config_builder *b, size_t i, const char *key, cons
 {
     struct stat st;
     char octal[NUMBER_ROOM];
-    if (path == NULL || stat(path, &st) != 0 || (st.st_mode & 077) == 0)
+    if (path == NULL || stat(path, &st) != 0 || !config_secret_is_open(st.st_mode))
         return;
     snprintf(octal, sizeof octal, "%04o", (unsigned)st.st_mode & 07777);
     config_say3(&b->report, place(b, i, key), SAY_TLS_MODE, key, path, octal);
