@@ -17,6 +17,7 @@
 
 #include "doctor_priv.h"
 #include "radio/link.h"
+#include "store.h"
 #include "system.h"
 
 enum { TRY_MS = 30000, AUTO_MS = 30000, BROKER_MS = 3000 };
@@ -281,7 +282,7 @@ static void examine_address(struct doctor *d, const char *address, bool proxy)
         error = connects(a);
     freeaddrinfo(found);
     if (error == 0)
-        doctor_good(d, "%s accepts connections.", address);
+        doctor_good(d, "%s accepts connections (TLS and login are not tried).", address);
     else if (error == ECONNREFUSED)
         doctor_bad(d, "%s: nobody listens there. %s", address, question);
     else
@@ -316,6 +317,9 @@ int doctor(const struct config *config, const char *root, FILE *out)
         return EXIT_SYSTEM;
     fprintf(out, "[gateway]\n");
     if (system_state_dir(config->gateway.state_dir, error, sizeof error) != 0)
+        doctor_bad(&d, "%s", error);
+    else if (config->store.durability != 1 + STORE_OFF &&
+             store_in_use(config->gateway.state_dir, error, sizeof error))
         doctor_bad(&d, "%s", error);
     else
         doctor_good(&d, "state_dir %s can be written.", config->gateway.state_dir);

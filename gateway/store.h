@@ -100,6 +100,10 @@ struct store;
 int store_open(const struct store_options *options, void (*wake)(void *arg), void *arg,
                struct store **out, char *error, size_t error_size);
 
+/* Whether another process has `dir` as its store; then `error` says which, and what to do. Creates and
+ * writes nothing; a store that is opened at this very moment may be refused. */
+bool store_in_use(const char *dir, char *error, size_t error_size);
+
 /* Commits what is queued (waits up to 10 s), stops the thread and frees. NULL is ignored. */
 void store_close(struct store *s);
 

@@ -63,6 +63,20 @@ int store_lock(const char *dir, char *error, size_t error_size)
     return fd;
 }
 
+bool store_in_use(const char *dir, char *error, size_t error_size)
+{
+    char *const path = sqlite3_mprintf("%s/sennet.lock", dir);
+    const int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    sqlite3_free(path);
+    if (fd < 0)
+        return false;
+    const bool in_use = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (in_use)
+        say_in_use(fd, dir, error, error_size);
+    close(fd);
+    return in_use;
+}
+
 void store_unlock(int fd)
 {
     if (fd < 0)

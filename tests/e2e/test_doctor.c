@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -161,6 +162,34 @@ START_TEST(each_broker_is_examined_or_the_proxy_before_it)
 
 END_TEST
 
+START_TEST(a_directory_in_use_is_said_with_who_uses_it)
+{
+    char path[PATH_MAX];
+    char link[64];
+    char who[32];
+    snprintf(path, sizeof path, "%s/state", directory);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/state/sennet.lock", directory);
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    const int len = snprintf(who, sizeof who, "%d", (int)getpid());
+    ck_assert_int_eq(write(fd, who, (size_t)len), len);
+    snprintf(link, sizeof link, "driver = udp\nlisten = 127.0.0.1:%u", free_udp_port());
+    ck_assert_int_eq(examine_all(link, ""), 69);
+    snprintf(who, sizeof who, "pid %d;", (int)getpid());
+    expect("is in use by another process");
+    expect(who);
+    expect("2 wrong");
+    ck_assert_int_eq(examine_all(link, "[store]\ndurability = off\n"), 69);
+    expect("can be written");
+    close(fd);
+    ck_assert_int_eq(examine_all(link, ""), 69);
+    expect("can be written");
+}
+
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("doctor");
@@ -173,6 +202,7 @@ int main(void)
     tcase_add_test(tc, a_stick_that_another_program_has_is_not_blamed);
     tcase_add_test(tc, a_stick_without_network_is_left_without);
     tcase_add_test(tc, each_broker_is_examined_or_the_proxy_before_it);
+    tcase_add_test(tc, a_directory_in_use_is_said_with_who_uses_it);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
