@@ -160,8 +160,9 @@ static int apply(struct bench_options *o, int code, const char *name)
     case OPT_NO_HEAD:
         o->head = false;
         return 0;
-    case '?':
-        return usage("", "unknown option");
+    case '?': /* getopt_long() has said which */
+        fputs("Try 'sennet-bench --help'.\n", stderr);
+        return -1 - EXIT_USAGE;
     default:
         return set_number(o, code, name);
     }

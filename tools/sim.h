@@ -126,8 +126,9 @@ struct sim_options {
     const char *gateway; /* HOST:PORT */
     const char *broker;  /* NULL: none */
     const char *scenario;
-    const char *json;   /* NULL: none, "-": stdout */
-    const char *others; /* NULL: none */
+    const char *json;        /* NULL: none, "-": stdout */
+    const char *others;      /* NULL: none */
+    const char *of_sleepers; /* an option that was given and is for them; NULL: none */
     int observe_qos;
     bool connect_only;
     bool quiet;

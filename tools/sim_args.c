@@ -223,9 +223,11 @@ static int apply_option(struct sim *sim, int code, const char *name)
         return sim_stick_setting(&o->stick, name, optarg, &why) ? 0 : usage(why, "");
     }
     case OPT_SETTING:
+        if (strcmp(name, "sleep") == 0 || strcmp(name, "wake-jitter") == 0)
+            o->of_sleepers = name;
         return apply_setting(sim, name, optarg);
     }
-    return usage("", "unknown option");
+    return usage("unknown option", "");
 }
 
 /* ---- what follows from them ------------------------------------------------------------------ */
@@ -290,6 +292,16 @@ static int load_scenario(struct sim *sim)
     return 0;
 }
 
+/* Who says how long they sleep means them to: a run in which nobody does would prove nothing. */
+static bool nobody_sleeps(const struct sim *sim)
+{
+    for (size_t i = 0; i < sim->plan.n_groups; i++) {
+        if (sim->plan.groups[i].sleepy)
+            return false;
+    }
+    return true;
+}
+
 static int make_plan(struct sim *sim)
 {
     struct sim_why why = {""};
@@ -304,6 +316,8 @@ static int make_plan(struct sim *sim)
     }
     if (sim->options.stick.replugs > 0 && sim->options.stick.replug_ms == TIME_NEVER)
         return usage("--replugs", " needs --replug");
+    if (sim->options.of_sleepers != NULL && nobody_sleeps(sim))
+        return usage("--sleep and --wake-jitter", " are for nodes that sleep: --sleepy");
     uint64_t random[2] = {1, 1};
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return usage("", "no random numbers");
@@ -321,8 +335,10 @@ int sim_args(struct sim *sim, int argc, char **argv)
     int index = 0;
     int code;
     while ((code = getopt_long(argc, argv, "", OPTIONS, &index)) != -1) {
-        if (code == '?')
-            return usage("", "see above");
+        if (code == '?') { /* getopt_long() has said which */
+            fputs("Try 'sennet-sim --help'.\n", stderr);
+            return -1 - EXIT_USAGE;
+        }
         const int e = apply_option(sim, code, OPTIONS[index].name);
         if (e != 0)
             return e;

@@ -289,8 +289,9 @@ END_TEST
 START_TEST(usage_errors_exit_64)
 {
     static const char *const bad[] = {
-        "--nonsense",  "--nodes 0",   "--qos 3",          "--downlink 1", "--gateway localhost",
-        "--rate fast", "--replugs 5", "--line-faults 51", "--reset 1ms",  "extra"};
+        "--nonsense",          "--nodes 0",   "--qos 3",     "--downlink 1",
+        "--gateway localhost", "--rate fast", "--replugs 5", "--line-faults 51",
+        "--reset 1ms",         "extra",       "--sleep 5"};
     sim_start(1, bad[_i]);
     ck_assert_int_eq(sim_wait(), 64);
     assert_said("sennet-sim --help");
@@ -316,7 +317,7 @@ int main(void)
     tcase_set_timeout(alone, 90);
     tcase_add_test(alone, a_gateway_that_is_not_there_is_a_failure);
     tcase_add_test(alone, a_machine_that_stands_still_is_told);
-    tcase_add_loop_test(alone, usage_errors_exit_64, 0, 10);
+    tcase_add_loop_test(alone, usage_errors_exit_64, 0, 11);
 
     Suite *suite = suite_create("sim");
     suite_add_tcase(suite, judge);
