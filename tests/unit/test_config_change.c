@@ -253,9 +253,11 @@ START_TEST(whose_session_is_whose_is_decided_at_the_start)
     ck_assert_str_eq(reload(&p, GATEWAY BROKER LINK),
                      "[client a]: removed, now\n"
                      "[client a] sessions: changed shared > -, restart\n");
-    ck_assert_str_eq(reload(&p, GATEWAY BROKER LINK "[client b]\nmqtt_client_id = x-{client}\n"),
+    ck_assert_str_eq(reload(&p, GATEWAY BROKER LINK "[client a]\nsessions = own\n"
+                                                    "[client b]\nmqtt_client_id = x-{client}\n"),
+                     "[client a]: added, now\n"
                      "[client b]: added, now\n"
-                     "[client a] sessions: changed shared > -, restart\n"
+                     "[client a] sessions: changed shared > own, restart\n"
                      "[client b] mqtt_client_id: changed - > x-{client}, restart\n");
     end(&p);
 }
