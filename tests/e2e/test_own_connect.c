@@ -52,19 +52,20 @@ static uint32_t asked_expiry_s(const char *more)
     return session_expiry_s(packet);
 }
 
+#define V5  "[broker]\nversion = 5\n"
 #define OWN "[store]\ndurability = off\n[client dev]\nsessions = own\n"
 
 START_TEST(the_broker_keeps_a_session_as_long_as_the_gateway_waits_for_its_node)
 {
-    ck_assert_uint_eq(asked_expiry_s(OWN), 7 * 86400);
-    ck_assert_uint_eq(asked_expiry_s("[gateway]\nsession_expiry = 30d\n" OWN), 30 * 86400);
+    ck_assert_uint_eq(asked_expiry_s(V5 OWN), 7 * 86400);
+    ck_assert_uint_eq(asked_expiry_s(V5 "[gateway]\nsession_expiry = 30d\n" OWN), 30 * 86400);
 }
 
 END_TEST
 
 START_TEST(the_broker_may_keep_it_for_longer)
 {
-    ck_assert_uint_eq(asked_expiry_s("[broker]\nsession_expiry = 60d\n" OWN), 60 * 86400);
+    ck_assert_uint_eq(asked_expiry_s(V5 "session_expiry = 60d\n" OWN), 60 * 86400);
 }
 
 END_TEST
