@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A window is open until a time that stands in the subscription, and longer while its SUBSCRIBE waits
+ * for an answer: mostly no retained message comes, and then it costs nothing but that. With the first
+ * one it gets a record, and a deadline that frees it.
+ */
 #include <stdlib.h>
 
 #include "broker/shared_priv.h"
 
 enum { SEEN_FIRST = 16, SEEN_MAX = 8192 };
 
-void replay_close(struct shared *s, struct sub *sub)
+static void forget(struct shared *s, struct sub *sub)
 {
     struct replay *r = sub->replay;
     if (r == NULL)
@@ -16,6 +21,33 @@ void replay_close(struct shared *s, struct sub *sub)
     sub->replay = NULL;
 }
 
+void replay_close(struct shared *s, struct sub *sub)
+{
+    forget(s, sub);
+    sub->replay_until_ms = 0;
+}
+
+void replay_open(struct shared *s, struct sub *sub)
+{
+    forget(s, sub);
+    sub->replay_until_ms = time_add(s->now_ms, s->config.replay_quiet_ms);
+}
+
+/* Silence counts from the answer on. */
+void replay_answered(const struct shared *s, struct sub *sub)
+{
+    if (sub->replay_until_ms != 0)
+        sub->replay_until_ms = time_add(s->now_ms, s->config.replay_quiet_ms);
+}
+
+static bool is_open(const struct shared *s, const struct sub *sub)
+{
+    if (sub->replay_until_ms == 0)
+        return false;
+    const bool asked = sub->asks != NULL && sub->asks->sent;
+    return sub->replay != NULL || asked || s->now_ms < sub->replay_until_ms;
+}
+
 static void arm(struct shared *s, struct replay *r)
 {
     const int64_t latest = time_add(r->opened_ms, s->config.replay_max_ms);
@@ -23,23 +55,20 @@ static void arm(struct shared *s, struct replay *r)
     deadline_arm(&s->deadlines, &r->closes, time_min(latest, quiet));
 }
 
-void replay_open(struct shared *s, struct sub *sub)
+/* NULL: out of memory. */
+static struct replay *replay_of(struct shared *s, struct sub *sub)
 {
-    replay_close(s, sub);
-    struct replay *r = shared_alloc(s, sizeof *r);
-    if (r == NULL) {
-        if (log_begin(&s->log, LOG_WARN, "retained.skipped")) {
-            log_str(&s->log, "filter", filter_text(sub->filter));
-            log_word(&s->log, "why", "out_of_memory");
-            log_end(&s->log);
-        }
-        return;
-    }
+    struct replay *r = sub->replay;
+    if (r != NULL)
+        return r;
+    r = shared_alloc(s, sizeof *r);
+    if (r == NULL)
+        return NULL;
     deadline_init(&r->closes, DL_REPLAY);
     r->sub = sub;
     r->opened_ms = s->now_ms;
     sub->replay = r;
-    arm(s, r);
+    return r;
 }
 
 static bool put(struct replay *r, uint64_t hash)
@@ -83,11 +112,13 @@ static bool reserve(struct shared *s, struct replay *r)
  * evil. */
 bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash)
 {
-    struct replay *r = sub->replay;
-    if (r == NULL)
+    if (!is_open(s, sub))
         return false;
-    arm(s, r);
     cover_prolong(s, sub->filter);
+    struct replay *r = replay_of(s, sub);
+    if (r == NULL)
+        return true;
+    arm(s, r);
     const uint64_t hash = topic_hash != 0 ? topic_hash : 1;
     return !reserve(s, r) || put(r, hash);
 }

@@ -153,7 +153,8 @@ struct sub {
     struct list of_filter;
     struct sub *of_session; /* the session's next one */
     struct filter *filter;
-    struct replay *replay; /* open window for retained messages, or NULL */
+    struct replay *replay;   /* what came through the window for retained messages, or NULL */
+    int64_t replay_until_ms; /* it is open, if nothing prolongs it; 0: it is closed */
     struct ask *asks;
     uint32_t session; /* its slot */
     uint8_t granted;  /* by the answer to the latest ask */
@@ -203,8 +204,8 @@ void cover_dissolve(struct filter *f);
 /* ---- replay.c -------------------------------------------------------------------------------- */
 
 /* Retained messages arrive with RETAIN=1 because *somebody* subscribed; a window says who that was.
- * It remembers (by hash) the topics already passed on, since two replays of one filter may overlap.
- */
+ * With the first message it gets a record, which remembers (by hash) the topics already passed on,
+ * since two replays of one filter may overlap. */
 struct replay {
     struct deadline closes;
     struct sub *sub;
@@ -214,8 +215,10 @@ struct replay {
     uint32_t cap_seen;
 };
 
-/* Opens, or opens anew. Out of memory: no window, so no retained messages (logged). */
+/* Opens, or opens anew. */
 void replay_open(struct shared *s, struct sub *sub);
+/* The broker has granted what it had been opened for. */
+void replay_answered(const struct shared *s, struct sub *sub);
 void replay_close(struct shared *s, struct sub *sub);
 /* True when the retained message is for this subscription; notes that it was. */
 bool replay_wants(struct shared *s, struct sub *sub, uint64_t topic_hash);

@@ -307,7 +307,9 @@ static void settle(struct shared *s, struct sub *sub, const struct up_event *eve
         ask_free(s, link);
     }
     reckon_qos(sub);
-    if (any && event->result != UP_OK)
+    if (any && event->result == UP_OK)
+        replay_answered(s, sub);
+    else if (any)
         replay_close(s, sub);
     if (!sub->live && sub->asks == NULL)
         sub_free(s, sub);

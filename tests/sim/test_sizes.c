@@ -32,7 +32,7 @@ END_TEST
 START_TEST(records_of_the_shared_session_have_not_grown)
 {
     FITS(struct session, 48);
-    FITS(struct sub, 56);
+    FITS(struct sub, 64);
     FITS(struct filter, 104);
     FITS(struct level, 64);
     FITS(struct replay, 72);
