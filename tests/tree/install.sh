@@ -70,7 +70,16 @@ if [ -z "$rules" ]; then
 elif sed '/^#/d; /^$/d' "$rules" | grep -vq '='; then
     complain "the udev rules have a line that is none"
 fi
-find "$root" -path '*/docs/radio.md' | grep -q . || complain "docs/radio.md is missing"
+readme=$(find "$root" -name README.md | head -n 1)
+if [ -z "$readme" ]; then
+    complain "README.md is missing"
+else # what it names of docs/ and beside itself; the sources are not installed
+    grep -oE '\]\((docs/)?[A-Za-z0-9-]*\.md|\]\(docs/[a-z]+\)' "$readme" | sed 's/^](//; s/)$//' | sort -u >"$root/links"
+    grep -q '^docs/radio.md$' "$root/links" || complain "README.md does not name docs/radio.md"
+    while read -r link; do
+        [ -e "$(dirname "$readme")/$link" ] || complain "README.md names $link, which is not installed"
+    done <"$root/links"
+fi
 find "$root" -name gateway.conf.example | grep -q . || complain "gateway.conf.example is missing"
 find "$root" -name gateway.conf | grep -q . &&
     complain "gateway.conf was installed: it would overwrite the one of the machine"
