@@ -18,36 +18,11 @@
  * guard which is leaving may have gathered below a fellow that is being subscribed. Guards outlive
  * the connection: a new broker session is told only of the filters that have none.
  */
-#include <assert.h>
-
 #include "broker/shared_priv.h"
 
 static struct filter *at_ward(struct list *link)
 {
-    return container_of(link, struct cover, ward)->filter;
-}
-
-static struct visit *visit_of(const struct filter *f)
-{
-    return f->cover != NULL ? f->cover->visit : NULL;
-}
-
-static bool has_wards(const struct filter *f)
-{
-    return f->cover != NULL && f->cover->wards.first != NULL;
-}
-
-/* Out of memory is no harm: the broker has both, and may send two copies. */
-static bool may_relate(struct shared *s, struct filter *f)
-{
-    if (f->cover != NULL)
-        return true;
-    f->cover = shared_alloc(s, sizeof *f->cover);
-    if (f->cover == NULL)
-        return false;
-    f->cover->filter = f;
-    list_init(&f->cover->ward);
-    return true;
+    return container_of(link, struct filter, ward);
 }
 
 /* Others may rely on it: it is, or will be, upstream. */
@@ -58,27 +33,27 @@ static bool is_steady(const struct filter *f)
 
 static bool is_guarded(const struct filter *f)
 {
-    return filter_guard(f) != NULL && is_steady(filter_guard(f));
+    return f->guard != NULL && is_steady(f->guard);
 }
 
 /* ---- wards ----------------------------------------------------------------------------------- */
 
 static void part(struct shared *s, struct filter *f)
 {
-    if (filter_guard(f) == NULL)
+    if (f->guard == NULL)
         return;
-    ring_remove(&f->cover->guard->cover->wards, &f->cover->ward);
-    f->cover->guard = NULL;
+    ring_remove(&f->guard->wards, &f->ward);
+    f->guard = NULL;
     s->n_covered--;
 }
 
 static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 {
-    while (has_wards(from)) {
-        struct filter *w = at_ward(from->cover->wards.first);
-        ring_remove(&from->cover->wards, &w->cover->ward);
-        w->cover->guard = to;
-        ring_push_back(&to->cover->wards, &w->cover->ward);
+    while (from->wards.first != NULL) {
+        struct filter *w = at_ward(from->wards.first);
+        ring_remove(&from->wards, &w->ward);
+        w->guard = to;
+        ring_push_back(&to->wards, &w->ward);
         hand_over(s, w, to); /* two levels at most; the second one only below what is leaving */
         if (is_steady(to))
             cover_tell(s, w); /* what it had been waiting for may be there */
@@ -88,17 +63,15 @@ static void hand_over(struct shared *s, struct filter *from, struct filter *to)
 /* It stays after all. */
 static void flatten(struct shared *s, struct filter *f)
 {
-    if (!has_wards(f))
-        return;
-    ring_foreach_safe(link, next, &f->cover->wards) hand_over(s, at_ward(link), f);
+    ring_foreach_safe(link, next, &f->wards) hand_over(s, at_ward(link), f);
 }
 
-/* With its own wards, which the wider filter covers, too. Both may relate. */
+/* With its own wards, which the wider filter covers, too. */
 static void join(struct shared *s, struct filter *f, struct filter *guard)
 {
     part(s, f);
-    f->cover->guard = guard;
-    ring_push_back(&guard->cover->wards, &f->cover->ward);
+    f->guard = guard;
+    ring_push_back(&guard->wards, &f->ward);
     s->n_covered++;
     hand_over(s, f, guard);
 }
@@ -107,26 +80,24 @@ static void join(struct shared *s, struct filter *f, struct filter *guard)
  * and it stays until they have been. */
 static bool is_usable(const struct filter *candidate, const struct cover_query *q)
 {
-    const bool there = filter_guard(candidate) == NULL && candidate->held == HELD_YES;
-    const bool coming = q->leaving != NULL && filter_guard(candidate) == q->leaving;
+    const bool there = candidate->guard == NULL && candidate->held == HELD_YES;
+    const bool coming = q->leaving != NULL && candidate->guard == q->leaving;
     return candidate != q->covered && candidate != q->leaving && (there || coming) &&
            is_steady(candidate) && candidate->granted >= q->covered->granted;
 }
 
-/* That it can join, or NULL. */
-static struct filter *cover_of(struct shared *s, struct filter *f, const struct filter *leaving)
+static struct filter *cover_of(const struct shared *s, const struct filter *f,
+                               const struct filter *leaving)
 {
-    struct filter *found =
-        tree_cover(s, &(struct cover_query){.covered = f, .leaving = leaving, .usable = is_usable});
-    return found != NULL && may_relate(s, found) && may_relate(s, f) ? found : NULL;
+    return tree_cover(s,
+                      &(struct cover_query){.covered = f, .leaving = leaving, .usable = is_usable});
 }
 
 static void regroup(struct shared *s, struct filter *f, const struct filter *leaving);
 
 static void adopt_one(struct shared *s, struct filter *cover, struct filter *f)
 {
-    const bool unguarded = filter_guard(f) == NULL && f->granted <= cover->granted;
-    if (unguarded && may_relate(s, cover) && may_relate(s, f))
+    if (f->guard == NULL && f->granted <= cover->granted)
         join(s, f, cover);
 }
 
@@ -135,14 +106,12 @@ static void adopt(struct shared *s, struct filter *f)
 {
     flatten(s, f);
     tree_covered(s, f, adopt_one);
-    if (!has_wards(f))
-        return;
-    ring_foreach_safe(link, next, &f->cover->wards)
+    ring_foreach_safe(link, next, &f->wards)
     {
         struct filter *w = at_ward(link);
         if (!filter_wanted(w))
             part(s, w);
-        if (filter_guard(w) != NULL && w->granted > f->granted) {
+        if (w->guard != NULL && w->granted > f->granted) {
             part(s, w);
             regroup(s, w, NULL);
         } else {
@@ -171,13 +140,13 @@ static void regroup(struct shared *s, struct filter *f, const struct filter *lea
 /* Its wards look for others. A guard of its own inherits them, to keep them until they have. */
 static void disband(struct shared *s, struct filter *f)
 {
-    struct filter *heir = filter_guard(f) != NULL ? filter_guard(f) : f;
+    struct filter *heir = f->guard != NULL ? f->guard : f;
     if (heir != f) {
         part(s, f);
         hand_over(s, f, heir);
     }
-    if (!is_steady(heir) && has_wards(heir)) {
-        ring_foreach_safe(link, next, &heir->cover->wards) regroup(s, at_ward(link), heir);
+    if (!is_steady(heir)) {
+        ring_foreach_safe(link, next, &heir->wards) regroup(s, at_ward(link), heir);
     }
     if (heir != f && !filter_wanted(heir))
         cover_tell(s, heir);
@@ -187,36 +156,33 @@ static void disband(struct shared *s, struct filter *f)
 
 static void stay(struct shared *s, struct filter *f)
 {
-    struct visit *visit = f->cover->visit;
-    if (visit == NULL) {
-        visit = shared_alloc(s, sizeof *visit);
-        if (visit == NULL) {
+    if (f->visit == NULL) {
+        f->visit = shared_alloc(s, sizeof *f->visit);
+        if (f->visit == NULL) {
             log_out_of_memory(s, "visit"); /* some retained messages will be missed */
             return;
         }
-        deadline_init(&visit->ends, DL_VISIT);
-        visit->filter = f;
-        f->cover->visit = visit;
+        deadline_init(&f->visit->ends, DL_VISIT);
+        f->visit->filter = f;
     }
-    deadline_arm(&s->deadlines, &visit->ends, time_add(s->now_ms, s->config.visit_ms));
+    deadline_arm(&s->deadlines, &f->visit->ends, time_add(s->now_ms, s->config.visit_ms));
 }
 
 void cover_leave(struct shared *s, struct filter *f)
 {
-    struct visit *visit = visit_of(f);
-    if (visit == NULL)
+    if (f->visit == NULL)
         return;
-    deadline_disarm(&s->deadlines, &visit->ends);
-    shared_release(s, visit, sizeof *visit);
-    f->cover->visit = NULL;
+    deadline_disarm(&s->deadlines, &f->visit->ends);
+    shared_release(s, f->visit, sizeof *f->visit);
+    f->visit = NULL;
 }
 
 void cover_granted(struct shared *s, struct filter *f, bool changed)
 {
-    struct filter *old = filter_guard(f);
+    struct filter *old = f->guard;
     if (old != NULL && (!is_steady(old) || old->granted < f->granted))
         part(s, f);
-    struct filter *guard = filter_guard(f) != NULL ? filter_guard(f) : cover_of(s, f, NULL);
+    struct filter *guard = f->guard != NULL ? f->guard : cover_of(s, f, NULL);
     if (guard != NULL) {
         join(s, f, guard);
         stay(s, f);
@@ -253,28 +219,19 @@ void cover_wanted(struct shared *s, struct filter *f)
 
 void cover_prolong(struct shared *s, struct filter *f)
 {
-    if (visit_of(f) != NULL)
+    if (f->visit != NULL)
         stay(s, f);
 }
 
 void cover_dissolve(struct filter *f)
 {
-    if (filter_guard(f) != NULL) {
-        ring_remove(&f->cover->guard->cover->wards, &f->cover->ward);
-        f->cover->guard = NULL;
+    if (f->guard != NULL)
+        ring_remove(&f->guard->wards, &f->ward);
+    f->guard = NULL;
+    while (f->wards.first != NULL) {
+        at_ward(f->wards.first)->guard = NULL;
+        ring_remove(&f->wards, f->wards.first);
     }
-    while (has_wards(f)) {
-        struct list *first = f->cover->wards.first;
-        at_ward(first)->cover->guard = NULL;
-        ring_remove(&f->cover->wards, first);
-    }
-}
-
-void cover_free(struct shared *s, struct filter *f)
-{
-    assert(filter_guard(f) == NULL && !has_wards(f));
-    cover_leave(s, f);
-    shared_release(s, f->cover, sizeof *f->cover);
 }
 
 /* ---- telling the broker ---------------------------------------------------------------------- */
@@ -283,7 +240,7 @@ void cover_free(struct shared *s, struct filter *f)
 static void send_unsubscribe(struct shared *s, struct filter *f)
 {
     const struct up_request request = {
-        .type = UP_UNSUBSCRIBE, .token = filter_id(f), .topic = filter_text(f)};
+        .type = UP_UNSUBSCRIBE, .token = f->id, .topic = filter_text(f)};
     if (!s->up || f->leaving)
         return;
     if (!ask_upstream(s, &request)) {
@@ -300,14 +257,14 @@ void cover_tell(struct shared *s, struct filter *f)
     if (f->in_flight)
         return; /* when its answer comes */
     if (!filter_wanted(f)) {
-        if (has_wards(f))
+        if (f->wards.first != NULL)
             return; /* when the last one has left */
         if (f->held == HELD_NO)
             tree_remove(s, f);
         else
             send_unsubscribe(s, f);
     } else if (is_guarded(f)) {
-        const bool needless = filter_guard(f)->held == HELD_YES && visit_of(f) == NULL;
+        const bool needless = f->guard->held == HELD_YES && f->visit == NULL;
         if (f->held != HELD_NO && needless)
             send_unsubscribe(s, f);
     } else if (f->refused) {
@@ -335,7 +292,8 @@ void on_unsubscribed(struct shared *s, const struct up_event *event)
 
 void resubscribe(struct shared *s, bool session_present)
 {
-    for (struct filter *f = tree_next(s, NULL); f != NULL; f = tree_next(s, f)) {
+    list_foreach (link, &s->filters) {
+        struct filter *f = container_of(link, struct filter, all);
         if (!session_present) {
             f->held = HELD_NO;
             copies_forget(&s->copies, f->subscription);
@@ -343,9 +301,8 @@ void resubscribe(struct shared *s, bool session_present)
         f->leaving = false;
         f->refused = false;
     }
-    struct filter *next;
-    for (struct filter *f = tree_next(s, NULL); f != NULL; f = next) {
-        next = tree_next(s, f);
+    list_foreach_safe (link, next, &s->filters) {
+        struct filter *f = container_of(link, struct filter, all);
         if (f->in_flight)
             f->again = true; /* lost with the old connection; its answer is still to come */
         else if (f->owed && filter_wanted(f) && send_subscribe(s, f))
@@ -357,9 +314,6 @@ void resubscribe(struct shared *s, bool session_present)
 
 void resubscribe_missed(struct shared *s)
 {
-    struct filter *next;
-    for (struct filter *f = tree_next(s, NULL); f != NULL; f = next) {
-        next = tree_next(s, f);
-        cover_tell(s, f);
-    }
+    list_foreach_safe (link, next, &s->filters)
+        cover_tell(s, container_of(link, struct filter, all));
 }

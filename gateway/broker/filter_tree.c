@@ -135,17 +135,22 @@ static struct filter *filter_new(struct shared *s, struct bytes text)
     struct filter *f = shared_alloc(s, filter_size(text.len));
     if (f == NULL)
         return NULL;
+    list_init(&f->all);
+    list_init(&f->ward);
     f->len = (uint16_t)text.len;
     memcpy(f->text, text.data, text.len);
-    hmap_insert(&s->filters_by_id, &f->by_id, ++s->next_filter_id);
+    f->id = ++s->next_filter_id;
+    hmap_insert(&s->filters_by_id, &f->by_id, f->id);
+    list_push_back(&s->filters, &f->all);
     s->n_filters++;
     return f;
 }
 
 static void filter_free(struct shared *s, struct filter *f)
 {
-    cover_free(s, f);
+    cover_leave(s, f);
     hmap_remove(&s->filters_by_id, &f->by_id);
+    list_unlink(&f->all);
     s->n_filters--;
     shared_release(s, f, filter_size(f->len));
 }
@@ -178,34 +183,11 @@ struct filter *tree_add(struct shared *s, struct bytes text)
 void tree_remove(struct shared *s, struct filter *f)
 {
     assert(f->subs.first == NULL);
+    assert(f->wards.first == NULL && f->guard == NULL);
     record_forget_filter(s, f);
     f->level->filter = NULL;
     prune(s, f->level);
     filter_free(s, f);
-}
-
-/* The level behind `l` that is not below it; the root behind the last one. */
-static struct level *level_beside(const struct shared *s, struct level *l)
-{
-    while (l != s->tree.root) {
-        struct list *const next = ring_next(&l->parent->children, &l->sibling);
-        if (next != NULL)
-            return container_of(next, struct level, sibling);
-        l = l->parent;
-    }
-    return l;
-}
-
-struct filter *tree_next(const struct shared *s, const struct filter *f)
-{
-    struct level *l = f != NULL ? f->level : s->tree.root;
-    if (l == NULL)
-        return NULL;
-    do {
-        struct list *const below = l->children.first;
-        l = below != NULL ? container_of(below, struct level, sibling) : level_beside(s, l);
-    } while (l != s->tree.root && l->filter == NULL);
-    return l->filter;
 }
 
 /* Recursion is as deep as the deepest filter, which the engine limits (SN_TOPIC_LEVELS_MAX). */

@@ -214,6 +214,7 @@ struct shared *shared_new(const struct shared_config *config, int64_t now_ms)
     s->config = *config;
     s->now_ms = now_ms;
     s->last_subscription = copies_seed_id(config->hash_seed.k0);
+    list_init(&s->filters);
     list_init(&s->wills);
     deadlines_init(&s->deadlines);
     queues_init(s);

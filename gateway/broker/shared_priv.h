@@ -51,11 +51,16 @@ enum held { HELD_NO, HELD_MAYBE, HELD_YES };
 /* One distinct filter, however many sessions want it. It outlives its last subscription until the
  * broker has been told (`subs` empty), and until its wards can do without it. */
 struct filter {
-    struct ring subs;       /* struct sub */
-    struct level *level;    /* where it ends in the tree */
-    struct hmap_node by_id; /* the id, which comes back in tokens, is its hash */
-    struct cover *cover;    /* NULL: it has nothing to do with other filters, and never had */
-    uint32_t subscription;  /* identifier of the one that the broker has: copies.h */
+    struct list all;     /* in shared.filters */
+    struct ring subs;    /* struct sub */
+    struct level *level; /* where it ends in the tree */
+    struct hmap_node by_id;
+    struct filter *guard; /* the filter that covers this one, so that the broker need not have it */
+    struct list ward;     /* in guard->wards, if it has one */
+    struct ring wards;    /* struct filter */
+    struct visit *visit;  /* the broker has it, though covered, for its retained messages */
+    uint32_t id;          /* comes back in tokens */
+    uint32_t subscription; /* identifier of the one that the broker has: copies.h */
     uint16_t len;
     uint8_t held;       /* enum held */
     uint8_t granted;    /* QoS, by the latest SUBACK */
@@ -67,15 +72,6 @@ struct filter {
     bool proven : 1;    /* copies.h */
     bool owed : 1;      /* SUBSCRIBE once more, for the retained messages that somebody waits for */
     uint8_t text[];
-};
-
-/* What relates a filter to others; few have any. */
-struct cover {
-    struct filter *filter; /* whose it is */
-    struct filter *guard; /* the filter that covers this one, so that the broker need not have it */
-    struct list ward;     /* in the guard's wards, if it has one */
-    struct ring wards;    /* struct cover */
-    struct visit *visit;  /* the broker has it, though covered, for its retained messages */
 };
 
 /* While a ward is with the broker. */
@@ -95,9 +91,6 @@ struct filter *tree_find(const struct shared *s, struct bytes text);
 struct filter *tree_add(struct shared *s, struct bytes text);
 /* Removes and frees; it must have no subscriptions. */
 void tree_remove(struct shared *s, struct filter *f);
-/* The filter behind that one in the order of the tree, NULL behind the last one; the first one behind
- * NULL. O(levels). */
-struct filter *tree_next(const struct shared *s, const struct filter *f);
 /* Calls `hit` for each filter that matches the topic name (3.1.1 section 4.7: `a/#` matches `a`, a
  * leading wildcard does not match `$...`). O(levels * branching by wildcards). */
 void tree_match(const struct shared *s, struct bytes topic,
@@ -124,17 +117,6 @@ void tree_covered(struct shared *s, struct filter *cover,
 static inline bool filter_wanted(const struct filter *f)
 {
     return f->subs.first != NULL;
-}
-
-/* The filter that covers it, if there is one. */
-static inline struct filter *filter_guard(const struct filter *f)
-{
-    return f->cover != NULL ? f->cover->guard : NULL;
-}
-
-static inline uint32_t filter_id(const struct filter *f)
-{
-    return (uint32_t)f->by_id.hash;
 }
 
 static inline struct bytes filter_text(const struct filter *f)
@@ -216,10 +198,8 @@ void on_unsubscribed(struct shared *s, const struct up_event *event);
 void resubscribe(struct shared *s, bool session_present);
 /* There may be room again for what the connection had none for. */
 void resubscribe_missed(struct shared *s);
-/* Undoes what relates it to other filters, before all of them are freed. */
+/* Undoes what relates filters to each other, before they are freed. */
 void cover_dissolve(struct filter *f);
-/* Frees what related it, now to none. */
-void cover_free(struct shared *s, struct filter *f);
 
 /* ---- replay.c -------------------------------------------------------------------------------- */
 
@@ -300,6 +280,7 @@ struct due_will {
 struct shared {
     struct shared_config config;
     struct tree tree;
+    struct list filters;
     struct hmap filters_by_id;
     uint32_t n_filters;
     uint32_t n_covered; /* of these, with a guard */
@@ -324,7 +305,7 @@ struct shared {
     struct event_queue events;
     struct parcels requests; /* struct up_request and its topic */
     struct parcels records;  /* struct sn_record and its filter */
-    struct filter *told;     /* of those recorded whole: the next filter, ... */
+    struct list *told;       /* of those recorded whole: the next filter, ... */
     struct list *told_sub;   /* ... and its next subscription; NULL: none is under way */
     struct slabs slabs;
     struct deadlines deadlines;

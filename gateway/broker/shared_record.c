@@ -5,7 +5,7 @@
  * drops its subscriptions, so nothing is said of them here.
  *
  * Changes wait as parcels. The whole, when it is asked for, is not copied but read while it is
- * taken, with a place in the tree of filters that moves on when what it points at goes.
+ * taken, with a place in the list of filters that moves on when what it points at goes.
  */
 #include <errno.h>
 
@@ -45,23 +45,23 @@ void record_sub_gone(struct shared *s, const struct sub *sub)
 
 /* ---- everything ------------------------------------------------------------------------------ */
 
-static void tell_from(struct shared *s, struct filter *f)
+static void tell_from(struct shared *s, struct list *filter)
 {
-    s->told = f;
-    s->told_sub = f != NULL ? f->subs.first : NULL;
+    s->told = filter != &s->filters ? filter : NULL;
+    s->told_sub = s->told != NULL ? container_of(filter, struct filter, all)->subs.first : NULL;
 }
 
 /* The subscription whose turn it is, or NULL when all have been told. */
 static const struct sub *told(struct shared *s)
 {
     while (s->told != NULL) {
-        const struct ring *const subs = &s->told->subs;
-        for (; s->told_sub != NULL; s->told_sub = ring_next(subs, s->told_sub)) {
+        struct filter *f = container_of(s->told, struct filter, all);
+        for (; s->told_sub != NULL; s->told_sub = ring_next(&f->subs, s->told_sub)) {
             const struct sub *sub = container_of(s->told_sub, struct sub, of_filter);
             if (sub->live)
                 return sub;
         }
-        tell_from(s, tree_next(s, s->told));
+        tell_from(s, s->told->next);
     }
     return NULL;
 }
@@ -74,14 +74,14 @@ void record_forget_sub(struct shared *s, const struct sub *sub)
 
 void record_forget_filter(struct shared *s, const struct filter *f)
 {
-    if (s->told == f)
-        tell_from(s, tree_next(s, f));
+    if (s->told == &f->all)
+        tell_from(s, f->all.next);
 }
 
 void shared_record_all(struct shared *s)
 {
     if (s->config.journal)
-        tell_from(s, tree_next(s, NULL));
+        tell_from(s, s->filters.next);
 }
 
 /* ---- taken by the store, and given back ------------------------------------------------------ */
@@ -110,7 +110,7 @@ void shared_done_record(struct shared *s)
     if (parcels_first(&s->records) != NULL)
         parcels_done(&s->records);
     else
-        s->told_sub = ring_next(&s->told->subs, s->told_sub);
+        s->told_sub = ring_next(&container_of(s->told, struct filter, all)->subs, s->told_sub);
 }
 
 int shared_restore(struct shared *s, const struct sn_record *record)

@@ -99,7 +99,7 @@ bool send_subscribe(struct shared *s, struct filter *f)
     if (f->held != HELD_YES)
         identify(s, f);
     const struct up_request request = {.type = UP_SUBSCRIBE,
-                                       .token = filter_id(f),
+                                       .token = f->id,
                                        .topic = filter_text(f),
                                        .qos = UPSTREAM_QOS,
                                        .subscription = f->subscription};
@@ -415,8 +415,8 @@ bool collect_recipients(struct shared *s, const struct up_event *message)
 
 bool shared_is_settled(const struct shared *s)
 {
-    for (const struct filter *f = tree_next(s, NULL); f != NULL; f = tree_next(s, f)) {
-        if (!filter_wanted(f))
+    list_foreach (link, &s->filters) {
+        if (!filter_wanted(container_of(link, struct filter, all)))
             return false; /* it stays until the broker has been told */
     }
     return true;
@@ -425,7 +425,8 @@ bool shared_is_settled(const struct shared *s)
 void subscriptions_deinit(struct shared *s)
 {
     s->up = false;
-    for (struct filter *f; (f = tree_next(s, NULL)) != NULL;) {
+    while (!list_empty(&s->filters)) {
+        struct filter *f = container_of(list_first(&s->filters), struct filter, all);
         cover_dissolve(f);
         tree_remove(s, f);
     }

@@ -33,8 +33,7 @@ START_TEST(records_of_the_shared_session_have_not_grown)
 {
     FITS(struct session, 48);
     FITS(struct sub, 64);
-    FITS(struct filter, 56);
-    FITS(struct cover, 48);
+    FITS(struct filter, 104);
     FITS(struct level, 64);
     FITS(struct replay, 72);
 }
