@@ -37,7 +37,8 @@
 #include "sink.h"
 #include "store.h"
 
-enum { PUMP_EVENTS_PER_TURN = 1024 };
+/* No more than what a link reads in a turn: what is sent to nodes is answered, and must be read. */
+enum { PUMP_EVENTS_PER_TURN = 256 };
 
 /* The parts are the owner's and set by it before the first call. */
 struct pump {

@@ -7,19 +7,21 @@
 
 enum { US = 1000 };
 
-/* A source that sends a packet every `gap_ns`, and a thread that takes no time. */
+/* A source that sends `at_once` packets every `gap_ns`, and a thread that takes no time. */
 struct traffic {
     struct moderation m;
     int64_t now_ns;
     int64_t next_ns;
     int64_t gap_ns;
+    unsigned at_once;
     unsigned waits, sleeps;
     int64_t latest_ns; /* how long the latest packet lay there, at most */
 };
 
 static struct traffic traffic_of(int64_t gap_ns)
 {
-    return (struct traffic){.now_ns = 1000000000, .next_ns = 1000000000, .gap_ns = gap_ns};
+    return (struct traffic){
+        .now_ns = 1000000000, .next_ns = 1000000000, .gap_ns = gap_ns, .at_once = 1};
 }
 
 static unsigned take(struct traffic *t)
@@ -28,7 +30,7 @@ static unsigned take(struct traffic *t)
     for (; t->next_ns <= t->now_ns; t->next_ns += t->gap_ns) {
         if (t->now_ns - t->next_ns > t->latest_ns)
             t->latest_ns = t->now_ns - t->next_ns;
-        packets++;
+        packets += t->at_once;
     }
     return packets;
 }
@@ -61,8 +63,9 @@ START_TEST(fast_packets_come_many_at_a_time_and_none_lies_longer_than_a_sleep)
 {
     struct traffic t = traffic_of((int64_t)20 * US); /* 50,000 a second */
     run(&t, 1000000000);
-    ck_assert_uint_lt(t.waits, 5000 + MODERATION_RUN);
+    const unsigned rounds = t.sleeps / MODERATION_SLEEPS + 1; /* after which it looks again */
     ck_assert_uint_gt(t.sleeps, 4500);
+    ck_assert_uint_le(t.waits, t.sleeps + (MODERATION_RUN + 1) * rounds);
     ck_assert_int_le(t.latest_ns, MODERATION_SLEEP_NS);
 }
 
@@ -98,6 +101,28 @@ START_TEST(between_both_it_sleeps_seldom)
 
 END_TEST
 
+START_TEST(who_gathers_packets_is_not_waited_for)
+{
+    struct traffic t = traffic_of((int64_t)20 * US);
+    t.at_once = MODERATION_FEW;
+    run(&t, 100000000);
+    ck_assert_uint_eq(t.sleeps, 0);
+}
+
+END_TEST
+
+START_TEST(who_begins_to_gather_them_is_not_waited_for_any_more)
+{
+    struct traffic t = traffic_of((int64_t)20 * US);
+    run(&t, 100000000);
+    t.at_once = MODERATION_FEW;
+    t.sleeps = 0;
+    run(&t, 100000000);
+    ck_assert_uint_le(t.sleeps, MODERATION_SLEEPS);
+}
+
+END_TEST
+
 START_TEST(waits_that_others_ended_do_not_count)
 {
     struct moderation m = {0};
@@ -116,6 +141,8 @@ int main(void)
     tcase_add_test(tc, what_was_fast_and_becomes_slow_is_late_once);
     tcase_add_test(tc, a_burst_that_is_over_before_the_run_is_not_late);
     tcase_add_test(tc, between_both_it_sleeps_seldom);
+    tcase_add_test(tc, who_gathers_packets_is_not_waited_for);
+    tcase_add_test(tc, who_begins_to_gather_them_is_not_waited_for_any_more);
     tcase_add_test(tc, waits_that_others_ended_do_not_count);
     suite_add_tcase(s, tc);
     return run_suite(s);
